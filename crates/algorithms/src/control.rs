@@ -1,0 +1,88 @@
+//! How a long computation and its caller talk: cancellation, progress and the memory budget.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::error::{Error, Result};
+
+/// Shared between the thread that computes and the one that waits. All methods take `&self`.
+#[derive(Debug)]
+pub struct Control {
+    cancelled: AtomicBool,
+    done: AtomicU64,
+    total: AtomicU64,
+    used: AtomicU64,
+    peak: AtomicU64,
+    limit: u64,
+}
+
+impl Control {
+    /// A control whose computations may hold `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self {
+            cancelled: AtomicBool::new(false),
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            limit,
+        }
+    }
+
+    /// A control without a limit.
+    pub fn unlimited() -> Self {
+        Self::new(u64::MAX)
+    }
+
+    /// Asks the computation to stop; it does so within 50 ms.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
+    }
+
+    /// `Err(Cancelled)` once `cancel` was called. Cheap: loops call it every few milliseconds.
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Starts a phase of `total` steps.
+    pub fn start(&self, total: u64) {
+        self.done.store(0, Relaxed);
+        self.total.store(total, Relaxed);
+    }
+
+    /// Reports `steps` more steps of the phase.
+    pub fn advance(&self, steps: u64) {
+        self.done.fetch_add(steps, Relaxed);
+    }
+
+    /// Steps done and steps in all, of the present phase.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.done.load(Relaxed), self.total.load(Relaxed))
+    }
+
+    /// Takes `bytes` from the budget before they are allocated.
+    pub fn take(&self, bytes: u64, task: &'static str, advice: &'static str) -> Result<()> {
+        let used = self.used.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if used > self.limit {
+            self.used.fetch_sub(bytes, Relaxed);
+            const MB: u64 = 1 << 20;
+            return Err(Error::Memory { task, needed: used.div_ceil(MB), limit: self.limit / MB, advice });
+        }
+        self.peak.fetch_max(used, Relaxed);
+        Ok(())
+    }
+
+    /// Returns `bytes` to the budget after they were freed.
+    pub fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Bytes taken now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// The most bytes that were taken at one time.
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Relaxed)
+    }
+}
