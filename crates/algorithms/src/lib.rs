@@ -3,6 +3,7 @@
 pub mod control;
 pub mod csr;
 pub mod error;
+pub mod simd;
 
 pub use control::Control;
 pub use csr::Csr;
