@@ -1,2 +1,34 @@
-//! pg_persona: the glue between Postgres and `algorithms`.
+//! pg_persona: the glue between Postgres and the crate `algorithms`. Datum in, pure call, datum out.
+
+mod access;
+mod als;
+mod api;
+mod arrays;
+mod cache;
+mod call;
+mod deploy;
+mod error;
+mod evaluate;
+mod identity;
+mod ids;
+mod lifecycle;
+mod locks;
+mod notice;
+mod options;
+mod outputs;
+mod progress;
+mod recommend;
+mod registry;
+mod settings;
+mod source;
+mod train;
+mod work;
+
 ::pgrx::pg_module_magic!(name, version);
+
+/// Runs when Postgres loads the library.
+#[pgrx::pg_guard]
+#[unsafe(no_mangle)]
+extern "C-unwind" fn _PG_init() {
+    settings::register();
+}

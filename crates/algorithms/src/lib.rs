@@ -1,8 +1,17 @@
 //! The mathematics of pg_persona. Nothing here knows Postgres: plain slices in, plain values out.
 
+pub mod als;
 pub mod control;
 pub mod csr;
+pub mod defaults;
 pub mod error;
+pub mod evaluate;
+pub mod ids;
+pub mod image;
+pub mod interactions;
+pub mod metrics;
+pub mod recommender;
+pub mod search;
 pub mod simd;
 
 pub use control::Control;

@@ -1,0 +1,247 @@
+//! Matrix factorization of implicit feedback by alternating least squares.
+//!
+//! Minimises `sum c_ui (p_ui - x_u . y_i)^2 + lambda (|X|^2 + |Y|^2)` over all pairs of a user and an item, where an entry has
+//! preference `p = 1` and confidence `c = 1 + alpha * value`, and an absent one `p = 0` and `c = 1` (Hu, Koren and Volinsky,
+//! Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008). Each row is solved by a few steps of conjugate
+//! gradients from its last factors (Takács, Pilászy and Tikk, Applications of the Conjugate Gradient Method for Implicit
+//! Feedback Collaborative Filtering, RecSys 2011).
+
+mod fold;
+mod gram;
+mod jobs;
+mod kernel;
+mod lanes;
+mod loss;
+mod memory;
+mod solve;
+mod start;
+#[cfg(test)]
+mod tests;
+
+pub use fold::fold_in;
+pub use loss::loss;
+pub use start::start;
+
+use crate::control::Control;
+use crate::csr::Csr;
+use crate::error::{Error, Result};
+use crate::simd::{Level, level};
+
+use memory::Buffer;
+
+/// The most factors a model can have.
+pub const MAX_FACTORS: usize = 2048;
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params {
+    /// Numbers per user and per item, 1 to 2048; 64. Multiples of 16 are fastest.
+    pub factors: usize,
+    /// Lambda, the weight of the squared factors, at least 0; 0.01.
+    pub regularization: f64,
+    /// Confidence of an entry is `1 + alpha * value`, above 0; 1.
+    pub alpha: f64,
+    /// Passes over users and items, 1 to 10000; 15.
+    pub iterations: usize,
+    /// Steps of conjugate gradients per row and iteration, 1 to 100; 3.
+    pub cg_steps: usize,
+    /// Of the start factors.
+    pub seed: u64,
+    /// Threads that compute, the caller's among them, at least 1; 1. The result does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { factors: 64, regularization: 0.01, alpha: 1.0, iterations: 15, cg_steps: 3, seed: 0, threads: 1 }
+    }
+}
+
+impl Params {
+    /// `Error::Parameter` for the first parameter outside its range.
+    pub fn check(&self) -> Result<()> {
+        let error = |name, expected: &str, got: String| Err(Error::Parameter { name, expected: expected.into(), got });
+        if !(1..=MAX_FACTORS).contains(&self.factors) {
+            return error("factors", "between 1 and 2048", self.factors.to_string());
+        }
+        if !(self.regularization >= 0.0 && self.regularization.is_finite()) {
+            return error("regularization", "a finite number, at least 0", self.regularization.to_string());
+        }
+        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
+            return error("alpha", "a finite number above 0", self.alpha.to_string());
+        }
+        if !(1..=10_000).contains(&self.iterations) {
+            return error("iterations", "between 1 and 10000", self.iterations.to_string());
+        }
+        if !(1..=100).contains(&self.cg_steps) {
+            return error("cg_steps", "between 1 and 100", self.cg_steps.to_string());
+        }
+        if self.threads == 0 {
+            return error("threads", "at least 1", self.threads.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// A model: the score of a user for an item is the product of their rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    /// Numbers per row.
+    pub factors: usize,
+    /// Users by factors, row-major.
+    pub users: Vec<f32>,
+    /// Items by factors, row-major.
+    pub items: Vec<f32>,
+}
+
+/// Trains from `start`. Each iteration solves all users from the items, then all items from the users; a row without entries
+/// becomes zeros. The result is the same to the bit for every number of threads.
+///
+/// * `user_items`: users by items, values not negative; `item_users`: its transpose.
+/// * `on_iteration` is called in this thread with the iteration, from 1, and the loss after it. The loss falls out of the last
+///   half-iteration at no cost, to about six digits; `loss` computes it in double precision.
+///
+/// Progress counts entries: each is passed twice per iteration. Beyond the factors themselves it takes from the budget an
+/// aligned copy of them, rounded up to a multiple of 16 factors, and at most 64 MB for Gram matrices.
+///
+/// Errors: `Parameter`, `Cancelled` (noticed within 10 ms by every thread), `Memory`, `Diverged` if the factors left the finite
+/// numbers, `Corrupted` if the shapes of matrices and factors disagree.
+pub fn fit(
+    user_items: &Csr,
+    item_users: &Csr,
+    start: Factors,
+    params: &Params,
+    control: &Control,
+    on_iteration: &mut dyn FnMut(usize, f64),
+) -> Result<Factors> {
+    fit_at(level(), user_items, item_users, start, params, control, on_iteration)
+}
+
+fn fit_at(
+    level: Level,
+    user_items: &Csr,
+    item_users: &Csr,
+    start: Factors,
+    params: &Params,
+    control: &Control,
+    on_iteration: &mut dyn FnMut(usize, f64),
+) -> Result<Factors> {
+    params.check()?;
+    let Factors { factors, mut users, mut items } = start;
+    check_shapes(user_items, item_users, factors, params, &users, &items)?;
+    let training = Training { level, user_items, item_users, params, control };
+    let mut wide_users = widen(&users, factors, control)?;
+    let mut wide_items = widen(&items, factors, control)?;
+    training.run(&mut wide_users, &mut wide_items, on_iteration)?;
+    narrow(&wide_users, &mut users, factors);
+    narrow(&wide_items, &mut items, factors);
+    Ok(Factors { factors, users, items })
+}
+
+/// The Gram matrix `rows' * rows` of row-major `rows` with `factors` numbers each: `factors * factors`, symmetric. What
+/// `fold_in` needs of a model, from its item factors. The same bits for every number of threads.
+///
+/// Errors: `Cancelled`, `Memory`, `Parameter` if `factors` is not between 1 and 2048.
+pub fn gram(rows: &[f32], factors: usize, threads: usize, control: &Control) -> Result<Vec<f32>> {
+    Params { factors, threads, ..Params::default() }.check()?;
+    gram::gram_at(level(), rows, factors, threads, control)
+}
+
+fn check_shapes(
+    user_items: &Csr,
+    item_users: &Csr,
+    factors: usize,
+    params: &Params,
+    users: &[f32],
+    items: &[f32],
+) -> Result<()> {
+    let consistent = |matrix: &Csr, rows: &[f32], columns: &[f32]| {
+        matrix.values.len() == matrix.entries()
+            && matrix.rows() * factors == rows.len()
+            && matrix.offsets.is_sorted()
+            && matrix.offsets.last().is_none_or(|&end| end == matrix.entries() as u64)
+            && matrix.indices.iter().max().is_none_or(|&last| (last as usize) < columns.len() / factors)
+    };
+    let agree = factors == params.factors
+        && consistent(user_items, users, items)
+        && consistent(item_users, items, users)
+        && user_items.entries() == item_users.entries();
+    if agree { Ok(()) } else { Err(Error::Corrupted("the shapes of matrices and factors disagree")) }
+}
+
+/// What every half-iteration uses.
+struct Training<'a> {
+    level: Level,
+    user_items: &'a Csr,
+    item_users: &'a Csr,
+    params: &'a Params,
+    control: &'a Control,
+}
+
+impl Training<'_> {
+    /// Trains padded factors in place.
+    fn run(&self, users: &mut [f32], items: &mut [f32], on_iteration: &mut dyn FnMut(usize, f64)) -> Result<()> {
+        let iterations = self.params.iterations;
+        self.control.start(2 * (self.user_items.entries() * iterations) as u64);
+        for iteration in 1..=iterations {
+            let diverged = Error::Diverged { iterations: iteration - 1 };
+            self.half(self.user_items, users, items, &diverged)?;
+            let loss = self.half(self.item_users, items, users, &diverged)?;
+            if iteration == iterations && !items.iter().all(|each| each.is_finite()) {
+                return Err(diverged);
+            }
+            on_iteration(iteration, loss);
+        }
+        Ok(())
+    }
+
+    /// Solves all `rows` from the `fixed` ones and returns the loss.
+    fn half(&self, matrix: &Csr, rows: &mut [f32], fixed: &[f32], diverged: &Error) -> Result<f64> {
+        /// Rows per job: at 64 factors and 20 entries a row about 0.05 ms of work.
+        const ROWS: usize = 32;
+        let Self { level, params, control, .. } = *self;
+        let width = params.factors.next_multiple_of(16);
+        let gram = gram::gram_at(level, fixed, width, params.threads, control)?;
+        // Its diagonal sums the squares of the fixed factors, so it is finite only if they are.
+        let squares: f64 = gram.iter().step_by(width + 1).map(|&each| f64::from(each)).sum();
+        if !squares.is_finite() {
+            return Err(diverged.clone());
+        }
+        let gram = fold::regularized(&gram, width, params.regularization)?;
+        let task = solve::Task::new(matrix, fixed, &gram, width, params.alpha as f32, params.cg_steps, control);
+        // One sum per job, added up in order: the same bits however the jobs were shared.
+        let mut losses = vec![0.0; matrix.rows().div_ceil(ROWS)];
+        let threads = params.threads.min(losses.len());
+        let jobs = rows.chunks_mut(ROWS * width).zip(&mut losses).enumerate();
+        jobs::share(jobs, threads, |jobs| {
+            let mut scratch = solve::Scratch::new(width)?;
+            while let Some((job, (rows, loss))) = jobs.next() {
+                let first = job * ROWS;
+                let last = first + rows.len() / width;
+                *loss = solve::solve(level, &task, first, rows, &mut scratch)?;
+                control.advance(matrix.offsets[last] - matrix.offsets[first]);
+            }
+            Ok(())
+        })?;
+        let loss = losses.iter().sum::<f64>() + params.regularization * squares;
+        if loss.is_finite() { Ok(loss) } else { Err(diverged.clone()) }
+    }
+}
+
+/// A copy of the rows that begins a cache line and is padded with zeros to whole lines.
+fn widen<'a>(rows: &[f32], factors: usize, control: &'a Control) -> Result<Buffer<'a>> {
+    let width = factors.next_multiple_of(16);
+    let mut wide = Buffer::zeros(rows.len() / factors * width, control)?;
+    for (to, from) in wide.chunks_exact_mut(width).zip(rows.chunks_exact(factors)) {
+        to[..factors].copy_from_slice(from);
+    }
+    Ok(wide)
+}
+
+/// The rows without their padding.
+fn narrow(wide: &[f32], rows: &mut [f32], factors: usize) {
+    let width = factors.next_multiple_of(16);
+    for (to, from) in rows.chunks_exact_mut(factors).zip(wide.chunks_exact(width)) {
+        to.copy_from_slice(&from[..factors]);
+    }
+}

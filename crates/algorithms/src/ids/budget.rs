@@ -1,0 +1,107 @@
+//! Buffers counted against the memory budget, given back however their owner ends.
+
+use bytemuck::Zeroable;
+
+use crate::control::Control;
+use crate::error::{Error, Result};
+
+const TASK: &str = "reading the interactions";
+const ADVICE: &str = "Read fewer rows.";
+
+/// Bytes taken from a [`Control`] by one owner. Dropping it returns what is still taken.
+#[derive(Debug)]
+pub(crate) struct Budget<'c> {
+    control: &'c Control,
+    taken: u64,
+}
+
+impl<'c> Budget<'c> {
+    pub(crate) fn new(control: &'c Control) -> Self {
+        Self { control, taken: 0 }
+    }
+
+    pub(crate) fn control(&self) -> &'c Control {
+        self.control
+    }
+
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<()> {
+        self.control.take(bytes, TASK, ADVICE)?;
+        self.taken += bytes;
+        Ok(())
+    }
+
+    pub(crate) fn give(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.taken);
+        self.control.give(bytes);
+        self.taken -= bytes;
+    }
+
+    /// Becomes the owner of bytes that somebody else took.
+    pub(crate) fn adopt(&mut self, bytes: u64) {
+        self.taken += bytes;
+    }
+
+    /// Leaves `bytes` taken for whoever owns the result; returns the rest.
+    pub(crate) fn keep(mut self, bytes: u64) {
+        self.taken = self.taken.saturating_sub(bytes);
+    }
+
+    /// The error for memory that the budget allowed and the system did not give.
+    pub(crate) fn refused(&self) -> Error {
+        const MB: u64 = 1 << 20;
+        let used = self.control.used();
+        Error::Memory { task: TASK, needed: used.div_ceil(MB), limit: used / MB, advice: ADVICE }
+    }
+
+    /// An empty vector with room for `len` values.
+    pub(crate) fn with_capacity<T>(&mut self, len: usize) -> Result<Vec<T>> {
+        self.take(bytes_of::<T>(len))?;
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(len).map_err(|_| self.refused())?;
+        Ok(vec)
+    }
+
+    /// A vector of `len` zeros. In pieces, because first touching a gigabyte takes half a second.
+    pub(crate) fn zeroed<T: Zeroable + Clone>(&mut self, len: usize) -> Result<Vec<T>> {
+        const PIECE: usize = 1 << 20;
+        let mut vec = self.with_capacity(len)?;
+        while vec.len() < len {
+            self.control.check()?;
+            vec.resize(len.min(vec.len() + PIECE), T::zeroed());
+        }
+        Ok(vec)
+    }
+
+    /// Makes room for `more` values, growing by half so that repeated calls stay linear. While the values move,
+    /// both homes count.
+    pub(crate) fn reserve<T>(&mut self, vec: &mut Vec<T>, more: usize) -> Result<()> {
+        let (len, old) = (vec.len(), vec.capacity());
+        if old - len >= more {
+            return Ok(());
+        }
+        let new = len.saturating_add(more).max(old + old / 2).max(64);
+        self.take(bytes_of::<T>(new))?;
+        vec.try_reserve_exact(new - len).map_err(|_| self.refused())?;
+        self.give(bytes_of::<T>(old));
+        Ok(())
+    }
+
+    /// Frees a vector made by one of the above.
+    pub(crate) fn free<T>(&mut self, vec: Vec<T>) {
+        self.give(bytes_of::<T>(vec.capacity()));
+    }
+}
+
+impl Drop for Budget<'_> {
+    fn drop(&mut self) {
+        self.control.give(self.taken);
+    }
+}
+
+fn bytes_of<T>(len: usize) -> u64 {
+    (len as u64).saturating_mul(size_of::<T>() as u64)
+}

@@ -1,0 +1,76 @@
+//! Sorting that can be cancelled: sorted runs, then merges, with a look at the control between pieces.
+
+use std::cmp::Ordering;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Budget;
+use crate::error::Result;
+
+/// An id to sort: its first 8 bytes as a number of the same order, and its provisional position. For integers
+/// the prefix decides alone; for bytes it spares most visits to the ids themselves.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Key {
+    pub(super) prefix: u64,
+    pub(super) id: u32,
+    pub(super) unused: u32,
+}
+
+/// Keys sorted in one go: at most about 30 ms even where every comparison visits two long ids.
+const RUN: usize = 1 << 16;
+/// Keys merged between two looks at the control.
+const PIECE: usize = 1 << 14;
+
+/// Sorts by prefix, then by `compare`. Holds a second buffer of the same size while it merges.
+pub(super) fn sort_keys(
+    mut keys: Vec<Key>,
+    budget: &mut Budget<'_>,
+    compare: impl Fn(&Key, &Key) -> Ordering + Copy,
+) -> Result<Vec<Key>> {
+    let order = |a: &Key, b: &Key| a.prefix.cmp(&b.prefix).then_with(|| compare(a, b));
+    for run in keys.chunks_mut(RUN) {
+        budget.control().check()?;
+        run.sort_unstable_by(order);
+    }
+    let len = keys.len();
+    if len <= RUN {
+        return Ok(keys);
+    }
+    let mut spare = budget.zeroed::<Key>(len)?;
+    let mut width = RUN;
+    while width < len {
+        for (pair, out) in keys.chunks(2 * width).zip(spare.chunks_mut(2 * width)) {
+            let (left, right) = pair.split_at(width.min(pair.len()));
+            merge(left, right, out, budget, order)?;
+        }
+        std::mem::swap(&mut keys, &mut spare);
+        width *= 2;
+    }
+    budget.free(spare);
+    Ok(keys)
+}
+
+fn merge<'a>(
+    mut left: &'a [Key],
+    mut right: &'a [Key],
+    out: &mut [Key],
+    budget: &Budget<'_>,
+    order: impl Fn(&Key, &Key) -> Ordering,
+) -> Result<()> {
+    for piece in out.chunks_mut(PIECE) {
+        budget.control().check()?;
+        for to in piece {
+            let from_left = match (left.first(), right.first()) {
+                (Some(a), Some(b)) => order(a, b).is_le(),
+                (a, _) => a.is_some(),
+            };
+            let from = if from_left { &mut left } else { &mut right };
+            if let Some((first, rest)) = from.split_first() {
+                *to = *first;
+                *from = rest;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The hash table of byte ids, which are kept beside it; in shards, counted against the memory budget.
+
+use hashbrown::HashTable;
+
+use super::Budget;
+use crate::error::Result;
+
+/// As for integers: shards grow one by one.
+const SHARDS: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    shards: [HashTable<T>; SHARDS],
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| HashTable::new()) }
+    }
+}
+
+impl<T> Table<T> {
+    /// The table takes its buckets from the low bits of the hash and its tags from the highest seven.
+    fn shard(hash: u64) -> usize {
+        (hash >> 48) as usize % SHARDS
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, equal: impl FnMut(&T) -> bool) -> Option<&T> {
+        self.shards[Self::shard(hash)].find(hash, equal)
+    }
+
+    /// Makes sure that one more value of this hash fits. All that can fail about an insertion.
+    #[inline]
+    pub(super) fn reserve(
+        &mut self,
+        hash: u64,
+        hasher: impl Fn(&T) -> u64,
+        budget: &mut Budget<'_>,
+    ) -> Result<()> {
+        let shard = &mut self.shards[Self::shard(hash)];
+        if shard.len() < shard.capacity() { Ok(()) } else { Self::grow(shard, hasher, budget) }
+    }
+
+    #[cold]
+    fn grow(shard: &mut HashTable<T>, hasher: impl Fn(&T) -> u64, budget: &mut Budget<'_>) -> Result<()> {
+        budget.control().check()?;
+        let old = shard.allocation_size() as u64;
+        let expected = (2 * old).max(256);
+        budget.take(expected)?;
+        shard.try_reserve(1, hasher).map_err(|_| budget.refused())?;
+        let new = shard.allocation_size() as u64;
+        budget.give(old + expected.saturating_sub(new));
+        // Nothing more as long as tables double; counted all the same, should one grow differently.
+        budget.take(new.saturating_sub(expected))
+    }
+
+    /// Inserts a value that is not there. Call `reserve` first.
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u64, value: T, hasher: impl Fn(&T) -> u64) {
+        self.shards[Self::shard(hash)].insert_unique(hash, value, hasher);
+    }
+
+    pub(super) fn free(self, budget: &mut Budget<'_>) {
+        let bytes = self.shards.iter().map(|shard| shard.allocation_size() as u64).sum();
+        drop(self);
+        budget.give(bytes);
+    }
+}

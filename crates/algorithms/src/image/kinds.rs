@@ -1,0 +1,43 @@
+//! Section kinds. A number never changes its meaning and is never used again; new kinds are added at the end, and
+//! readers ignore those they do not know.
+
+/// User ids, integers: `[i64]`, strictly rising.
+pub const USER_IDS_INTEGER: u32 = 1;
+/// User ids of 16 bytes: `[[u8; 16]]`, strictly rising.
+pub const USER_IDS_FIXED: u32 = 2;
+/// User ids, any bytes, one after the other: `[u8]`.
+pub const USER_IDS_BYTES: u32 = 3;
+/// Where each of `USER_IDS_BYTES` starts and the last one ends: `[u64]`.
+pub const USER_IDS_OFFSETS: u32 = 4;
+/// Item ids, integers: `[i64]`, strictly rising.
+pub const ITEM_IDS_INTEGER: u32 = 5;
+/// Item ids of 16 bytes: `[[u8; 16]]`, strictly rising.
+pub const ITEM_IDS_FIXED: u32 = 6;
+/// Item ids, any bytes, one after the other: `[u8]`.
+pub const ITEM_IDS_BYTES: u32 = 7;
+/// Where each of `ITEM_IDS_BYTES` starts and the last one ends: `[u64]`.
+pub const ITEM_IDS_OFFSETS: u32 = 8;
+/// User factors: `[f32]`, row by row.
+pub const USER_FACTORS: u32 = 9;
+/// Item factors: `[f32]`, row by row.
+pub const ITEM_FACTORS: u32 = 10;
+/// User factors in 8 bits: `[i8]`, as `search::quantize` arranges them.
+pub const USER_QUANTIZED: u32 = 11;
+/// Bounds of the error of `USER_QUANTIZED`: `[search::Bounds]`.
+pub const USER_BOUNDS: u32 = 12;
+/// Item factors in 8 bits: `[i8]`, as `search::quantize` arranges them.
+pub const ITEM_QUANTIZED: u32 = 13;
+/// Bounds of the error of `ITEM_QUANTIZED`: `[search::Bounds]`.
+pub const ITEM_BOUNDS: u32 = 14;
+/// Gram matrix of the item factors, to fold in new users: `[f32]`.
+pub const GRAM: u32 = 15;
+/// Entries of each item: `[u32]`.
+pub const POPULARITY: u32 = 16;
+/// Where the seen items of each user start: `[u64]`, one more than users.
+pub const SEEN_OFFSETS: u32 = 17;
+/// Seen items of all users: `[u32]`, rising for each user.
+pub const SEEN_INDICES: u32 = 18;
+/// What is not an array: `[recommender::Facts]`, one.
+pub const FACTS: u32 = 19;
+/// Items by falling popularity, equal ones by rising id: `[u32]`.
+pub const BY_POPULARITY: u32 = 20;

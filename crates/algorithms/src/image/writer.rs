@@ -1,0 +1,82 @@
+//! Writing an image.
+
+use bytemuck::NoUninit;
+
+use super::aligned::AlignedBytes;
+use super::{ALIGNMENT, Header, MAGIC, MAX_SECTIONS, Section, VERSION, header_crc};
+use crate::error::{Error, Result};
+
+/// Collects borrowed sections, then writes them in one go.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    uuid: [u8; 16],
+    sections: Vec<(u32, &'a [u8])>,
+}
+
+impl<'a> Writer<'a> {
+    /// An image without sections.
+    pub fn new(uuid: [u8; 16]) -> Self {
+        Self { uuid, sections: Vec::new() }
+    }
+
+    /// Adds a section of a kind that is not there yet.
+    pub fn section<T: NoUninit>(&mut self, kind: u32, values: &'a [T]) -> &mut Self {
+        self.sections.push((kind, bytemuck::cast_slice(values)));
+        self
+    }
+
+    /// Exact length of the image.
+    pub fn length(&self) -> u64 {
+        estimate(self.sections.iter().map(|(_, bytes)| bytes.len() as u64))
+    }
+
+    /// The image, at a 64-byte boundary, in one allocation of `length()` bytes rounded up to 64.
+    /// `Error::Corrupted` for a kind that is there twice or more than 256 sections, `Error::Memory`.
+    pub fn finish(&self) -> Result<AlignedBytes> {
+        let count = self.sections.len();
+        if count > MAX_SECTIONS {
+            return Err(Error::Corrupted("too many sections"));
+        }
+        let mut table = Vec::with_capacity(count);
+        let mut offset = start_of_sections(count as u64);
+        for (n, &(kind, bytes)) in self.sections.iter().enumerate() {
+            if self.sections[..n].iter().any(|&(other, _)| other == kind) {
+                return Err(Error::Corrupted("a section is there twice"));
+            }
+            let (crc, length) = (crc32c::crc32c(bytes), bytes.len() as u64);
+            table.push(Section { kind, crc, offset, length, reserved: 0 });
+            offset += length.next_multiple_of(ALIGNMENT as u64);
+        }
+        let total = self.length();
+        let mut header = Header {
+            magic: MAGIC,
+            version: VERSION,
+            crc: 0,
+            uuid: self.uuid,
+            length: total,
+            sections: count as u32,
+            reserved: [0; 5],
+        };
+        header.crc = header_crc(header, &table);
+        let length = usize::try_from(total).map_err(|_| Error::Corrupted("too long"))?;
+        let mut image = AlignedBytes::with_capacity(length)?;
+        image.extend(bytemuck::bytes_of(&header))?;
+        image.extend(bytemuck::cast_slice(&table))?;
+        image.align()?;
+        for (_, bytes) in &self.sections {
+            image.extend(bytes)?;
+            image.align()?;
+        }
+        Ok(image)
+    }
+}
+
+fn start_of_sections(count: u64) -> u64 {
+    (size_of::<Header>() as u64 + count * size_of::<Section>() as u64).next_multiple_of(ALIGNMENT as u64)
+}
+
+/// Length of an image with sections of these lengths in bytes.
+pub fn estimate(lengths: impl ExactSizeIterator<Item = u64>) -> u64 {
+    let start = start_of_sections(lengths.len() as u64);
+    start + lengths.map(|length| length.next_multiple_of(ALIGNMENT as u64)).sum::<u64>()
+}

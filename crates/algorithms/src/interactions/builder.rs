@@ -1,0 +1,165 @@
+//! Taking rows batch by batch.
+
+use super::Interactions;
+use super::counting::{self, Cell, Plain, Timed};
+use crate::control::Control;
+use crate::error::{Error, Result};
+use crate::ids::{Budget, IdBuilder, IdKind, IdsRef, SortedIds};
+
+/// Rows of a chunk. Chunks instead of one growing vector: nothing is ever copied or held twice, and each is
+/// freed as soon as it was sorted away.
+const CHUNK: usize = 1 << 16;
+
+/// Rows as they arrived: provisional positions, values, and times where the input has them.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) users: Vec<u32>,
+    pub(super) items: Vec<u32>,
+    pub(super) values: Vec<f32>,
+    pub(super) times: Vec<i64>,
+}
+
+impl Chunk {
+    fn new(with_time: bool, budget: &mut Budget<'_>) -> Result<Self> {
+        Ok(Self {
+            users: budget.with_capacity(CHUNK)?,
+            items: budget.with_capacity(CHUNK)?,
+            values: budget.with_capacity(CHUNK)?,
+            times: budget.with_capacity(if with_time { CHUNK } else { 0 })?,
+        })
+    }
+
+    pub(super) fn free(self, budget: &mut Budget<'_>) {
+        budget.free(self.users);
+        budget.free(self.items);
+        budget.free(self.values);
+        budget.free(self.times);
+    }
+}
+
+/// Takes rows in any order and sorts them at the end.
+///
+/// Memory: 12 bytes a row while reading (20 with times) and at most 24 (40) while sorting, beside the ids.
+#[derive(Debug)]
+pub struct InteractionsBuilder<'c> {
+    users: IdBuilder<'c>,
+    items: IdBuilder<'c>,
+    with_time: bool,
+    chunks: Vec<Chunk>,
+    rows: u64,
+    budget: Budget<'c>,
+}
+
+impl<'c> InteractionsBuilder<'c> {
+    /// No rows yet. Memory is taken from `control` and given back when the builder is dropped.
+    pub fn new(user_kind: IdKind, item_kind: IdKind, with_time: bool, control: &'c Control) -> Self {
+        Self {
+            users: IdBuilder::new(user_kind, "users", control),
+            items: IdBuilder::new(item_kind, "items", control),
+            with_time,
+            chunks: Vec::new(),
+            rows: 0,
+            budget: Budget::new(control),
+        }
+    }
+
+    /// Rows taken so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Memory held now, ids included.
+    pub fn bytes(&self) -> u64 {
+        self.users.bytes() + self.items.bytes() + self.budget.taken()
+    }
+
+    /// Takes a batch of rows: row `n` is `(users[n], items[n], values[n], times[n])`. The ids are of the kinds
+    /// given to `new`, the values finite, `times` empty if there is no time column. Batches of a few hundred rows
+    /// and more are the fastest.
+    ///
+    /// `Error::Parameter` where lengths or kinds differ, `Error::TooMany`, `Error::Memory`, `Error::Cancelled`.
+    /// After an error a part of the batch may have been taken.
+    pub fn push(
+        &mut self,
+        users: IdsRef<'_>,
+        items: IdsRef<'_>,
+        values: &[f32],
+        times: &[i64],
+    ) -> Result<()> {
+        let rows = values.len();
+        same("users", users.len(), rows)?;
+        same("items", items.len(), rows)?;
+        same("times", times.len(), if self.with_time { rows } else { 0 })?;
+        let mut from = 0;
+        while from < rows {
+            if self.chunks.last().is_none_or(|chunk| chunk.values.len() == CHUNK) {
+                self.budget.control().check()?;
+                self.chunks.push(Chunk::new(self.with_time, &mut self.budget)?);
+            }
+            let Some(chunk) = self.chunks.last_mut() else { return Ok(()) };
+            let filled = chunk.values.len();
+            let to = rows.min(from + CHUNK - filled);
+            // Not past its capacity: `filled + to - from` is at most `CHUNK`.
+            chunk.users.resize(filled + to - from, 0);
+            chunk.items.resize(filled + to - from, 0);
+            let inserted = self
+                .users
+                .insert(users.slice(from..to), &mut chunk.users[filled..])
+                .and_then(|()| self.items.insert(items.slice(from..to), &mut chunk.items[filled..]));
+            if inserted.is_err() {
+                chunk.users.truncate(filled);
+                chunk.items.truncate(filled);
+                return inserted;
+            }
+            chunk.values.extend_from_slice(&values[from..to]);
+            if self.with_time {
+                chunk.times.extend_from_slice(&times[from..to]);
+            }
+            self.rows += (to - from) as u64;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Sorts everything. [`Interactions::bytes`] of the result stay taken from the control; on an error nothing
+    /// does. Without rows the result is empty; whether that is an error is for the caller to say.
+    pub fn finish(self) -> Result<Interactions> {
+        let Self { users, items, with_time, chunks, rows, mut budget } = self;
+        let mut sorted = |ids: IdBuilder<'_>| -> Result<SortedIds> {
+            let ids = ids.finish()?;
+            budget.adopt(ids.bytes());
+            Ok(ids)
+        };
+        let (users, items) = (sorted(users)?, sorted(items)?);
+        let result = if with_time {
+            build::<Timed>(chunks, users, items, rows, &mut budget)?
+        } else {
+            build::<Plain>(chunks, users, items, rows, &mut budget)?
+        };
+        budget.keep(result.bytes());
+        Ok(result)
+    }
+}
+
+fn build<C: Cell>(
+    chunks: Vec<Chunk>,
+    users: SortedIds,
+    items: SortedIds,
+    rows: u64,
+    budget: &mut Budget<'_>,
+) -> Result<Interactions> {
+    let by_item = counting::by_item::<C>(chunks, &items.permutation, rows, budget)?;
+    budget.free(items.permutation);
+    let by_user = counting::by_user(by_item, &users.permutation, budget)?;
+    budget.free(users.permutation);
+    let (user_items, times) = counting::merge(by_user, budget)?;
+    let item_users = counting::transpose(&user_items, items.ids.len(), budget)?;
+    Ok(Interactions { users: users.ids, items: items.ids, user_items, item_users, times, rows })
+}
+
+fn same(name: &'static str, got: usize, expected: usize) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Error::Parameter { name, expected: format!("{expected} in this batch"), got: got.to_string() })
+}

@@ -1,0 +1,98 @@
+//! Sums that do not depend on the order of their terms.
+
+use crate::control::Control;
+use crate::error::Result;
+
+/// Up to so many values are sorted and summed in f64; more are summed by exponent, in linear time.
+const FEW: usize = 64;
+/// Values summed between two looks at the control.
+const PIECE: usize = 1 << 16;
+
+/// The sum of the values of one pair: the same bits for the same values in any order.
+/// Values should be finite; otherwise the sum is infinite or NaN.
+pub(super) fn sum(values: &[f32], control: &Control) -> Result<f32> {
+    match values {
+        [one] => Ok(*one),
+        // Addition commutes; only from three terms on does the order matter.
+        [a, b] => Ok(narrow(f64::from(*a) + f64::from(*b))),
+        _ if values.len() <= FEW => {
+            let mut sorted = [0.0; FEW];
+            let sorted = &mut sorted[..values.len()];
+            sorted.copy_from_slice(values);
+            sorted.sort_unstable_by(f32::total_cmp);
+            Ok(narrow(sorted.iter().map(|&value| f64::from(value)).sum()))
+        }
+        _ => by_exponent(values, control),
+    }
+}
+
+/// Adds the mantissas of each exponent as integers, which is exact, then the exponents in a fixed order.
+/// No overflow below 2^39 values.
+fn by_exponent(values: &[f32], control: &Control) -> Result<f32> {
+    let mut mantissas = [0i64; 255];
+    let mut special = 0.0;
+    for piece in values.chunks(PIECE) {
+        control.check()?;
+        for &value in piece {
+            let bits = value.to_bits();
+            let exponent = (bits >> 23 & 0xff) as usize;
+            let Some(bin) = mantissas.get_mut(exponent) else {
+                special += f64::from(value);
+                continue;
+            };
+            let mantissa = i64::from(bits & 0x7f_ffff) | i64::from(exponent > 0) << 23;
+            *bin += if value.is_sign_negative() { -mantissa } else { mantissa };
+        }
+    }
+    let total: f64 = mantissas
+        .iter()
+        .enumerate()
+        .map(|(exponent, &mantissa)| mantissa as f64 * 2f64.powi(exponent.max(1) as i32 - 150))
+        .sum();
+    Ok(narrow(total + special))
+}
+
+/// One NaN for all, because its sign would depend on the order.
+fn narrow(sum: f64) -> f32 {
+    if sum.is_nan() { f32::NAN } else { sum as f32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, seq::SliceRandom};
+
+    fn total(values: &[f32]) -> f32 {
+        sum(values, &Control::unlimited()).unwrap_or(f32::NAN)
+    }
+
+    #[test]
+    fn order_never_matters() {
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for len in [1, 2, 3, 10, 64, 65, 500] {
+            for _ in 0..50 {
+                let scale = random.random_range(-30..30);
+                let mut values: Vec<f32> =
+                    (0..len).map(|_| random.random_range(-1.0..1.0f32) * 2f32.powi(scale)).collect();
+                let expected = total(&values);
+                let plain: f64 = values.iter().map(|&value| f64::from(value)).sum();
+                assert!((f64::from(expected) - plain).abs() <= plain.abs() * 1e-6 + 1e-12 * 2f64.powi(scale));
+                values.shuffle(&mut random);
+                assert_eq!(total(&values).to_bits(), expected.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn known_sums() {
+        assert_eq!(total(&[1e30, 1.0, -1e30]), 0.0);
+        assert_eq!(total(&[0.5; 1000]), 500.0);
+        assert_eq!(total(&[f32::MIN_POSITIVE / 4.0; 100]), f32::MIN_POSITIVE * 25.0);
+        assert_eq!(total(&[-3.0; 65]), -195.0);
+        assert_eq!(total(&[f32::INFINITY; 70]), f32::INFINITY);
+        let mut mixed = [f32::INFINITY; 70];
+        mixed[3] = f32::NEG_INFINITY;
+        assert_eq!(total(&mixed).to_bits(), f32::NAN.to_bits());
+        assert_eq!(total(&[-0.0]).to_bits(), (-0.0f32).to_bits());
+    }
+}

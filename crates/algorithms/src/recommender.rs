@@ -1,0 +1,139 @@
+//! A recommender model as one image: what a version's training writes and what serving reads in place.
+
+mod encode;
+mod serve;
+
+
+
+pub use encode::{Parts, encode};
+pub use serve::{Filter, Recommendation, Source};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::error::{Error, Result};
+use crate::ids::IdsRef;
+use crate::image::{Dictionary, Image, kinds};
+use crate::search::{Bounds, Index};
+
+/// The numbers of a model that are not arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Facts {
+    /// Weight of the squared factors in training.
+    pub regularization: f64,
+    /// Confidence of an entry is `1 + alpha * value`.
+    pub alpha: f64,
+    /// Distinct pairs of a user and an item.
+    pub entries: u64,
+    /// Numbers per user and per item.
+    pub factors: u32,
+    /// The caller's number for the type of user ids.
+    pub user_class: u8,
+    /// The caller's number for the type of item ids.
+    pub item_class: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// A view of an image. Opening it looks at lengths only; damaged contents give wrong answers, never a panic.
+#[derive(Debug, Clone, Copy)]
+pub struct Recommender<'a> {
+    /// The numbers that are not arrays.
+    pub facts: Facts,
+    /// The users of the training, in the order of their ids.
+    pub users: IdsRef<'a>,
+    /// The items of the training, in the order of their ids.
+    pub items: IdsRef<'a>,
+    user_index: Index<'a>,
+    item_index: Index<'a>,
+    user_factors: &'a [f32],
+    item_factors: &'a [f32],
+    gram: &'a [f32],
+    popularity: &'a [u32],
+    by_popularity: &'a [u32],
+    seen_offsets: &'a [u64],
+    seen: &'a [u32],
+}
+
+impl<'a> Recommender<'a> {
+    /// A view of an opened image; `Corrupted` where sections are missing or their lengths disagree.
+    pub fn new(image: &Image<'a>) -> Result<Recommender<'a>> {
+        let [facts] = image.section::<Facts>(kinds::FACTS)? else {
+            return Err(Error::Corrupted("facts are missing"));
+        };
+        let factors = facts.factors as usize;
+        let users = Dictionary::Users.read(image)?;
+        let items = Dictionary::Items.read(image)?;
+        let user_factors = image.section(kinds::USER_FACTORS)?;
+        let item_factors = image.section(kinds::ITEM_FACTORS)?;
+        let model = Recommender {
+            facts: *facts,
+            users,
+            items,
+            user_index: index(image, user_factors, factors, kinds::USER_QUANTIZED, kinds::USER_BOUNDS)?,
+            item_index: index(image, item_factors, factors, kinds::ITEM_QUANTIZED, kinds::ITEM_BOUNDS)?,
+            user_factors,
+            item_factors,
+            gram: image.section(kinds::GRAM)?,
+            popularity: image.section(kinds::POPULARITY)?,
+            by_popularity: image.section(kinds::BY_POPULARITY)?,
+            seen_offsets: image.section(kinds::SEEN_OFFSETS)?,
+            seen: image.section(kinds::SEEN_INDICES)?,
+        };
+        let (users, items) = (users.len(), items.len());
+        let fits = model.user_index.rows() == users
+            && model.item_index.rows() == items
+            && model.gram.len() == factors * factors
+            && model.popularity.len() == items
+            && model.by_popularity.len() == items
+            && model.seen_offsets.len() == users + 1;
+        if fits { Ok(model) } else { Err(Error::Corrupted("sections do not fit each other")) }
+    }
+
+    /// The full check, which reads everything: ids in order, seen items and popularity within their ranges.
+    /// The checksums are the image's own (`Image::verify`).
+    pub fn check(&self) -> Result<()> {
+        self.users.check()?;
+        self.items.check()?;
+        let items = self.items.len() as u32;
+        let rising = self.seen_offsets.is_sorted() && self.seen_offsets.first() == Some(&0);
+        if !rising || self.seen_offsets.last() != Some(&(self.seen.len() as u64)) {
+            return Err(Error::Corrupted("offsets of the seen items do not cover them"));
+        }
+        if self.seen.iter().chain(self.by_popularity).any(|&item| item >= items) {
+            return Err(Error::Corrupted("an item out of range"));
+        }
+        if self.user_factors.iter().chain(self.item_factors).chain(self.gram).any(|number| !number.is_finite()) {
+            return Err(Error::Corrupted("a factor that is not finite"));
+        }
+        Ok(())
+    }
+
+    /// The items of a user, rising; empty for a user who is not known.
+    pub fn seen(&self, user: u32) -> &'a [u32] {
+        let user = user as usize;
+        match (self.seen_offsets.get(user), self.seen_offsets.get(user + 1)) {
+            (Some(&start), Some(&end)) => self.seen.get(start as usize..end as usize).unwrap_or(&[]),
+            _ => &[],
+        }
+    }
+
+    /// The factors of a user.
+    pub fn user_factors(&self, user: u32) -> Option<&'a [f32]> {
+        row(self.user_factors, self.facts.factors, user)
+    }
+
+    /// The factors of an item.
+    pub fn item_factors(&self, item: u32) -> Option<&'a [f32]> {
+        row(self.item_factors, self.facts.factors, item)
+    }
+}
+
+fn row(rows: &[f32], factors: u32, at: u32) -> Option<&[f32]> {
+    let (factors, at) = (factors as usize, at as usize);
+    rows.get(at * factors..(at + 1) * factors)
+}
+
+fn index<'a>(image: &Image<'a>, rows: &'a [f32], factors: usize, quantized: u32, bounds: u32) -> Result<Index<'a>> {
+    Index::new(rows, factors, image.section::<i8>(quantized)?, image.section::<Bounds>(bounds)?)
+}

@@ -1,0 +1,194 @@
+//! Images: known bytes, round trips, and damage of every sort.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use algorithms::ids::{IdRef, IdsRef};
+use algorithms::image::{AlignedBytes, Dictionary, Image, Writer, estimate, kinds};
+use algorithms::{Control, Error, Result};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const UUID: [u8; 16] = *b"0123456789abcdef";
+
+fn sample() -> AlignedBytes {
+    let mut writer = Writer::new(UUID);
+    Dictionary::Users.write(&mut writer, IdsRef::Integer(&[-1, 5, 9]));
+    let (offsets, bytes) = ([0, 1, 3], b"abc");
+    Dictionary::Items.write(&mut writer, IdsRef::Bytes { offsets: &offsets, bytes });
+    let factors: Vec<f32> = (0..50).map(|n| n as f32).collect();
+    writer
+        .section(kinds::USER_FACTORS, &factors)
+        .section::<f32>(kinds::GRAM, &[])
+        .section(4_000_000_000, b"new");
+    let image = writer.finish().unwrap();
+    assert_eq!(image.len() as u64, writer.length());
+    image
+}
+
+#[test]
+fn a_round_trip() {
+    let bytes = sample();
+    let image = Image::open(&bytes).unwrap();
+    image.verify(&Control::unlimited()).unwrap();
+    assert_eq!(image.uuid(), UUID);
+    assert_eq!(Dictionary::Users.read(&image), Ok(IdsRef::Integer(&[-1, 5, 9])));
+    let items = Dictionary::Items.read(&image).unwrap();
+    assert_eq!((items.check(), items.find(IdRef::Bytes(b"bc"))), (Ok(()), Some(1)));
+    assert_eq!(image.section::<f32>(kinds::USER_FACTORS).unwrap()[49], 49.0);
+    assert_eq!(image.section::<f32>(kinds::GRAM), Ok(&[][..]));
+    assert_eq!(image.optional_section::<f32>(kinds::POPULARITY), Ok(None));
+    assert!(matches!(image.section::<f32>(kinds::POPULARITY), Err(Error::Corrupted(_))));
+    assert!(matches!(image.section::<i64>(4_000_000_000), Err(Error::Corrupted(_))));
+    assert_eq!(image.section::<u8>(4_000_000_000), Ok(&b"new"[..]));
+}
+
+/// The format never changes unnoticed.
+#[test]
+fn known_bytes() {
+    let mut writer = Writer::new(UUID);
+    writer.section(kinds::FACTS, b"123456789");
+    let bytes = writer.finish().unwrap();
+    assert_eq!(bytes.len(), 192);
+    assert_eq!(estimate([9].into_iter()), 192);
+    assert_eq!(bytes[..8], *b"\x89PERSONA");
+    assert_eq!(bytes[8..12], 1u32.to_le_bytes());
+    assert_eq!(bytes[16..32], UUID);
+    assert_eq!(bytes[32..40], 192u64.to_le_bytes());
+    assert_eq!(bytes[40..44], 1u32.to_le_bytes());
+    assert!(bytes[44..64].iter().chain(&bytes[88..128]).chain(&bytes[137..]).all(|&byte| byte == 0));
+    assert_eq!(bytes[64..68], 19u32.to_le_bytes());
+    // The check value of CRC-32C.
+    assert_eq!(bytes[68..72], 0xe306_9283u32.to_le_bytes());
+    assert_eq!(bytes[72..80], 128u64.to_le_bytes());
+    assert_eq!(bytes[80..88], 9u64.to_le_bytes());
+    assert_eq!(bytes[128..137], *b"123456789");
+    let mut zeroed = bytes[..96].to_vec();
+    zeroed[12..16].fill(0);
+    assert_eq!(bytes[12..16], crc32c::crc32c(&zeroed).to_le_bytes());
+}
+
+#[test]
+fn what_a_writer_refuses() {
+    let mut twice = Writer::new(UUID);
+    twice.section(7, b"a").section(7, b"b");
+    assert!(matches!(twice.finish(), Err(Error::Corrupted(_))));
+    let mut many = Writer::new(UUID);
+    (0..257).for_each(|kind| {
+        many.section(kind, b"a");
+    });
+    assert!(matches!(many.finish(), Err(Error::Corrupted(_))));
+    let empty = Writer::new(UUID).finish().unwrap();
+    assert_eq!((empty.len(), Image::open(&empty).unwrap().verify(&Control::unlimited())), (64, Ok(())));
+}
+
+#[test]
+fn what_opening_refuses() {
+    let bytes = sample();
+    let fails = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut changed = bytes.to_vec();
+        change(&mut changed);
+        Image::open(&AlignedBytes::copy_of(&changed).unwrap()).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(fails(&|b| b[8] = 2), Error::Format(2));
+    assert_eq!(fails(&|b| b[8] = 0), Error::Corrupted("version zero"));
+    assert_eq!(fails(&|b| b[0] = 0), Error::Corrupted("not a model"));
+    assert_eq!(fails(&|b| b.push(0)), Error::Corrupted("wrong length"));
+    assert_eq!(fails(&|b| b.truncate(63)), Error::Corrupted("too short"));
+    assert_eq!(fails(&|b| b[16] ^= 1), Error::Corrupted("checksum of the header"));
+    assert_eq!(fails(&|b| b[41] = 2), Error::Corrupted("too many sections"));
+    let shifted = AlignedBytes::copy_of(&[&[0], &bytes[..]].concat()).unwrap();
+    assert_eq!(Image::open(&shifted[1..]).unwrap_err(), Error::Corrupted("not aligned"));
+}
+
+#[test]
+fn bytes_come_in_chunks_and_never_more_than_announced() {
+    let bytes = sample();
+    let mut copy = AlignedBytes::with_capacity(bytes.len()).unwrap();
+    bytes.chunks(37).for_each(|chunk| copy.extend(chunk).unwrap());
+    assert_eq!(copy[..], bytes[..]);
+    assert!(matches!(copy.extend(&[1]), Err(Error::Corrupted(_))));
+    assert!(copy.as_ptr().addr().is_multiple_of(64));
+    assert!(matches!(AlignedBytes::with_capacity(usize::MAX / 2), Err(Error::Memory { .. })));
+    let control = Control::unlimited();
+    control.cancel();
+    assert_eq!(Image::open(&bytes).unwrap().verify(&control), Err(Error::Cancelled));
+}
+
+/// Reads everything there is, as a server would without verifying first.
+fn read_all(bytes: &[u8]) -> Result<()> {
+    let image = Image::open(bytes)?;
+    for kind in 0..30 {
+        let _ = image.optional_section::<u8>(kind)?;
+        let _ = image.optional_section::<i64>(kind);
+    }
+    for dictionary in [Dictionary::Users, Dictionary::Items] {
+        let ids = dictionary.read(&image)?;
+        for n in (0..ids.len().min(10) as u32).chain([u32::MAX]) {
+            let _ = ids.get(n).and_then(|id| ids.find(id));
+        }
+        let _ = (ids.find(IdRef::Integer(5)), ids.find(IdRef::Bytes(b"bc")), ids.check());
+    }
+    image.verify(&Control::unlimited())
+}
+
+fn mutate(image: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut bytes = image.to_vec();
+    match random.random_range(0..4) {
+        0 => {
+            for _ in 0..random.random_range(1..8) {
+                let at = random.random_range(0..bytes.len());
+                bytes[at] ^= 1 << random.random_range(0..8);
+            }
+        }
+        1 => bytes.truncate(random.random_range(0..bytes.len())),
+        2 => {
+            let (from, to) = (random.random_range(0..bytes.len()), random.random_range(0..bytes.len()));
+            let length = random.random_range(1..64).min(bytes.len() - from).min(bytes.len() - to);
+            bytes.copy_within(from..from + length, to);
+        }
+        _ => {
+            let at = random.random_range(0..bytes.len());
+            let inserted = vec![random.random(); random.random_range(1..200)];
+            bytes.splice(at..at, inserted);
+        }
+    }
+    bytes
+}
+
+/// The image with a checksum of the header that is right again, as an attacker would make it.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() < 64 {
+        return bytes;
+    }
+    let length = bytes.len() as u64;
+    bytes[32..40].copy_from_slice(&length.to_le_bytes());
+    bytes[12..16].fill(0);
+    let sections = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
+    if let Some(head) = bytes.get(..64 + sections.min(256) * 32) {
+        let crc = crc32c::crc32c(head);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn ten_thousand_mutations_panic_nowhere() {
+    let image = sample();
+    read_all(&image).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let (mut same, mut opened) = (0, 0);
+    for _ in 0..10_000 {
+        let mutated = mutate(&image, &mut random);
+        let result = read_all(&AlignedBytes::copy_of(&mutated).unwrap());
+        if mutated == image[..] {
+            same += 1;
+            assert_eq!(result, Ok(()));
+        } else {
+            assert!(result.is_err(), "every change is noticed");
+        }
+        let sealed = AlignedBytes::copy_of(&sealed(mutated)).unwrap();
+        opened += usize::from(Image::open(&sealed).is_ok());
+        let _ = read_all(&sealed);
+    }
+    assert!(same < 1500, "{same} mutations changed nothing");
+    assert!(opened > 1000, "only {opened} mutations got past the header");
+}

@@ -1,0 +1,197 @@
+//! `persona.train_als`: alternating least squares.
+
+use std::time::Instant;
+
+use algorithms::als::{Params, fit, start};
+use algorithms::{Control, Csr, defaults};
+use pgrx::pg_sys;
+use serde_json::{Map, Value, json};
+
+use crate::call::Call;
+use crate::error::{Code, OrReport, Result, fail};
+use crate::options::Options;
+use crate::registry::Metric;
+use crate::settings;
+use crate::train::{self, DEPLOYS, Factorizer, Fitted, HOLDOUTS, Request, choose};
+
+/// What `options` may hold.
+const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
+
+/// What `train_als` was asked for, in the words of its arguments.
+struct Als {
+    factors: usize,
+    regularization: Option<f64>,
+    alpha: Option<f64>,
+    iterations: usize,
+    cg_steps: usize,
+    seed: u64,
+    threads: usize,
+}
+
+impl Als {
+    /// The settings for this data: where the user gave none, the rule of `algorithms::defaults`.
+    fn params(&self, user_items: &Csr, item_users: &Csr) -> Params {
+        let alpha = self.alpha.unwrap_or(defaults::ALPHA);
+        let rule = || defaults::als_regularization(user_items, item_users, alpha);
+        Params {
+            factors: self.factors,
+            regularization: self.regularization.unwrap_or_else(rule),
+            alpha,
+            iterations: self.iterations,
+            cg_steps: self.cg_steps,
+            seed: self.seed,
+            threads: self.threads,
+        }
+    }
+}
+
+impl Factorizer for Als {
+    fn algorithm(&self) -> &'static str {
+        "als"
+    }
+
+    fn iterations(&self) -> usize {
+        self.iterations
+    }
+
+    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+        let params = self.params(user_items, item_users);
+        let from = Instant::now();
+        let mut losses = Vec::new();
+        let begin = start(user_items.rows(), item_users.rows(), &params)?;
+        let factors = fit(user_items, item_users, begin, &params, control, &mut |_, loss| {
+            losses.push((loss, from.elapsed().as_secs_f64()));
+        })?;
+        // The loss of the last iteration moved by less than a thousandth.
+        let converged = match losses.as_slice() {
+            [.., (before, _), (last, _)] => (before - last).abs() <= 1e-3 * before.abs(),
+            _ => false,
+        };
+        let (regularization, alpha) = (params.regularization, params.alpha);
+        Ok(Fitted { factors, iterations: params.iterations, converged, losses, regularization, alpha })
+    }
+
+    fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
+        let facts = json!({
+            "factors": self.factors, "regularization": fitted.regularization, "alpha": fitted.alpha,
+            "iterations": self.iterations, "cg_steps": self.cg_steps, "seed": self.seed as i64,
+            "feedback": "implicit",
+        });
+        match facts {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// `persona.train_als(model, relation, user_column, item_column, …)`.
+pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    let column = |index, name| call.name(index).ok_or_else(|| crate::call::null_argument(name));
+    let mut spec = Map::new();
+    spec.insert("trainer".into(), "train_als".into());
+    spec.insert("user_column".into(), column(2, "user_column")?.into());
+    spec.insert("item_column".into(), column(3, "item_column")?.into());
+    spec.insert("value_column".into(), call.name(4).into());
+    spec.insert("time_column".into(), call.name(5).into());
+    spec.insert("feedback".into(), call.get::<String>(6).unwrap_or_else(|| "implicit".into()).into());
+    spec.insert("factors".into(), call.get::<i32>(7).unwrap_or(64).into());
+    spec.insert("regularization".into(), number(call.get(8), "regularization")?);
+    spec.insert("alpha".into(), number(call.get(9), "alpha")?);
+    spec.insert("iterations".into(), call.get::<i32>(10).unwrap_or(15).into());
+    spec.insert("holdout".into(), call.get::<String>(11).unwrap_or_else(|| "auto".into()).into());
+    spec.insert("deploy".into(), call.get::<String>(12).unwrap_or_else(|| "auto".into()).into());
+    spec.insert("seed".into(), call.get::<i64>(13).unwrap_or(42).into());
+    spec.insert("options".into(), Value::Object(call.object(14, "options")?));
+    let model: String = call.required(0, "model")?;
+    let relation: pg_sys::Oid = call.required(1, "relation")?;
+    run(call, model, relation, spec)
+}
+
+/// JSON has no NaN and no infinity: they are refused by name.
+fn number(value: Option<f64>, name: &str) -> Result<Value> {
+    match value {
+        Some(value) if !value.is_finite() => Err(fail(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("\"{name}\" must be a finite number, got {value}"),
+        )),
+        value => Ok(value.into()),
+    }
+}
+
+/// Trains from a spec: what `train_als` was given, or what `retrain` kept of it.
+pub(crate) fn run(
+    call: &Call,
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+) -> Result<Option<pg_sys::Datum>> {
+    let (request, als) = parse(model, relation, spec)?;
+    train::train(call, &request, &als)
+}
+
+/// Measures a spec at a cutoff without writing a version.
+pub(crate) fn measure(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    k: usize,
+) -> Result<Vec<Metric>> {
+    let (request, als) = parse(model, relation, spec)?;
+    train::measure(&request, &als, k)
+}
+
+fn parse(model: String, relation: pg_sys::Oid, spec: Map<String, Value>) -> Result<(Request, Als)> {
+    let text = |key: &str| spec.get(key).and_then(Value::as_str).map(str::to_string);
+    let whole = |key: &str| spec.get(key).and_then(Value::as_i64);
+    let real = |key: &str| spec.get(key).and_then(Value::as_f64);
+    choose("feedback", &text("feedback").unwrap_or_default(), &[("implicit", ()), ("explicit", ())])?;
+    if text("feedback").as_deref() == Some("explicit") {
+        return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "feedback \"explicit\" is not supported yet")
+            .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+    }
+    let given = spec.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
+    let options = Options::new(given, &OPTIONS)?;
+    let positive = |key: &'static str| {
+        let value = whole(key).unwrap_or(0);
+        usize::try_from(value).map_err(|_| {
+            fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{key}\" must be above 0, got {value}"))
+        })
+    };
+    let most = settings::max_threads() as i64;
+    let seed = whole("seed").unwrap_or(42);
+    let als = Als {
+        factors: positive("factors")?,
+        regularization: real("regularization"),
+        alpha: real("alpha"),
+        iterations: positive("iterations")?,
+        cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
+        seed: seed as u64,
+        threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
+    };
+    // Ranges are the algorithm's own; a default that depends on data stands in as 1.
+    Params {
+        factors: als.factors,
+        regularization: als.regularization.unwrap_or(1.0),
+        alpha: als.alpha.unwrap_or(1.0),
+        iterations: als.iterations,
+        cg_steps: als.cg_steps,
+        seed: als.seed,
+        threads: als.threads,
+    }
+    .check()
+    .or_report()?;
+    let request = Request {
+        model,
+        relation,
+        user_column: text("user_column").unwrap_or_default(),
+        item_column: text("item_column").unwrap_or_default(),
+        value_column: text("value_column"),
+        time_column: text("time_column"),
+        holdout: choose("holdout", &text("holdout").unwrap_or_default(), &HOLDOUTS)?,
+        deploy: choose("deploy", &text("deploy").unwrap_or_default(), &DEPLOYS)?,
+        seed,
+        keep_versions: options.integer("keep_versions", 1, 1000)?,
+        spec,
+    };
+    Ok((request, als))
+}

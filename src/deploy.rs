@@ -1,0 +1,104 @@
+//! Which version of a model is live: the deployment log and its two writers, deploy and rollback.
+
+use pgrx::{Uuid, pg_sys};
+
+use crate::access;
+use crate::call::{Call, datum};
+use crate::error::{Code, Result, fail};
+use crate::identity::{self, Named};
+use crate::locks;
+use crate::registry::scan::Seen;
+use crate::registry::{self, Deployment, write};
+
+/// Versions whose images are kept, the live one included, unless the spec says otherwise.
+pub(crate) const KEEP_VERSIONS: i64 = 2;
+
+/// `persona.deploy(model, version)`: makes a stored version live.
+pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    let name: String = call.required(0, "model")?;
+    let number: i32 = call.required(1, "version")?;
+    let (named, model) = identity::model(&name)?;
+    access::require_owner(named.relation, &named.name)?;
+    locks::deploying(named.relation)?;
+    let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
+        return Err(fail(
+            Code::ERRCODE_UNDEFINED_OBJECT,
+            format!("version {number} of model \"{name}\" does not exist"),
+        )
+        .set_hint("The view persona.versions lists the versions of a model."));
+    };
+    if !registry::has_image(version.image_id, Seen::Latest)? {
+        return Err(fail(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("version {number} of model \"{name}\" is no longer stored"),
+        )
+        .set_hint("Only the newest versions are kept (option \"keep_versions\" of the training); train again."));
+    }
+    publish(model.model_id, number, version.image_id, "deploy")?;
+    Ok(None)
+}
+
+/// Appends a version to the log. The caller holds the deploy lock.
+pub(crate) fn publish(model_id: Uuid, version: i32, image_id: Uuid, action: &str) -> Result<()> {
+    let previous = registry::live(model_id, Seen::Latest)?.map(|live| live.deployment_id);
+    write::insert_deployment(model_id, version, image_id, previous, action, access::current_user())
+}
+
+/// `persona.rollback(model)`: returns to the version that was live before; the version that is live now.
+pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    let name: String = call.required(0, "model")?;
+    let (named, model) = identity::model(&name)?;
+    access::require_owner(named.relation, &named.name)?;
+    locks::deploying(named.relation)?;
+    let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| not_deployed(&named))?;
+    let mut older = earlier(model.model_id, &live)?;
+    while let Some(candidate) = older {
+        if candidate.version != live.version && registry::has_image(candidate.image_id, Seen::Latest)? {
+            let user = access::current_user();
+            // The new line continues where the older one did, so that the next rollback goes further back.
+            let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
+            write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
+            return Ok(datum(version));
+        }
+        older = earlier(model.model_id, &candidate)?;
+    }
+    Err(fail(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("model \"{name}\" has no older version to return to"),
+    )
+    .set_detail(format!("Version {} is live.", live.version)))
+}
+
+fn earlier(model_id: Uuid, line: &Deployment) -> Result<Option<Deployment>> {
+    match line.previous {
+        Some(id) => registry::deployment_by_id(model_id, id),
+        None => Ok(None),
+    }
+}
+
+/// Deletes the images that neither serve nor can be returned to: kept are the newest version and the live
+/// one with the versions live before it, `keep` in all.
+pub(crate) fn prune(model_id: Uuid, keep: i64) -> Result<()> {
+    let mut kept = Vec::new();
+    let mut line = registry::live(model_id, Seen::Latest)?;
+    while let Some(each) = line {
+        if !kept.contains(&each.image_id) {
+            kept.push(each.image_id);
+        }
+        if kept.len() as i64 >= keep {
+            break;
+        }
+        line = earlier(model_id, &each)?;
+    }
+    kept.extend(registry::version(model_id, None, Seen::Latest)?.map(|newest| newest.image_id));
+    write::prune_images(model_id, &kept)
+}
+
+/// 55000 for a model without a live version.
+pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
+    fail(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("model \"{}\" has no deployed version", named.name),
+    )
+    .set_hint(format!("Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);", named.name, named.name))
+}

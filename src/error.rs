@@ -1,0 +1,69 @@
+//! The one place where an algorithm's error becomes a SQLSTATE, a message, a DETAIL and a HINT.
+
+use algorithms::Error;
+use pgrx::pg_sys::panic::ErrorReport;
+pub(crate) use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// What every function of the glue returns: an error is a finished Postgres error report.
+pub(crate) type Result<T> = std::result::Result<T, ErrorReport>;
+
+/// An error with a code and a primary message; `set_detail` and `set_hint` add the rest.
+pub(crate) fn fail(code: Code, message: impl Into<String>) -> ErrorReport {
+    ErrorReport::new(code, message.into(), "pg_persona")
+}
+
+/// Turns an algorithm's result into one of the glue.
+pub(crate) trait OrReport<T> {
+    fn or_report(self) -> Result<T>;
+}
+
+impl<T> OrReport<T> for algorithms::Result<T> {
+    fn or_report(self) -> Result<T> {
+        self.map_err(report)
+    }
+}
+
+fn report(error: Error) -> ErrorReport {
+    let message = error.to_string();
+    match error {
+        Error::Cancelled => fail(Code::ERRCODE_QUERY_CANCELED, "canceling statement due to user request"),
+        Error::Parameter { .. } => fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, message),
+        Error::Word { allowed, .. } => {
+            fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, message).set_hint(format!("Valid words are {}.", words(allowed)))
+        }
+        Error::Memory { advice, .. } => fail(Code::ERRCODE_OUT_OF_MEMORY, message)
+            .set_detail("The limit is the setting \"persona.max_memory\".")
+            .set_hint(format!("{advice} Or have a superuser raise \"persona.max_memory\".")),
+        Error::NoData => fail(Code::ERRCODE_NO_DATA_FOUND, message)
+            .set_hint("Every row was skipped or the relation is empty; ids must not be null and values must be above 0."),
+        Error::TooMany { .. } => fail(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message),
+        Error::Diverged { .. } => fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
+            .set_hint("Lower \"alpha\", raise \"regularization\", or scale the value column down."),
+        Error::Format(_) => fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
+            .set_hint("Update the extension, or train the model again."),
+        Error::Corrupted(_) => {
+            fail(Code::ERRCODE_DATA_CORRUPTED, message).set_hint("Train the model again with persona.retrain().")
+        }
+    }
+}
+
+/// `a`, `b` and `c` as `"a", "b" and "c"`.
+pub(crate) fn words(all: &[&str]) -> String {
+    let quoted: Vec<String> = all.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// The known name nearest to `given`, when it is near enough to be a slip of the pen.
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&given, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(given.chars().count()).div_ceil(2))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

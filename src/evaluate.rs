@@ -1,0 +1,66 @@
+//! `persona.evaluate`: how well a version ranks rows it was not fitted on.
+
+use pgrx::pg_sys;
+
+use crate::als;
+use crate::access;
+use crate::call::{Call, datum};
+use crate::error::{Code, Result, fail};
+use crate::identity::{self, Named};
+use crate::lifecycle;
+use crate::options::Options;
+use crate::registry::scan::Seen;
+use crate::registry::{self, Metric};
+
+/// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none, those of a
+/// refit on a split of the rows of now, which its owner alone may ask for.
+pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    let name: String = call.required(0, "model")?;
+    let k = call.get::<i32>(2).unwrap_or(0);
+    if k < 1 {
+        return Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"k\" must be at least 1, got {k}")));
+    }
+    Options::new(call.object(3, "options")?, &[])?;
+    let (named, model) = identity::model(&name)?;
+    access::require_select(named.relation, &named.name)?;
+    let version = match call.get::<i32>(1) {
+        Some(version) => version,
+        None => match registry::live(model.model_id, Seen::Latest)? {
+            Some(live) => live.version,
+            None => return Err(crate::deploy::not_deployed(&named)),
+        },
+    };
+    if registry::version(model.model_id, Some(version), Seen::Latest)?.is_none() {
+        return Err(fail(
+            Code::ERRCODE_UNDEFINED_OBJECT,
+            format!("version {version} of model \"{name}\" does not exist"),
+        )
+        .set_hint("The view persona.versions lists the versions of a model."));
+    }
+    let mut stored = registry::metrics(model.model_id, version, k)?;
+    if stored.is_empty() {
+        access::require_owner(named.relation, &named.name)?;
+        let relation = lifecycle::trained_from(&named, &model.spec)?;
+        stored = als::measure(named.name.clone(), relation, model.spec, k as usize)?;
+    }
+    push(call, &named, version, &stored)
+}
+
+fn push(call: &Call, named: &Named, version: i32, metrics: &[Metric]) -> Result<Option<pg_sys::Datum>> {
+    let mut rows = call.rows()?;
+    for each in metrics {
+        rows.push(&[
+            datum(named.name.clone()),
+            datum(version),
+            datum(each.slice.clone()),
+            datum(each.metric.clone()),
+            datum(each.k),
+            each.value.and_then(datum),
+            each.baseline.and_then(datum),
+            each.ci_low.and_then(datum),
+            each.ci_high.and_then(datum),
+            datum(each.users),
+        ])?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,295 @@
+//! Ids as Postgres types: which types may be ids, and the ways between a datum, its canonical bytes and text.
+
+use std::ffi::{CStr, CString};
+
+use algorithms::ids::{IdKind, IdRef};
+use pgrx::pg_sys;
+
+use crate::error::{Code, Result, fail};
+
+/// The types that ids may have; the number is stored in images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Class {
+    SmallInt = 1,
+    Integer = 2,
+    BigInt = 3,
+    Date = 4,
+    Uuid = 5,
+    Text = 6,
+    Char = 7,
+    Enum = 8,
+}
+
+const ALL: [Class; 8] = [
+    Class::SmallInt,
+    Class::Integer,
+    Class::BigInt,
+    Class::Date,
+    Class::Uuid,
+    Class::Text,
+    Class::Char,
+    Class::Enum,
+];
+
+/// An id by its canonical value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Id {
+    Integer(i64),
+    Uuid([u8; 16]),
+    Bytes(Vec<u8>),
+}
+
+impl Id {
+    pub(crate) fn borrow(&self) -> IdRef<'_> {
+        match self {
+            Id::Integer(value) => IdRef::Integer(*value),
+            Id::Uuid(bytes) => IdRef::Fixed16(bytes),
+            Id::Bytes(bytes) => IdRef::Bytes(bytes),
+        }
+    }
+}
+
+/// The type below any domains.
+pub(crate) fn base_type(type_oid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a system cache look-up; raises an error for an unknown type.
+    unsafe { pg_sys::getBaseType(type_oid) }
+}
+
+/// A type's name with its schema, as SQL that reads it back.
+pub(crate) fn type_name(type_oid: pg_sys::Oid) -> String {
+    // SAFETY: the result is a palloc'd string, copied at once.
+    unsafe {
+        let flags = pg_sys::FORMAT_TYPE_FORCE_QUALIFY | pg_sys::FORMAT_TYPE_ALLOW_INVALID;
+        CStr::from_ptr(pg_sys::format_type_extended(type_oid, -1, flags as _)).to_string_lossy().into_owned()
+    }
+}
+
+impl Class {
+    /// The class of a type, or `None` where ids cannot have it.
+    pub(crate) fn of(type_oid: pg_sys::Oid) -> Option<Class> {
+        match base_type(type_oid) {
+            pg_sys::INT2OID => Some(Class::SmallInt),
+            pg_sys::INT4OID => Some(Class::Integer),
+            pg_sys::INT8OID => Some(Class::BigInt),
+            pg_sys::DATEOID => Some(Class::Date),
+            pg_sys::UUIDOID => Some(Class::Uuid),
+            pg_sys::TEXTOID | pg_sys::VARCHAROID => Some(Class::Text),
+            pg_sys::BPCHAROID => Some(Class::Char),
+            // SAFETY: a system cache look-up of an existing type.
+            other if unsafe { pg_sys::get_typtype(other) } as u8 == pg_sys::TYPTYPE_ENUM => Some(Class::Enum),
+            _ => None,
+        }
+    }
+
+    /// The class of a number stored in an image.
+    pub(crate) fn from_code(code: u8) -> Result<Class> {
+        ALL.into_iter()
+            .find(|&class| class as u8 == code)
+            .ok_or_else(|| fail(Code::ERRCODE_DATA_CORRUPTED, "invalid model data: unknown id type"))
+    }
+
+    /// How ids of this class are stored and ordered.
+    pub(crate) fn kind(self) -> IdKind {
+        match self {
+            Class::SmallInt | Class::Integer | Class::BigInt | Class::Date => IdKind::Integer,
+            Class::Uuid => IdKind::Fixed16,
+            Class::Text | Class::Char | Class::Enum => IdKind::Bytes,
+        }
+    }
+
+    /// The name of the type for messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Class::SmallInt => "smallint",
+            Class::Integer => "integer",
+            Class::BigInt => "bigint",
+            Class::Date => "date",
+            Class::Uuid => "uuid",
+            Class::Text => "text",
+            Class::Char => "character",
+            Class::Enum => "enum",
+        }
+    }
+
+    /// Reads an id that was written as text, as the type's own input does: 22P02 where it cannot be one.
+    pub(crate) fn parse(self, text: &str) -> Result<Id> {
+        let input = |function: u32| -> Result<pg_sys::Datum> {
+            let text = CString::new(text)
+                .map_err(|_| fail(Code::ERRCODE_INVALID_TEXT_REPRESENTATION, "ids cannot hold a zero byte"))?;
+            // SAFETY: built-in input functions that take a C string and ignore the other arguments.
+            Ok(unsafe {
+                pg_sys::OidInputFunctionCall(function.into(), text.as_ptr().cast_mut(), pg_sys::InvalidOid, -1)
+            })
+        };
+        Ok(match self {
+            Class::SmallInt | Class::Integer | Class::BigInt => Id::Integer(input(pg_sys::F_INT8IN)?.value() as i64),
+            Class::Date => Id::Integer(i64::from(input(pg_sys::F_DATE_IN)?.value() as i32)),
+            // SAFETY: uuid_in answers 16 bytes.
+            Class::Uuid => Id::Uuid(unsafe { *input(pg_sys::F_UUID_IN)?.cast_mut_ptr::<[u8; 16]>() }),
+            Class::Text | Class::Enum => Id::Bytes(text.as_bytes().to_vec()),
+            Class::Char => Id::Bytes(text.trim_end_matches(' ').as_bytes().to_vec()),
+        })
+    }
+
+    /// Reads an id from a datum of the given type: text is parsed, any integer fits an integer class.
+    pub(crate) fn read(self, value: pg_sys::Datum, type_oid: pg_sys::Oid) -> Result<Id> {
+        if type_oid == pg_sys::UNKNOWNOID {
+            // SAFETY: an unknown literal is a C string.
+            let text = unsafe { CStr::from_ptr(value.cast_mut_ptr()) };
+            return self.parse(&text.to_string_lossy());
+        }
+        let Some(given) = Class::of(type_oid) else {
+            if base_type(type_oid) == pg_sys::NUMERICOID && self.is_integer() {
+                return self.read_numeric(value);
+            }
+            return Err(self.mismatch(type_oid));
+        };
+        // SAFETY: the datum has the type that `given` was found from.
+        unsafe {
+            match given {
+                Class::SmallInt | Class::Integer | Class::BigInt if self.is_integer() => {
+                    Ok(Id::Integer(read_integer(given, value)))
+                }
+                Class::Date if self == Class::Date => Ok(Id::Integer(read_integer(given, value))),
+                Class::Uuid if self == Class::Uuid => Ok(Id::Uuid(*value.cast_mut_ptr::<[u8; 16]>())),
+                Class::Text | Class::Char => self.parse(&String::from_utf8_lossy(&read_text(value, given))),
+                Class::Enum if self.kind() == IdKind::Bytes => {
+                    self.parse(&String::from_utf8_lossy(&enum_label(value)))
+                }
+                _ => Err(self.mismatch(type_oid)),
+            }
+        }
+    }
+
+    fn read_numeric(self, value: pg_sys::Datum) -> Result<Id> {
+        // SAFETY: the datum is a numeric; its text form is palloc'd and copied at once.
+        let text = unsafe {
+            CStr::from_ptr(pg_sys::OidOutputFunctionCall(pg_sys::F_NUMERIC_OUT.into(), value))
+                .to_string_lossy()
+                .into_owned()
+        };
+        let whole = match text.split_once('.') {
+            Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
+            _ => &text,
+        };
+        self.parse(whole)
+    }
+
+    pub(crate) fn is_integer(self) -> bool {
+        matches!(self, Class::SmallInt | Class::Integer | Class::BigInt)
+    }
+
+    fn mismatch(self, given: pg_sys::Oid) -> pgrx::pg_sys::panic::ErrorReport {
+        fail(
+            Code::ERRCODE_DATATYPE_MISMATCH,
+            format!("ids of type {} cannot be given as {}", self.name(), type_name(given)),
+        )
+        .set_hint(format!("Cast the id to {}, or write it as text.", self.name()))
+    }
+
+    /// An id as text, as the type's own output writes it.
+    pub(crate) fn text(self, id: IdRef<'_>) -> String {
+        match id {
+            IdRef::Integer(days) if self == Class::Date => {
+                // SAFETY: date_out takes the days since 2000 and answers a palloc'd string, copied at once.
+                unsafe {
+                    let text = pg_sys::OidOutputFunctionCall(
+                        pg_sys::F_DATE_OUT.into(),
+                        pg_sys::Datum::from(days as i32),
+                    );
+                    CStr::from_ptr(text).to_string_lossy().into_owned()
+                }
+            }
+            IdRef::Integer(value) => value.to_string(),
+            IdRef::Fixed16(bytes) => {
+                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+            }
+            IdRef::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    /// An id as a datum of the given SQL type: that of the source column, or a wider one.
+    pub(crate) fn datum(self, id: IdRef<'_>, type_oid: pg_sys::Oid) -> Result<pg_sys::Datum> {
+        use pgrx::IntoDatum;
+        let Some(wanted) = Class::of(type_oid) else { return Err(self.mismatch(type_oid)) };
+        let found = match (id, wanted) {
+            (IdRef::Integer(value), Class::SmallInt) if self.is_integer() => i16::try_from(value).ok().map(|v| v.into()),
+            (IdRef::Integer(value), Class::Integer) if self.is_integer() => i32::try_from(value).ok().map(|v| v.into()),
+            (IdRef::Integer(value), Class::BigInt) if self.is_integer() => Some(value.into()),
+            (IdRef::Integer(value), Class::Date) if self == Class::Date => Some((value as i32).into()),
+            (IdRef::Fixed16(bytes), Class::Uuid) => pgrx::Uuid::from_bytes(*bytes).into_datum(),
+            (IdRef::Bytes(bytes), Class::Enum) => {
+                let label = CString::new(bytes).unwrap_or_default();
+                // SAFETY: enum_in takes a label and the enum's oid.
+                Some(unsafe {
+                    pg_sys::OidInputFunctionCall(
+                        pg_sys::F_ENUM_IN.into(),
+                        label.as_ptr().cast_mut(),
+                        base_type(type_oid),
+                        -1,
+                    )
+                })
+            }
+            (IdRef::Bytes(bytes), Class::Text | Class::Char) => String::from_utf8_lossy(bytes).into_owned().into_datum(),
+            (id, Class::Text) => self.text(id).into_datum(),
+            (IdRef::Integer(value), _) if self.is_integer() && wanted.is_integer() => {
+                return Err(fail(
+                    Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                    format!("id {value} is out of range for type {}", wanted.name()),
+                ));
+            }
+            _ => None,
+        };
+        found.ok_or_else(|| self.mismatch(type_oid))
+    }
+}
+
+/// An integer or date datum as a number.
+///
+/// # Safety
+/// The datum has the class's type.
+pub(crate) unsafe fn read_integer(class: Class, value: pg_sys::Datum) -> i64 {
+    match class {
+        Class::SmallInt => i64::from(value.value() as i16),
+        Class::Integer | Class::Date => i64::from(value.value() as i32),
+        _ => value.value() as i64,
+    }
+}
+
+/// The bytes of a text datum, copied; `character` without its padding.
+///
+/// # Safety
+/// The datum is a text, varchar or bpchar.
+pub(crate) unsafe fn read_text(value: pg_sys::Datum, class: Class) -> Vec<u8> {
+    // SAFETY: promised by the caller; a detoasted copy is freed after its bytes were copied.
+    unsafe {
+        let stored = value.cast_mut_ptr::<pg_sys::varlena>();
+        let plain = pg_sys::pg_detoast_datum_packed(stored);
+        let mut bytes = pgrx::varlena::varlena_to_byte_slice(plain);
+        if class == Class::Char {
+            let kept = bytes.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
+            bytes = &bytes[..kept];
+        }
+        let bytes = bytes.to_vec();
+        if plain != stored {
+            pg_sys::pfree(plain.cast());
+        }
+        bytes
+    }
+}
+
+/// The label of an enum datum.
+///
+/// # Safety
+/// The datum is the oid of an enum value.
+pub(crate) unsafe fn enum_label(value: pg_sys::Datum) -> Vec<u8> {
+    // SAFETY: enum_out answers a palloc'd copy of the label.
+    unsafe {
+        let text = pg_sys::OidOutputFunctionCall(pg_sys::F_ENUM_OUT.into(), value);
+        let label = CStr::from_ptr(text).to_bytes().to_vec();
+        pg_sys::pfree(text.cast());
+        label
+    }
+}

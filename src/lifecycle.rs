@@ -1,0 +1,158 @@
+//! The life of a model after its first training: retrain, alter, drop, grant, revoke, and the facts of its view.
+
+use pgrx::{JsonB, Uuid, pg_sys};
+use serde_json::{Map, Value};
+
+use crate::access::{self, Identity};
+use crate::call::{Call, Rows, datum, null_argument};
+use crate::error::{Code, Result, fail, nearest, words};
+use crate::identity::{self, Named};
+use crate::registry::scan::Seen;
+use crate::registry::{self, Model, write};
+use crate::source::Source;
+use crate::{als, deploy, locks, outputs};
+
+type Answer = Result<Option<pg_sys::Datum>>;
+
+/// The model of the first argument, which the current user must own.
+fn owned(call: &Call) -> Result<(Named, Model)> {
+    let name: String = call.required(0, "model")?;
+    let (named, model) = identity::model(&name)?;
+    access::require_owner(named.relation, &named.name)?;
+    Ok((named, model))
+}
+
+/// Keys of a spec that `retrain` may change.
+const RETRAIN: [&str; 7] = ["factors", "regularization", "alpha", "iterations", "holdout", "deploy", "seed"];
+
+/// `persona.retrain(model, options)`: the same training again on the rows of now.
+pub(crate) fn retrain(call: &Call) -> Answer {
+    let (named, model) = owned(call)?;
+    let mut spec = model.spec;
+    for (key, value) in call.object(1, "options")? {
+        if RETRAIN.contains(&key.as_str()) {
+            spec.insert(key, value);
+        } else {
+            let options = spec.entry("options").or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(options) = options {
+                options.insert(key, value);
+            }
+        }
+    }
+    let relation = trained_from(&named, &spec)?;
+    als::run(call, named.name, relation, spec)
+}
+
+/// The relation that a spec names; 42P01 where it is gone.
+pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
+    let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
+    match identity::lookup(relation)? {
+        Some(found) => Ok(found.relation),
+        None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
+            .set_detail(format!("Model \"{}\" was trained from it.", named.name))
+            .set_hint(format!("Name another one: SELECT persona.alter_model('{}', relation => '…');", named.name))),
+    }
+}
+
+/// Keys of a spec that name columns.
+const COLUMNS: [&str; 4] = ["user_column", "item_column", "value_column", "time_column"];
+
+/// `persona.alter_model(model, relation, column_map)`: where the next training reads from.
+pub(crate) fn alter_model(call: &Call) -> Answer {
+    let (named, model) = owned(call)?;
+    // A training that runs writes the spec it began with; the two must not cross.
+    locks::training(named.relation, &named.name)?;
+    let mut spec = model.spec;
+    if let Some(relation) = call.get::<pg_sys::Oid>(1) {
+        let source = Source::open(relation)?;
+        spec.insert("relation".into(), source.name.into());
+    }
+    for (key, value) in call.object(2, "column_map")? {
+        if !COLUMNS.contains(&key.as_str()) {
+            let error = fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized column role \"{key}\""));
+            return Err(match nearest(&key, COLUMNS) {
+                Some(near) => error.set_hint(format!("Perhaps you meant \"{near}\".")),
+                None => error.set_hint(format!("Valid roles are {}.", words(&COLUMNS))),
+            });
+        }
+        spec.insert(key, value);
+    }
+    let text = |key: &str| spec.get(key).and_then(Value::as_str);
+    let relation = text("relation").unwrap_or_default();
+    if let Some(found) = identity::lookup(relation)? {
+        let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
+        Source::open(found.relation)?.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+    }
+    write::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
+    Ok(None)
+}
+
+fn full_name(named: &Named) -> String {
+    identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone())
+}
+
+/// `persona.drop_model(model)`: the model with its versions, its view and what was made beside it. Fails like
+/// DROP VIEW where other objects depend on these.
+pub(crate) fn drop_model(call: &Call) -> Answer {
+    let (named, model) = owned(call)?;
+    locks::training(named.relation, &named.name)?;
+    locks::deploying(named.relation)?;
+    let view = full_name(&named);
+    for (function, _) in made(&named)? {
+        outputs::execute(&format!("DROP FUNCTION {function}"))?;
+    }
+    outputs::execute(&format!("DROP VIEW {view}"))?;
+    write::delete_model(model.model_id)?;
+    Ok(None)
+}
+
+/// The functions made beside a model, by qualified names.
+fn made(named: &Named) -> Result<Vec<(String, pg_sys::Oid)>> {
+    // The pinned search path makes every name come out qualified.
+    // SAFETY: the current user is set in every backend.
+    let _identity = Identity::become_user(unsafe { pg_sys::GetUserId() }, false);
+    outputs::functions(named.relation)
+}
+
+/// `persona.grant_model(model, role)`: GRANT SELECT on the view, EXECUTE on the functions.
+pub(crate) fn grant_model(call: &Call) -> Answer {
+    privileges(call, "GRANT", "TO")
+}
+
+/// `persona.revoke_model(model, role)`: takes back what `grant_model` gave.
+pub(crate) fn revoke_model(call: &Call) -> Answer {
+    privileges(call, "REVOKE", "FROM")
+}
+
+fn privileges(call: &Call, verb: &str, preposition: &str) -> Answer {
+    let (named, _) = owned(call)?;
+    let role = call.name(1).ok_or_else(|| null_argument("role"))?;
+    // The role PUBLIC is a key word.
+    let role = if role.eq_ignore_ascii_case("public") { "PUBLIC".to_string() } else { identity::quote(&role) };
+    outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", full_name(&named)))?;
+    for (function, _) in made(&named)? {
+        outputs::execute(&format!("{verb} EXECUTE ON FUNCTION {function} {preposition} {role}"))?;
+    }
+    Ok(None)
+}
+
+/// The row of `persona.model_facts`: algorithm, version, trained_at, rows, metric, value, baseline, bytes.
+pub(crate) fn push_facts(model_id: Uuid, rows: &mut Rows) -> Result<()> {
+    let Some(model) = registry::model_by_id(model_id)? else { return Ok(()) };
+    let Some(name) = identity::qualified_name(model.relation) else { return Ok(()) };
+    access::require_select(model.relation, &name)?;
+    let Some(live) = registry::live(model_id, Seen::Statement)? else {
+        return Err(deploy::not_deployed(&Named { relation: model.relation, name }));
+    };
+    let Some(version) = registry::version(model_id, Some(live.version), Seen::Statement)? else { return Ok(()) };
+    rows.push(&[
+        datum(version.algorithm),
+        datum(version.version),
+        datum(version.trained_at),
+        datum(version.rows_used),
+        version.metric.and_then(datum),
+        version.value.and_then(datum),
+        version.baseline.and_then(datum),
+        datum(version.bytes),
+    ])
+}

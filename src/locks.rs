@@ -1,0 +1,64 @@
+//! The two locks of a model, both held until the transaction ends. Training excludes training only; deploying
+//! orders the deployment log and waits for nothing longer than another deployment.
+
+use pgrx::pg_sys;
+
+use crate::error::{Code, Result, fail};
+use crate::identity::Place;
+use crate::registry::scan;
+
+/// What a lock protects; the number tells lock tags apart.
+#[derive(Clone, Copy)]
+#[repr(u16)]
+enum Purpose {
+    Training = 1,
+    Deploying = 2,
+    Creating = 3,
+}
+
+/// Takes the training lock of a model, or 55P03 where somebody trains it.
+pub(crate) fn training(relation: pg_sys::Oid, name: &str) -> Result<()> {
+    try_acquire(relation.to_u32(), Purpose::Training, name)
+}
+
+/// Takes the training lock of a model that does not exist yet.
+pub(crate) fn creating(place: &Place) -> Result<()> {
+    // FNV-1a; a collision only makes two first trainings exclude each other.
+    let hash = place.name.bytes().fold(0x811c_9dc5u32 ^ place.schema.to_u32(), |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    try_acquire(hash, Purpose::Creating, &place.name)
+}
+
+/// Takes the deploy lock of a model; waits, and can be cancelled while it does.
+pub(crate) fn deploying(relation: pg_sys::Oid) -> Result<()> {
+    acquire(relation.to_u32(), Purpose::Deploying, false).map(|_| ())
+}
+
+fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
+    if acquire(object, purpose, true)? {
+        return Ok(());
+    }
+    Err(fail(Code::ERRCODE_LOCK_NOT_AVAILABLE, format!("model \"{name}\" is being trained"))
+        .set_detail("Another session is training it; its transaction has not ended yet.")
+        .set_hint("The view persona.training_progress shows running trainings."))
+}
+
+/// An object lock in the space of the registry's own table, so that it meets nobody else's.
+fn acquire(object: u32, purpose: Purpose, nowait: bool) -> Result<bool> {
+    let class = scan::relation("model")?;
+    // SAFETY: a lock tag is plain data; MyDatabaseId is set in every backend; the lock is released with the
+    // transaction.
+    let got = unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+            locktag_field2: class.to_u32(),
+            locktag_field3: object,
+            locktag_field4: purpose as u16,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as _, false, nowait)
+    };
+    Ok(got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL)
+}

@@ -1,0 +1,37 @@
+//! Reading `options jsonb`: every key is known or an error with the nearest one as HINT.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Result, fail, nearest, words};
+
+/// The options of one call.
+pub(crate) struct Options {
+    given: Map<String, Value>,
+}
+
+impl Options {
+    /// Checks the keys.
+    pub(crate) fn new(given: Map<String, Value>, known: &[&str]) -> Result<Options> {
+        if let Some(key) = given.keys().find(|key| !known.contains(&key.as_str())) {
+            let error = fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized option \"{key}\""));
+            return Err(match nearest(key, known.iter().copied()) {
+                Some(near) => error.set_hint(format!("Perhaps you meant \"{near}\".")),
+                None if known.is_empty() => error.set_hint("This function has no options yet."),
+                None => error.set_hint(format!("Valid options are {}.", words(known))),
+            });
+        }
+        Ok(Options { given })
+    }
+
+    /// A whole number within a range.
+    pub(crate) fn integer(&self, key: &str, low: i64, high: i64) -> Result<Option<i64>> {
+        let Some(value) = self.given.get(key) else { return Ok(None) };
+        match value.as_i64().filter(|number| (low..=high).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("option \"{key}\" must be a whole number between {low} and {high}, got {value}"),
+            )),
+        }
+    }
+}

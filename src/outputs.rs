@@ -1,0 +1,107 @@
+//! What a model makes beside the registry, as the caller: the view that is the model, and the typed functions.
+
+use pgrx::{Spi, Uuid, pg_sys};
+
+use crate::error::{Code, Result, fail};
+use crate::identity::{self, Place};
+use crate::ids::type_name;
+
+/// Runs one DDL statement as the current user.
+pub(crate) fn execute(statement: &str) -> Result<()> {
+    Spi::run(statement).map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not run DDL: {error}")))
+}
+
+/// A literal of SQL.
+pub(crate) fn literal(text: &str) -> String {
+    pgrx::spi::quote_literal(text)
+}
+
+/// Makes the view of a new model; its oid.
+pub(crate) fn create_view(place: &Place, model_id: Uuid, kind: &str) -> Result<pg_sys::Oid> {
+    let name = place.beside("");
+    execute(&format!("CREATE VIEW {name} AS SELECT * FROM persona.model_facts({}::pg_catalog.uuid)", literal(&model_id.to_string())))?;
+    execute(&format!(
+        "COMMENT ON VIEW {name} IS {}",
+        literal(&format!("{kind} of pg_persona: its owner trains and drops it, SELECT on it is the right to be served"))
+    ))?;
+    match identity::lookup(&name)? {
+        Some(named) => Ok(named.relation),
+        None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("could not find the view {name} just made"))),
+    }
+}
+
+/// Makes the typed functions of a recommender. The model stands in them as a constant of type regclass, which
+/// follows RENAME and SET SCHEMA.
+pub(crate) fn create_recommender_functions(place: &Place, user: pg_sys::Oid, item: pg_sys::Oid) -> Result<()> {
+    let (user, item) = (type_name(user), type_name(item));
+    let model = format!("{}::pg_catalog.regclass", literal(&place.beside("")));
+    let result = format!(
+        "RETURNS TABLE(item_id {item}, score real, rank int, source text)
+         LANGUAGE sql STABLE PARALLEL SAFE ROWS 10"
+    );
+    let functions = [
+        (
+            "_recommend",
+            format!("user_id {user} DEFAULT NULL, k int DEFAULT 10, exclude {item}[] DEFAULT NULL, candidates {item}[] DEFAULT NULL"),
+            format!("{user}, int, {item}[], {item}[]"),
+            format!("persona._recommend({model}, user_id, NULL::{item}, k, exclude, candidates)"),
+            "The best k items for a user, best first; popular ones for a user who is unknown or NULL.",
+        ),
+        (
+            "_similar_items",
+            format!("item_id {item}, k int DEFAULT 10"),
+            format!("{item}, int"),
+            // $1: the argument shares its name with a result column.
+            format!("persona._similar_items({model}, $1, k)"),
+            "The k items nearest to an item by cosine of their factors.",
+        ),
+        (
+            "_recommend_for_items",
+            format!("items {item}[], k int DEFAULT 10"),
+            format!("{item}[], int"),
+            format!("persona._recommend_for_items({model}, items, k)"),
+            "The best k items for somebody who has exactly the given ones.",
+        ),
+    ];
+    for (suffix, arguments, types, source, comment) in functions {
+        let name = place.beside(suffix);
+        execute(&format!(
+            "CREATE FUNCTION {name}({arguments}) {result}
+             BEGIN ATOMIC SELECT r.item_id, r.score, r.rank, r.source FROM {source} AS r; END"
+        ))?;
+        execute(&format!("COMMENT ON FUNCTION {name}({types}) IS {}", literal(comment)))?;
+    }
+    Ok(())
+}
+
+/// The typed functions of a model, found by what they depend on: its view and a serving function of the
+/// library. Each with its owner.
+pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<(String, pg_sys::Oid)>> {
+    let failed = |error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}"));
+    Spi::connect(|client| {
+        let found = client.select(
+            &format!(
+                "SELECT p.oid::pg_catalog.regprocedure::text, p.proowner
+                 FROM pg_catalog.pg_proc p
+                 WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d
+                               WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+                                 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {})
+                   AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                               JOIN pg_catalog.pg_proc s ON s.oid = d.refobjid
+                               JOIN pg_catalog.pg_namespace n ON n.oid = s.pronamespace
+                               WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+                                 AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                                 AND n.nspname = 'persona'
+                                 AND s.proname IN ('_recommend', '_similar_items', '_recommend_for_items'))
+                 ORDER BY 1",
+                relation.to_u32()
+            ),
+            None,
+            &[],
+        )?;
+        found
+            .map(|row| Ok((row.get::<String>(1)?.unwrap_or_default(), row.get(2)?.unwrap_or(pg_sys::InvalidOid))))
+            .collect::<pgrx::spi::Result<Vec<_>>>()
+    })
+    .map_err(failed)
+}

@@ -1,0 +1,187 @@
+//! The registry: models, versions, deployments and images, as the tables of sql/10_registry.sql hold them.
+
+pub(crate) mod scan;
+pub(crate) mod write;
+
+use algorithms::image::AlignedBytes;
+use pgrx::{IntoDatum, JsonB, Uuid, pg_sys};
+use serde_json::{Map, Value};
+
+use crate::error::{Code, OrReport, Result, fail};
+use scan::{Key, Scan, Seen};
+
+/// A model as the registry knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) model_id: Uuid,
+    /// The view that carries the model's name, owner and grants.
+    pub(crate) relation: pg_sys::Oid,
+    pub(crate) kind: String,
+    /// What to train again from: relation, columns, options.
+    pub(crate) spec: Map<String, Value>,
+}
+
+/// A line of the deployment log.
+#[derive(Debug, Clone)]
+pub(crate) struct Deployment {
+    pub(crate) deployment_id: i64,
+    pub(crate) version: i32,
+    pub(crate) image_id: Uuid,
+    /// The line that a rollback returns to.
+    pub(crate) previous: Option<i64>,
+}
+
+/// The facts of a version.
+#[derive(Debug, Clone)]
+pub(crate) struct Version {
+    pub(crate) version: i32,
+    pub(crate) image_id: Uuid,
+    pub(crate) algorithm: String,
+    pub(crate) trained_at: pgrx::datum::TimestampWithTimeZone,
+    pub(crate) rows_used: i64,
+    pub(crate) metric: Option<String>,
+    pub(crate) value: Option<f64>,
+    pub(crate) baseline: Option<f64>,
+    pub(crate) bytes: i64,
+}
+
+/// The model behind a relation, if the relation is one.
+pub(crate) fn model_by_relation(relation: pg_sys::Oid, seen: Seen) -> Result<Option<Model>> {
+    let key = (2, pg_sys::F_OIDEQ, pg_sys::Datum::from(relation));
+    first(Scan::start("model", "model_relation", seen, &[key], false)?)
+}
+
+/// The model of an id.
+pub(crate) fn model_by_id(model_id: Uuid) -> Result<Option<Model>> {
+    first(Scan::start("model", "model_pkey", Seen::Statement, &[uuid_key(1, model_id)], false)?)
+}
+
+fn first(mut scan: Scan) -> Result<Option<Model>> {
+    let Some(row) = scan.next() else { return Ok(None) };
+    let JsonB(spec) = row.expect(5)?;
+    let Value::Object(spec) = spec else {
+        return Err(fail(Code::ERRCODE_DATA_CORRUPTED, "a row of the registry of pg_persona is damaged"));
+    };
+    Ok(Some(Model {
+        model_id: row.expect(1)?,
+        relation: row.expect(2)?,
+        kind: row.expect(4)?,
+        spec,
+    }))
+}
+
+/// The model and relation only: what serving needs, without parsing the spec.
+pub(crate) fn model_id_by_relation(relation: pg_sys::Oid) -> Result<Option<Uuid>> {
+    let key = (2, pg_sys::F_OIDEQ, pg_sys::Datum::from(relation));
+    let mut scan = Scan::start("model", "model_relation", Seen::Statement, &[key], false)?;
+    scan.next().map(|row| row.expect(1)).transpose()
+}
+
+/// The deployment that is live.
+pub(crate) fn live(model_id: Uuid, seen: Seen) -> Result<Option<Deployment>> {
+    deployment(&[uuid_key(2, model_id)], seen)
+}
+
+/// A line of the deployment log.
+pub(crate) fn deployment_by_id(model_id: Uuid, deployment_id: i64) -> Result<Option<Deployment>> {
+    let id = (1, pg_sys::F_INT8EQ, pg_sys::Datum::from(deployment_id));
+    deployment(&[uuid_key(2, model_id), id], Seen::Latest)
+}
+
+fn deployment(keys: &[Key], seen: Seen) -> Result<Option<Deployment>> {
+    let mut scan = Scan::start("deployment", "deployment_pkey", seen, keys, true)?;
+    let Some(row) = scan.next() else { return Ok(None) };
+    Ok(Some(Deployment {
+        deployment_id: row.expect(1)?,
+        version: row.expect(3)?,
+        image_id: row.expect(4)?,
+        previous: row.get(5),
+    }))
+}
+
+/// The facts of a version; the newest where `version` is `None`.
+pub(crate) fn version(model_id: Uuid, version: Option<i32>, seen: Seen) -> Result<Option<Version>> {
+    let mut keys = vec![uuid_key(1, model_id)];
+    keys.extend(version.map(|version| (2, pg_sys::F_INT4EQ, pg_sys::Datum::from(version))));
+    let mut scan = Scan::start("version", "version_pkey", seen, &keys, true)?;
+    let Some(row) = scan.next() else { return Ok(None) };
+    Ok(Some(Version {
+        version: row.expect(2)?,
+        image_id: row.expect(3)?,
+        algorithm: row.expect(4)?,
+        trained_at: row.expect(5)?,
+        rows_used: row.expect(7)?,
+        metric: row.get(13),
+        value: row.get(14),
+        baseline: row.get(15),
+        bytes: row.expect(18)?,
+    }))
+}
+
+/// Whether the pieces of an image are stored.
+pub(crate) fn has_image(image_id: Uuid, seen: Seen) -> Result<bool> {
+    let mut scan = Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)?;
+    Ok(scan.next().is_some())
+}
+
+/// The image of a version, put together from its pieces, or `None` where they are missing.
+pub(crate) fn load_image(image_id: Uuid, bytes: usize) -> Result<Option<AlignedBytes>> {
+    let mut image = AlignedBytes::with_capacity(bytes).or_report()?;
+    let mut scan = Scan::start("chunk", "chunk_pkey", Seen::Statement, &[uuid_key(1, image_id)], false)?;
+    let mut any = false;
+    while let Some(row) = scan.next() {
+        any = true;
+        // SAFETY: column 3 is a NOT NULL bytea; the detoasted copy is freed once its bytes are taken over.
+        unsafe {
+            let stored = row.datum(3).cast_mut_ptr::<pg_sys::varlena>();
+            let plain = pg_sys::pg_detoast_datum_packed(stored);
+            image.extend(pgrx::varlena::varlena_to_byte_slice(plain)).or_report()?;
+            if plain != stored {
+                pg_sys::pfree(plain.cast());
+            }
+        }
+        pgrx::check_for_interrupts!();
+    }
+    Ok(any.then_some(image))
+}
+
+fn uuid_key(column: i16, value: Uuid) -> Key {
+    // A Uuid always has a datum.
+    (column, pg_sys::F_UUID_EQ, value.into_datum().unwrap_or(pg_sys::Datum::null()))
+}
+
+/// A stored or computed figure.
+#[derive(Debug, Clone)]
+pub(crate) struct Metric {
+    pub(crate) slice: String,
+    pub(crate) metric: String,
+    pub(crate) k: i32,
+    pub(crate) value: Option<f64>,
+    pub(crate) baseline: Option<f64>,
+    pub(crate) ci_low: Option<f64>,
+    pub(crate) ci_high: Option<f64>,
+    pub(crate) users: i64,
+}
+
+/// The figures of a version at a cutoff.
+pub(crate) fn metrics(model_id: Uuid, version: i32, k: i32) -> Result<Vec<Metric>> {
+    let keys = [uuid_key(1, model_id), (2, pg_sys::F_INT4EQ, pg_sys::Datum::from(version))];
+    let mut scan = Scan::start("metric", "metric_pkey", Seen::Statement, &keys, false)?;
+    let mut found = Vec::new();
+    while let Some(row) = scan.next() {
+        let metric = Metric {
+            slice: row.expect(3)?,
+            metric: row.expect(4)?,
+            k: row.expect(5)?,
+            value: row.get(6),
+            baseline: row.get(7),
+            ci_low: row.get(8),
+            ci_high: row.get(9),
+            users: row.expect(10)?,
+        };
+        if metric.k == k {
+            found.push(metric);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,284 @@
+//! Writing the registry: plain SQL as the owner of the registry's tables, with a pinned search path. The caller
+//! has checked the right to do so.
+
+use pgrx::datum::DatumWithOid;
+use pgrx::{IntoDatum, JsonB, Spi, Uuid, pg_sys};
+
+use super::{Metric, scan};
+use crate::access::{self, Identity};
+use crate::error::{Code, Result, fail};
+
+/// Bytes of one stored piece of an image.
+const CHUNK: usize = 1 << 20;
+
+/// Runs statements as the owner of the registry.
+fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let owner = access::owner_of(scan::relation("model")?);
+    let _identity = Identity::become_user(owner, false);
+    body()
+}
+
+/// Runs one statement of the registry; the number of rows that it touched.
+fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
+    Spi::connect_mut(|client| {
+        let touched = client.update(statement, None, arguments).map(|table| table.len() as u64);
+        touched.map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}")))
+    })
+}
+
+/// A typed argument of a statement.
+fn argument<'a, T: IntoDatum>(value: T) -> DatumWithOid<'a> {
+    let type_oid = T::type_oid();
+    // SAFETY: the datum was made from a value of exactly this type.
+    unsafe { DatumWithOid::new_from_datum(value.into_datum(), type_oid) }
+}
+
+/// An optional argument; `None` is NULL.
+fn optional<'a, T: IntoDatum>(value: Option<T>) -> DatumWithOid<'a> {
+    let type_oid = T::type_oid();
+    // SAFETY: the datum was made from a value of exactly this type, or is NULL.
+    unsafe { DatumWithOid::new_from_datum(value.and_then(IntoDatum::into_datum), type_oid) }
+}
+
+/// A new random id of version 4.
+pub(crate) fn new_id() -> Result<Uuid> {
+    let mut bytes = [0u8; 16];
+    // SAFETY: fills exactly the 16 bytes it is given.
+    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
+        return Err(fail(Code::ERRCODE_INTERNAL_ERROR, "could not generate random values"));
+    }
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Ok(Uuid::from_bytes(bytes))
+}
+
+/// Adds a model.
+pub(crate) fn insert_model(
+    model_id: Uuid,
+    relation: pg_sys::Oid,
+    name: &str,
+    kind: &str,
+    spec: JsonB,
+) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "INSERT INTO persona_internal.model VALUES ($1, $2, $3, $4, $5, pg_catalog.now())",
+            &[argument(model_id), argument(relation), argument(name.to_string()), argument(kind.to_string()), argument(spec)],
+        )?;
+        Ok(())
+    })
+}
+
+/// Notes a model's present name and spec.
+pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "UPDATE persona_internal.model SET last_name = $2, spec = $3 WHERE model_id OPERATOR(pg_catalog.=) $1",
+            &[argument(model_id), argument(name.to_string()), argument(spec)],
+        )?;
+        Ok(())
+    })
+}
+
+/// Removes a model with all it has.
+pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "DELETE FROM persona_internal.chunk WHERE image_id IN
+               (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
+            &[argument(model_id)],
+        )?;
+        for table in ["version", "deployment", "metric", "training_log", "model"] {
+            run(
+                &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
+                &[argument(model_id)],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Removes the models whose view somebody dropped by hand. Rows of relation 0 stay: a restore left their view
+/// out, and `check()` tells the owner of the database.
+pub(crate) fn sweep() -> Result<()> {
+    let orphans: Vec<Uuid> = as_registry_owner(|| {
+        Spi::connect(|client| {
+            let found = client.select(
+                "SELECT model_id FROM persona_internal.model m
+                 WHERE m.relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0 AND NOT EXISTS
+                   (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) m.relation::pg_catalog.oid)",
+                None,
+                &[],
+            )?;
+            found.map(|row| row.get::<Uuid>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
+        })
+        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
+        .map(|ids| ids.into_iter().flatten().collect())
+    })?;
+    orphans.into_iter().try_for_each(delete_model)
+}
+
+/// What a finished training writes of its version.
+pub(crate) struct NewVersion {
+    pub(crate) model_id: Uuid,
+    pub(crate) version: i32,
+    pub(crate) image_id: Uuid,
+    pub(crate) algorithm: &'static str,
+    pub(crate) rows_used: i64,
+    pub(crate) rows_skipped: i64,
+    pub(crate) users: i64,
+    pub(crate) items: i64,
+    pub(crate) iterations: i32,
+    pub(crate) converged: bool,
+    pub(crate) metric: Option<String>,
+    pub(crate) value: Option<f64>,
+    pub(crate) baseline: Option<f64>,
+    pub(crate) live_value: Option<f64>,
+    pub(crate) seconds: f64,
+    pub(crate) bytes: i64,
+    pub(crate) deploy_reason: String,
+    pub(crate) hyperparameters: JsonB,
+}
+
+/// Adds a version.
+pub(crate) fn insert_version(new: NewVersion) -> Result<()> {
+    let arguments = [
+        argument(new.model_id),
+        argument(new.version),
+        argument(new.image_id),
+        argument(new.algorithm.to_string()),
+        argument(access::current_user()),
+        argument(new.rows_used),
+        argument(new.rows_skipped),
+        argument(new.users),
+        argument(new.items),
+        argument(new.iterations),
+        argument(new.converged),
+        optional(new.metric),
+        optional(new.value),
+        optional(new.baseline),
+        optional(new.live_value),
+        argument(new.seconds),
+        argument(new.bytes),
+        argument(new.deploy_reason),
+        argument(new.hyperparameters),
+    ];
+    as_registry_owner(|| {
+        run(
+            "INSERT INTO persona_internal.version VALUES ($1, $2, $3, $4, pg_catalog.clock_timestamp(), $5, $6, $7,
+               $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+            &arguments,
+        )?;
+        Ok(())
+    })
+}
+
+/// Stores an image in pieces.
+pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
+    as_registry_owner(|| {
+        for (ordinal, piece) in image.chunks(CHUNK).enumerate() {
+            run(
+                "INSERT INTO persona_internal.chunk VALUES ($1, $2, $3)",
+                &[argument(image_id), argument(ordinal as i32), argument(piece)],
+            )?;
+            pgrx::check_for_interrupts!();
+        }
+        Ok(())
+    })
+}
+
+/// Adds the figures of a version.
+pub(crate) fn insert_metrics(model_id: Uuid, version: i32, metrics: &[Metric]) -> Result<()> {
+    as_registry_owner(|| {
+        for each in metrics {
+            run(
+                "INSERT INTO persona_internal.metric VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                &[
+                    argument(model_id),
+                    argument(version),
+                    argument(each.slice.clone()),
+                    argument(each.metric.clone()),
+                    argument(each.k),
+                    optional(each.value),
+                    optional(each.baseline),
+                    optional(each.ci_low),
+                    optional(each.ci_high),
+                    argument(each.users),
+                ],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// A line of a training's log.
+pub(crate) struct LogLine {
+    pub(crate) iteration: Option<i32>,
+    pub(crate) phase: &'static str,
+    pub(crate) loss: Option<f64>,
+    pub(crate) validation: Option<f64>,
+    pub(crate) seconds: f64,
+}
+
+/// Adds the log of a version's training.
+pub(crate) fn insert_log(model_id: Uuid, version: i32, lines: &[LogLine]) -> Result<()> {
+    as_registry_owner(|| {
+        for (ordinal, line) in lines.iter().enumerate() {
+            run(
+                "INSERT INTO persona_internal.training_log VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                &[
+                    argument(model_id),
+                    argument(version),
+                    argument(ordinal as i32 + 1),
+                    optional(line.iteration),
+                    argument(line.phase.to_string()),
+                    optional(line.loss),
+                    optional(line.validation),
+                    argument(line.seconds),
+                ],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Appends to the deployment log. The caller holds the deploy lock.
+pub(crate) fn insert_deployment(
+    model_id: Uuid,
+    version: i32,
+    image_id: Uuid,
+    previous: Option<i64>,
+    action: &str,
+    user: String,
+) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "INSERT INTO persona_internal.deployment
+               (model_id, version, image_id, previous, action, deployed_by, deployed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp())",
+            &[
+                argument(model_id),
+                argument(version),
+                argument(image_id),
+                optional(previous),
+                argument(action.to_string()),
+                argument(user),
+            ],
+        )?;
+        Ok(())
+    })
+}
+
+/// Deletes the images of a model that are not among `kept`.
+pub(crate) fn prune_images(model_id: Uuid, kept: &[Uuid]) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "DELETE FROM persona_internal.chunk WHERE image_id IN
+               (SELECT v.image_id FROM persona_internal.version v
+                WHERE v.model_id OPERATOR(pg_catalog.=) $1
+                  AND NOT v.image_id OPERATOR(pg_catalog.=) ANY ($2))",
+            &[argument(model_id), argument(kept.to_vec())],
+        )?;
+        Ok(())
+    })
+}

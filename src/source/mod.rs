@@ -1,0 +1,207 @@
+//! Reading a relation: its columns checked by name and type, its rows streamed from the executor into Rust
+//! arrays, with the rights of the current user.
+
+mod receiver;
+
+use std::ffi::{CStr, CString};
+
+use algorithms::interactions::InteractionsBuilder;
+use pgrx::pg_sys;
+
+use crate::error::{Code, Result, fail, nearest};
+use crate::identity;
+use crate::ids::{Class, base_type, type_name};
+use receiver::{Receiver, Skipped};
+
+/// A relation to read from.
+pub(crate) struct Source {
+    relation: pg_sys::Oid,
+    /// Its qualified name.
+    pub(crate) name: String,
+    columns: Vec<Column>,
+}
+
+/// A column of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) type_oid: pg_sys::Oid,
+    collation: pg_sys::Oid,
+}
+
+/// Where interactions stand.
+pub(crate) struct InteractionColumns {
+    pub(crate) user: Column,
+    pub(crate) user_class: Class,
+    pub(crate) item: Column,
+    pub(crate) item_class: Class,
+    pub(crate) value: Option<Column>,
+    pub(crate) time: Option<Column>,
+}
+
+/// What was read and what was left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) rows_read: u64,
+    pub(crate) skipped: Skipped,
+}
+
+impl Source {
+    /// Opens a relation by oid; 42P01 where it is gone, 42809 where it has no rows to read.
+    pub(crate) fn open(relation: pg_sys::Oid) -> Result<Source> {
+        let gone = || {
+            fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation with OID {} does not exist", relation.to_u32()))
+        };
+        let name = identity::qualified_name(relation).ok_or_else(gone)?;
+        // SAFETY: the relation exists; it is opened with a lock that the transaction keeps, so that its columns
+        // cannot change before they are read.
+        let columns = unsafe {
+            let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
+            let readable = [b'r', b'p', b'v', b'm', b'f'].contains(&((*(*opened).rd_rel).relkind as u8));
+            let descriptor = (*opened).rd_att;
+            let columns = (1..=(*descriptor).natts)
+                .filter_map(|number| Column::of(relation, descriptor, number))
+                .collect::<Vec<_>>();
+            pg_sys::relation_close(opened, pg_sys::NoLock as _);
+            if !readable {
+                return Err(fail(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("cannot read rows of \"{name}\""))
+                    .set_detail("Tables, partitioned tables, foreign tables, views and materialized views can be read."));
+            }
+            columns
+        };
+        Ok(Source { relation, name, columns })
+    }
+
+    /// A column by name; 42703 with the nearest existing name.
+    pub(crate) fn column(&self, name: &str) -> Result<&Column> {
+        self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            let missing = fail(
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{name}\" of relation {} does not exist", self.name),
+            );
+            match nearest(name, self.columns.iter().map(|column| column.name.as_str())) {
+                Some(near) => missing.set_hint(format!("Perhaps you meant the column \"{near}\".")),
+                None => missing,
+            }
+        })
+    }
+
+    /// Finds the columns of interactions and checks their types.
+    pub(crate) fn interaction_columns(
+        &self,
+        user: &str,
+        item: &str,
+        value: Option<&str>,
+        time: Option<&str>,
+    ) -> Result<InteractionColumns> {
+        let (user, item) = (self.column(user)?.clone(), self.column(item)?.clone());
+        if user.name == item.name {
+            return Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("column \"{}\" cannot be both user and item", user.name),
+            ));
+        }
+        let value = value.map(|name| self.column(name).cloned()).transpose()?;
+        let time = time.map(|name| self.column(name).cloned()).transpose()?;
+        if let Some(column) = &value
+            && !NUMERIC.contains(&base_type(column.type_oid))
+        {
+            return Err(column.wrong_type("values", "smallint, integer, bigint, real, double precision and numeric"));
+        }
+        if let Some(column) = &time
+            && !TIMES.contains(&base_type(column.type_oid))
+        {
+            return Err(column.wrong_type("times", "timestamptz, timestamp, date and bigint"));
+        }
+        let (user_class, item_class) = (user.id_class()?, item.id_class()?);
+        Ok(InteractionColumns { user, user_class, item, item_class, value, time })
+    }
+
+    /// Streams the interactions into the builder, as the current user sees them.
+    pub(crate) fn read(
+        &self,
+        columns: &InteractionColumns,
+        builder: &mut InteractionsBuilder<'_>,
+        on_batch: &mut dyn FnMut(u64),
+    ) -> Result<Counts> {
+        let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
+        list.extend(columns.value.as_ref().map(|column| {
+            let name = identity::quote(&column.name);
+            if base_type(column.type_oid) == pg_sys::NUMERICOID { format!("{name}::pg_catalog.float8") } else { name }
+        }));
+        list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
+        let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
+        let mut receiver = Receiver::new(columns, builder, on_batch);
+        receiver.run(&query)?;
+        receiver.finish()
+    }
+
+    /// The relation's oid.
+    pub(crate) fn relation(&self) -> pg_sys::Oid {
+        self.relation
+    }
+}
+
+const NUMERIC: [pg_sys::Oid; 6] = [
+    pg_sys::INT2OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::FLOAT4OID,
+    pg_sys::FLOAT8OID,
+    pg_sys::NUMERICOID,
+];
+
+const TIMES: [pg_sys::Oid; 4] = [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
+
+impl Column {
+    /// # Safety
+    /// The descriptor belongs to the open relation and has `number` columns.
+    unsafe fn of(relation: pg_sys::Oid, descriptor: pg_sys::TupleDesc, number: i32) -> Option<Column> {
+        // SAFETY: promised by the caller; SPI_fname answers a palloc'd name, and 0 is the type of a dropped column.
+        unsafe {
+            let type_oid = pg_sys::SPI_gettypeid(descriptor, number);
+            if type_oid == pg_sys::InvalidOid {
+                return None;
+            }
+            let name = CStr::from_ptr(pg_sys::SPI_fname(descriptor, number)).to_string_lossy().into_owned();
+            let (mut found, mut modifier, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
+            pg_sys::get_atttypetypmodcoll(relation, number as i16, &mut found, &mut modifier, &mut collation);
+            Some(Column { name, type_oid, collation })
+        }
+    }
+
+    /// The class of the ids in this column; 0A000 for types that have no canonical bytes.
+    fn id_class(&self) -> Result<Class> {
+        let Some(class) = Class::of(self.type_oid) else {
+            return Err(self.wrong_type(
+                "ids",
+                "smallint, integer, bigint, uuid, text, varchar, char, date, enums and domains over these",
+            ));
+        };
+        // SAFETY: a system cache look-up of the column's own collation.
+        let deterministic = self.collation == pg_sys::InvalidOid
+            || unsafe { pg_sys::get_collation_isdeterministic(self.collation) };
+        if !deterministic {
+            return Err(fail(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("column \"{}\" has a nondeterministic collation and cannot hold ids", self.name),
+            )
+            .set_hint("Read from a view that gives the column a deterministic collation: column COLLATE \"C\"."));
+        }
+        Ok(class)
+    }
+
+    fn wrong_type(&self, role: &str, allowed: &str) -> pgrx::pg_sys::panic::ErrorReport {
+        fail(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("column \"{}\" of type {} cannot hold {role}", self.name, type_name(self.type_oid)),
+        )
+        .set_detail(format!("Supported are {allowed}."))
+        .set_hint("Read from a view that casts the column.")
+    }
+}
+
+/// A C string of a query.
+fn c_string(query: &str) -> Result<CString> {
+    CString::new(query).map_err(|_| fail(Code::ERRCODE_INVALID_NAME, "names cannot hold a zero byte"))
+}

@@ -1,0 +1,84 @@
+//! The runner of long work: the computation has its own threads, the backend's main thread waits, answers
+//! interrupts and reports progress. No thread outlives the call.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use algorithms::Control;
+
+use crate::error::{Code, OrReport, Result, fail};
+
+/// How long the main thread waits between two looks at interrupts.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Cancels the computation when the waiting thread leaves early, by an error that an interrupt raised.
+struct CancelOnDrop<'a>(&'a Control);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// All signals blocked, until the value ends: threads inherit the mask of the thread that starts them, and a
+/// signal handler of Postgres must never run on one of ours.
+struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    fn now() -> SignalsBlocked {
+        // SAFETY: both sets are plain data that the calls fill; the mask is this thread's own.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut former: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut former);
+            SignalsBlocked(former)
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: gives this thread the mask back that it had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Runs `work` on another thread and waits for it. `tick` runs on the main thread every 20 ms and may call
+/// Postgres. An interrupt that ends the statement (cancel, statement_timeout, terminate) cancels the work,
+/// which is joined before the error goes on.
+pub(crate) fn run<T: Send>(
+    control: &Control,
+    mut tick: impl FnMut(),
+    work: impl FnOnce() -> algorithms::Result<T> + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let cancel = CancelOnDrop(control);
+        let (sender, receiver) = channel();
+        let blocked = SignalsBlocked::now();
+        let started = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, move || {
+            // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
+            let _ = sender.send(work());
+        });
+        drop(blocked);
+        let worker = started.map_err(|error| {
+            fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
+        })?;
+        let answer = loop {
+            match receiver.recv_timeout(TICK) {
+                Ok(answer) => break Some(answer),
+                Err(RecvTimeoutError::Timeout) => {
+                    pgrx::check_for_interrupts!();
+                    tick();
+                }
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        std::mem::forget(cancel);
+        match (answer, worker.join()) {
+            (Some(answer), Ok(())) => answer.or_report(),
+            (_, Err(panic)) => std::panic::resume_unwind(panic),
+            (None, Ok(())) => Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer")),
+        }
+    })
+}
