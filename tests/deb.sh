@@ -15,7 +15,7 @@ install -D -m 644 README.md CHANGELOG.md -t "$root/usr/share/doc/$package"
 
 # The versions of the C library the build really needs; dpkg-shlibdeps wants a source package around it.
 printf 'Source: %s\n\nPackage: %s\nArchitecture: any\n' "$package" "$package" > "$work/debian/control"
-libraries=$(cd "$work" && dpkg-shlibdeps -O "root$("$PG_CONFIG" --pkglibdir)/$extension.so" | sed 's/^shlibs:Depends=//')
+libraries=$(cd "$work" && dpkg-shlibdeps -O "root$("${PG_CONFIG:-pg_config}" --pkglibdir)/$extension.so" | sed 's/^shlibs:Depends=//')
 
 cat > "$root/DEBIAN/control" <<CONTROL
 Package: $package
@@ -25,7 +25,7 @@ Priority: optional
 Architecture: $architecture
 Depends: postgresql-$major, $libraries
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
-Maintainer: pg_persona developers <pg_persona@users.noreply.github.com>
+Maintainer: pg_persona developers
 Description: personalization beside the data, for PostgreSQL $major
  Recommendations, segments, drift and experiments as SQL functions,
  aggregates and tables.

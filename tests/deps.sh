@@ -9,9 +9,10 @@ if ! command -v cargo >/dev/null; then
   exit 1
 fi
 
+pg_config=${PG_CONFIG:-pg_config}
 # The major version: that of pg_config, or the one its path names, or Debian's own.
-major=$("$PG_CONFIG" --version 2>/dev/null | sed -E 's/[^0-9]*([0-9]+).*/\1/') ||
-  major=$(sed -nE 's,.*/postgresql/([0-9]+)/.*,\1,p' <<<"$PG_CONFIG")
+major=$("$pg_config" --version 2>/dev/null | sed -E 's/[^0-9]*([0-9]+).*/\1/') ||
+  major=$(sed -nE 's,.*/postgresql/([0-9]+)/.*,\1,p' <<<"$pg_config")
 
 have() { [[ $(dpkg-query -W -f='${Status}' "$1" 2>/dev/null) == *" installed" ]]; }
 
