@@ -23,7 +23,7 @@ Version: $version-1
 Section: database
 Priority: optional
 Architecture: $architecture
-Depends: postgresql-$major, $libraries
+Depends: postgresql-$major${libraries:+, $libraries}
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Maintainer: pg_persona developers
 Description: personalization beside the data, for PostgreSQL $major

@@ -23,7 +23,10 @@ missing() {
   command -v python3 >/dev/null || echo python3
 }
 
-[[ -n $major && -z $(missing) ]] && exit 0
+# make demo reads the package lists; small container images come without.
+lists() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
+
+if [[ -n $major && -z $(missing) ]] && lists; then exit 0; fi
 
 if ! command -v apt-get >/dev/null; then
   say "not a Debian machine: PostgreSQL with its server headers and pg_virtualenv, libclang and python3 are yours to install"
@@ -33,6 +36,7 @@ root=(); [[ $(id -u) == 0 ]] || root=(sudo)
 "${root[@]}" apt-get update -qq
 : "${major:=$(apt-cache depends postgresql | sed -nE 's/.*Depends: postgresql-([0-9]+)$/\1/p')}"
 mapfile -t packages < <(missing)
+if [[ ${#packages[@]} == 0 ]]; then exit 0; fi
 say "installing ${packages[*]}"
 
 # Debian starts a cluster when it installs a server. Nothing here needs one, and it would hold port 5432 and memory.
