@@ -31,7 +31,7 @@ FROM demo.uses;
 \echo '== 2. Train: a model is one function call, and then a view that you can GRANT, rename and dump'
 \echo
 \echo 'SELECT * FROM persona.train_als(''demo.for_you'', ''demo.uses'', ''package'', ''dependency'')'
-\echo '... a few seconds: it fits once to measure itself on hidden rows, then again on all of them'
+\echo '(it fits once to measure itself on hidden rows, then again on all of them)'
 \timing on
 SELECT * FROM persona.train_als('demo.for_you', 'demo.uses', 'package', 'dependency') \gx
 \timing off
@@ -70,7 +70,8 @@ ORDER BY number, rank;
 
 \echo '== 5. Why? What the package already uses that is most like the first recommendation'
 \echo
-SELECT package, left(shown.item_id, 26) AS recommended, left(string_agg(s.item_id, ', ' ORDER BY s.rank), 52) AS because_it_uses
+SELECT package, left(shown.item_id, 26) AS recommended,
+       left(string_agg(s.item_id, ', ' ORDER BY s.rank), 52) AS because_it_uses
 FROM demo.shown
 CROSS JOIN LATERAL (
   SELECT item_id, rank
