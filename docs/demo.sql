@@ -1,0 +1,113 @@
+-- pg_persona on data that every Debian machine has: which packages need which other packages.
+-- Run by `make demo`; or, where pg_persona is installed, from the top of the repository:
+--   createdb demo && psql -X -q -d demo -f docs/demo.sql
+\set ON_ERROR_STOP 1
+\pset footer off
+SET client_min_messages = warning;
+
+\echo
+\echo '== 1. Load: the packages of this machine and what they depend on or recommend'
+\echo
+CREATE EXTENSION IF NOT EXISTS pg_persona;
+CREATE SCHEMA demo;
+CREATE TABLE demo.packages (name text PRIMARY KEY, title text, section text);
+CREATE TABLE demo.lines (package text, dependency text);
+\copy demo.packages from program 'docs/demo_data.sh packages'
+\copy demo.lines from program 'docs/demo_data.sh uses'
+
+-- A "user" is a package that uses at least five others: less says too little about it.
+CREATE TABLE demo.uses AS
+  SELECT package, dependency
+  FROM (SELECT *, count(*) OVER (PARTITION BY package) AS n FROM demo.lines) AS counted
+  WHERE n >= 5;
+ALTER TABLE demo.uses ADD PRIMARY KEY (package, dependency);
+DROP TABLE demo.lines;
+ANALYZE demo.uses, demo.packages;
+
+SELECT count(*) AS uses, count(DISTINCT package) AS packages, count(DISTINCT dependency) AS dependencies,
+       round(count(*)::numeric / count(DISTINCT package), 1) AS per_package
+FROM demo.uses;
+
+\echo '== 2. Train: a model is one function call, and then a view that you can GRANT, rename and dump'
+\echo
+\echo 'SELECT * FROM persona.train_als(''demo.for_you'', ''demo.uses'', ''package'', ''dependency'')'
+\echo '(it fits once to measure itself on hidden rows, then again on all of them)'
+\timing on
+SELECT * FROM persona.train_als('demo.for_you', 'demo.uses', 'package', 'dependency') \gx
+\timing off
+
+\echo
+\echo '== 3. Is it any good? Hidden rows found again, beside recommending what is popular'
+\echo
+SELECT metric, round(value::numeric, 4) AS for_you, round(baseline::numeric, 4) AS popularity,
+       round((value / nullif(baseline, 0))::numeric, 1) AS times, users
+FROM persona.evaluate('demo.for_you')
+ORDER BY metric;
+
+\echo '== 4. Recommend: what three well-known packages might use next'
+\echo
+-- Those that this release of Debian has.
+CREATE TABLE demo.known AS
+  SELECT row_number() OVER (ORDER BY position) AS number, package
+  FROM unnest(ARRAY['gimp', 'blender', 'postgresql-__', 'inkscape', 'audacity', 'octave', 'qgis', 'krita'])
+    WITH ORDINALITY AS wanted (pattern, position)
+  CROSS JOIN LATERAL (SELECT max(package) AS package FROM demo.uses WHERE package LIKE pattern) AS found
+  WHERE package IS NOT NULL
+  ORDER BY position
+  LIMIT 3;
+
+-- A package is no news to itself.
+CREATE TABLE demo.shown AS
+  SELECT known.number, known.package, r.*
+  FROM demo.known
+  CROSS JOIN LATERAL demo.for_you_recommend(known.package, 5, exclude => ARRAY[known.package]) AS r;
+
+SELECT package, rank, left(item_id, 26) AS recommended, round(score::numeric, 2) AS score,
+       left(coalesce(title, '(a virtual package)'), 40) AS title
+FROM demo.shown
+LEFT JOIN demo.packages ON name = item_id
+ORDER BY number, rank;
+
+\echo '== 5. Why? What the package already uses that is most like the first recommendation'
+\echo
+SELECT package, left(shown.item_id, 26) AS recommended,
+       left(string_agg(s.item_id, ', ' ORDER BY s.rank), 52) AS because_it_uses
+FROM demo.shown
+CROSS JOIN LATERAL (
+  SELECT item_id, rank
+  FROM demo.for_you_similar_items(shown.item_id, 100) AS near
+  WHERE EXISTS (SELECT FROM demo.uses WHERE package = shown.package AND dependency = near.item_id)
+  ORDER BY rank
+  LIMIT 3) AS s
+WHERE shown.rank = 1
+GROUP BY number, package, shown.item_id
+ORDER BY number;
+
+\echo '== 6. Fast enough for a web request? Ten recommendations for one package'
+\echo
+SELECT package AS one FROM demo.known WHERE number = 1 \gset
+\timing on
+SELECT count(*) AS recommendations FROM demo.for_you_recommend(:'one');
+SELECT count(*) AS recommendations FROM demo.for_you_recommend(:'one');
+\timing off
+
+\echo
+\echo '== Next'
+\echo
+\echo 'This cluster is thrown away. To keep one, in a database of your own:'
+\echo
+\echo '  make && sudo make install'
+\echo '  createdb demo && psql -X -q -d demo -f docs/demo.sql'
+\echo
+\echo 'and then ask it, for example:'
+\echo
+\echo '  -- what goes together with SQLite?'
+\echo '  SELECT * FROM demo.for_you_similar_items(''libsqlite3-0'', 10);'
+\echo
+\echo '  -- a package that does not exist yet, by what it will use'
+\echo '  SELECT * FROM demo.for_you_recommend_for_items(ARRAY[''libpq5'', ''python3''], 10);'
+\echo
+\echo '  -- the best of a section only'
+\echo '  SELECT * FROM demo.for_you_recommend(''gimp'', 5, candidates => ARRAY('
+\echo '    SELECT name FROM demo.packages WHERE section = ''fonts''));'
+\echo

@@ -1,0 +1,66 @@
+-- Alternating least squares on implicit feedback: nDCG@10 over every user with something to find.
+-- Reference figures: the Python package implicit 0.7.3 on the same split, 32 factors, regularization 0.05, alpha 10
+-- (its confidence is alpha * value, ours 1 + alpha * value: hence 9), 15 iterations: 0.2199 +- 0.0022.
+\pset footer off
+CREATE EXTENSION pg_persona;
+
+CREATE TEMP TABLE movielens_file (user_id int, item_id int, "timestamp" bigint, value float8, is_test int);
+\copy movielens_file from program 'zcat "$SHARED_DATA/movielens-latest-small/split_implicit_ml_ge4_seed20240.csv.gz"' csv header
+CREATE TEMP TABLE msweb_file (user_id int, item_id int, value float8, is_test int);
+\copy msweb_file from program 'zcat "$SHARED_DATA/msweb/split_implicit_msweb_seed20241.csv.gz"' csv header
+INSERT INTO split SELECT 'movielens', user_id, item_id, is_test = 1 FROM movielens_file;
+INSERT INTO split SELECT 'msweb', user_id, item_id, is_test = 1 FROM msweb_file;
+CREATE INDEX ON split (data_set, user_id, item_id);
+CREATE INDEX ON split (data_set, item_id) WHERE NOT is_test;
+ANALYZE split;
+
+CREATE VIEW movielens_train AS SELECT user_id, item_id FROM split WHERE data_set = 'movielens' AND NOT is_test;
+CREATE VIEW msweb_train AS SELECT user_id, item_id FROM split WHERE data_set = 'msweb' AND NOT is_test;
+
+-- The protocol first, on a model that plain SQL can be: the most popular items that the user does not have.
+INSERT INTO ranked
+  WITH popular AS (
+    SELECT item_id, row_number() OVER (ORDER BY count(*) DESC, item_id) AS place FROM movielens_train GROUP BY item_id)
+  SELECT 'popularity', 'movielens', user_id, best.item_id, best.rank
+  FROM (SELECT DISTINCT user_id FROM relevant WHERE data_set = 'movielens') AS users
+  CROSS JOIN LATERAL (
+    SELECT item_id, row_number() OVER (ORDER BY place) AS rank
+    FROM popular
+    WHERE NOT EXISTS (SELECT FROM movielens_train AS own WHERE own.user_id = users.user_id AND own.item_id = popular.item_id)
+    ORDER BY place
+    LIMIT 10) AS best;
+INSERT INTO figures (name, value, at_least, at_most)
+  SELECT unnest(ARRAY['users of MovieLens', 'popularity, MovieLens (published 0.1349, ties differ)']),
+         unnest(ARRAY[users, ndcg]), unnest(ARRAY[602, 0.134]), unnest(ARRAY[602, 0.136])
+  FROM rank_metrics('popularity', 'movielens');
+
+-- Ranks all test users of a data set by a model, in one call.
+CREATE PROCEDURE rank_by(model text, data_set text) LANGUAGE sql AS $$
+  INSERT INTO ranked
+  SELECT model, data_set, user_id::int, item_id::int, rank
+  FROM persona.recommend_for_users(
+    model, (SELECT array_agg(DISTINCT user_id::text) FROM relevant WHERE relevant.data_set = rank_by.data_set), 10)
+$$;
+
+SELECT result.model, round(result.seconds::numeric, 1) AS seconds
+FROM generate_series(0, 4) AS seed
+CROSS JOIN LATERAL persona.train_als(
+  'movielens_' || seed, 'movielens_train', 'user_id', 'item_id', factors => 32, regularization => 0.05, alpha => 9,
+  iterations => 15, holdout => 'none', deploy => 'always', seed => seed) AS result;
+DO $$ BEGIN FOR seed IN 0..4 LOOP CALL rank_by('movielens_' || seed, 'movielens'); END LOOP; END $$;
+INSERT INTO figures (name, value, at_least)
+  SELECT 'als as published, MovieLens, mean of five seeds', avg(ndcg), 0.2177
+  FROM generate_series(0, 4) AS seed CROSS JOIN LATERAL rank_metrics('movielens_' || seed, 'movielens');
+
+-- What somebody gets who sets nothing.
+SELECT model, round(seconds::numeric, 1) AS seconds
+FROM persona.train_als('movielens_default', 'movielens_train', 'user_id', 'item_id');
+CALL rank_by('movielens_default', 'movielens');
+INSERT INTO figures (name, value, at_least)
+  SELECT 'als by default, MovieLens', ndcg, 0.22 FROM rank_metrics('movielens_default', 'movielens');
+
+SELECT model, round(seconds::numeric, 1) AS seconds
+FROM persona.train_als('msweb_default', 'msweb_train', 'user_id', 'item_id');
+CALL rank_by('msweb_default', 'msweb');
+INSERT INTO figures (name, value, at_least)
+  SELECT 'als by default, msweb', ndcg, 0.42 FROM rank_metrics('msweb_default', 'msweb');
