@@ -58,7 +58,7 @@ impl Factorizer for Als {
         let params = self.params(user_items, item_users);
         let from = Instant::now();
         let mut losses = Vec::new();
-        let begin = start(user_items.rows(), item_users.rows(), &params)?;
+        let begin = start(user_items.rows(), item_users.rows(), &params, control)?;
         let factors = fit(user_items, item_users, begin, &params, control, &mut |_, loss| {
             losses.push((loss, from.elapsed().as_secs_f64()));
         })?;

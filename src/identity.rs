@@ -93,13 +93,7 @@ pub(crate) fn model(name: &str) -> Result<(Named, Model)> {
     }
 }
 
-/// Relation and id of the model that a name means: the cheap way, for serving.
-pub(crate) fn model_id(name: &str) -> Result<(Named, Uuid)> {
-    let Some(named) = lookup(name)? else { return Err(no_model(name)) };
-    model_id_of(named)
-}
-
-/// The same for a relation that is known already.
+/// The id of the model that a relation is: the cheap way, for serving.
 pub(crate) fn model_id_of(named: Named) -> Result<(Named, Uuid)> {
     match registry::model_id_by_relation(named.relation)? {
         Some(id) => Ok((named, id)),

@@ -28,7 +28,6 @@ mod work;
 
 /// Runs when Postgres loads the library.
 #[pgrx::pg_guard]
-#[unsafe(no_mangle)]
 extern "C-unwind" fn _PG_init() {
     settings::register();
 }

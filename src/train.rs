@@ -15,7 +15,7 @@ use crate::access::{self, Identity};
 use crate::call::{Call, datum};
 use crate::deploy::{self, KEEP_VERSIONS};
 use crate::error::{Code, OrReport, Result, fail, words};
-use crate::identity::{self, Place};
+use crate::identity;
 use crate::ids::type_name;
 use crate::locks;
 use crate::notice;

@@ -1,4 +1,4 @@
-//! The registry: models, versions, deployments and images, as the tables of sql/10_registry.sql hold them.
+//! The registry: models, versions, deployments and images, as the tables of sql/registry.sql hold them.
 
 pub(crate) mod scan;
 pub(crate) mod write;

@@ -117,7 +117,7 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// The value of a column (counted from 1), copied; NULL is `None`.
     pub(super) fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
-        // SAFETY: the caller names the type that sql/10_registry.sql gives this column.
+        // SAFETY: the caller names the type that sql/registry.sql gives this column.
         unsafe { T::from_datum(self.values[column - 1], self.nulls[column - 1]) }
     }
 

@@ -26,18 +26,11 @@ fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
     })
 }
 
-/// A typed argument of a statement.
+/// A typed argument of a statement; `None` in an `Option` is NULL.
 fn argument<'a, T: IntoDatum>(value: T) -> DatumWithOid<'a> {
     let type_oid = T::type_oid();
-    // SAFETY: the datum was made from a value of exactly this type.
-    unsafe { DatumWithOid::new_from_datum(value.into_datum(), type_oid) }
-}
-
-/// An optional argument; `None` is NULL.
-fn optional<'a, T: IntoDatum>(value: Option<T>) -> DatumWithOid<'a> {
-    let type_oid = T::type_oid();
-    // SAFETY: the datum was made from a value of exactly this type, or is NULL.
-    unsafe { DatumWithOid::new_from_datum(value.and_then(IntoDatum::into_datum), type_oid) }
+    // SAFETY: the oid is that of the value's own type.
+    unsafe { DatumWithOid::new(value, type_oid) }
 }
 
 /// A new random id of version 4.
@@ -154,10 +147,10 @@ pub(crate) fn insert_version(new: NewVersion) -> Result<()> {
         argument(new.items),
         argument(new.iterations),
         argument(new.converged),
-        optional(new.metric),
-        optional(new.value),
-        optional(new.baseline),
-        optional(new.live_value),
+        argument(new.metric),
+        argument(new.value),
+        argument(new.baseline),
+        argument(new.live_value),
         argument(new.seconds),
         argument(new.bytes),
         argument(new.deploy_reason),
@@ -199,10 +192,10 @@ pub(crate) fn insert_metrics(model_id: Uuid, version: i32, metrics: &[Metric]) -
                     argument(each.slice.clone()),
                     argument(each.metric.clone()),
                     argument(each.k),
-                    optional(each.value),
-                    optional(each.baseline),
-                    optional(each.ci_low),
-                    optional(each.ci_high),
+                    argument(each.value),
+                    argument(each.baseline),
+                    argument(each.ci_low),
+                    argument(each.ci_high),
                     argument(each.users),
                 ],
             )?;
@@ -230,10 +223,10 @@ pub(crate) fn insert_log(model_id: Uuid, version: i32, lines: &[LogLine]) -> Res
                     argument(model_id),
                     argument(version),
                     argument(ordinal as i32 + 1),
-                    optional(line.iteration),
+                    argument(line.iteration),
                     argument(line.phase.to_string()),
-                    optional(line.loss),
-                    optional(line.validation),
+                    argument(line.loss),
+                    argument(line.validation),
                     argument(line.seconds),
                 ],
             )?;
@@ -260,7 +253,7 @@ pub(crate) fn insert_deployment(
                 argument(model_id),
                 argument(version),
                 argument(image_id),
-                optional(previous),
+                argument(previous),
                 argument(action.to_string()),
                 argument(user),
             ],

@@ -15,7 +15,6 @@ use receiver::{Receiver, Skipped};
 
 /// A relation to read from.
 pub(crate) struct Source {
-    relation: pg_sys::Oid,
     /// Its qualified name.
     pub(crate) name: String,
     columns: Vec<Column>,
@@ -69,7 +68,7 @@ impl Source {
             }
             columns
         };
-        Ok(Source { relation, name, columns })
+        Ok(Source { name, columns })
     }
 
     /// A column by name; 42703 with the nearest existing name.
@@ -134,11 +133,6 @@ impl Source {
         let mut receiver = Receiver::new(columns, builder, on_batch);
         receiver.run(&query)?;
         receiver.finish()
-    }
-
-    /// The relation's oid.
-    pub(crate) fn relation(&self) -> pg_sys::Oid {
-        self.relation
     }
 }
 

@@ -1,10 +1,10 @@
 //! Matrix factorization of implicit feedback by alternating least squares.
 //!
-//! Minimises `sum c_ui (p_ui - x_u . y_i)^2 + lambda (|X|^2 + |Y|^2)` over all pairs of a user and an item, where an entry has
-//! preference `p = 1` and confidence `c = 1 + alpha * value`, and an absent one `p = 0` and `c = 1` (Hu, Koren and Volinsky,
-//! Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008). Each row is solved by a few steps of conjugate
-//! gradients from its last factors (Takács, Pilászy and Tikk, Applications of the Conjugate Gradient Method for Implicit
-//! Feedback Collaborative Filtering, RecSys 2011).
+//! Minimises `sum c_ui (p_ui - x_u . y_i)^2 + lambda (|X|^2 + |Y|^2)` over all pairs of a user and an item,
+//! where an entry has preference `p = 1` and confidence `c = 1 + alpha * value`, and an absent one `p = 0`
+//! and `c = 1` (Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008).
+//! Each row is solved by a few steps of conjugate gradients from its last factors (Takács, Pilászy and Tikk,
+//! Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering, RecSys 2011).
 
 mod fold;
 mod gram;
@@ -53,14 +53,24 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { factors: 64, regularization: 0.01, alpha: 1.0, iterations: 15, cg_steps: 3, seed: 0, threads: 1 }
+        Self {
+            factors: 64,
+            regularization: 0.01,
+            alpha: 1.0,
+            iterations: 15,
+            cg_steps: 3,
+            seed: 0,
+            threads: 1,
+        }
     }
 }
 
 impl Params {
     /// `Error::Parameter` for the first parameter outside its range.
     pub fn check(&self) -> Result<()> {
-        let error = |name, expected: &str, got: String| Err(Error::Parameter { name, expected: expected.into(), got });
+        let error = |name, expected: &str, got: String| {
+            Err(Error::Parameter { name, expected: expected.into(), got })
+        };
         if !(1..=MAX_FACTORS).contains(&self.factors) {
             return error("factors", "between 1 and 2048", self.factors.to_string());
         }
@@ -94,18 +104,20 @@ pub struct Factors {
     pub items: Vec<f32>,
 }
 
-/// Trains from `start`. Each iteration solves all users from the items, then all items from the users; a row without entries
-/// becomes zeros. The result is the same to the bit for every number of threads.
+/// Trains from `start`. Each iteration solves all users from the items, then all items from the users; a row
+/// without entries becomes zeros. The result is the same to the bit for every number of threads.
 ///
 /// * `user_items`: users by items, values not negative; `item_users`: its transpose.
-/// * `on_iteration` is called in this thread with the iteration, from 1, and the loss after it. The loss falls out of the last
-///   half-iteration at no cost, to about six digits; `loss` computes it in double precision.
+/// * `on_iteration` is called in this thread with the iteration, from 1, and the loss after it. The loss
+///   falls out of the last half-iteration at no cost, to about six digits; `loss` computes it in double
+///   precision.
 ///
-/// Progress counts entries: each is passed twice per iteration. Beyond the factors themselves it takes from the budget an
-/// aligned copy of them, rounded up to a multiple of 16 factors, and at most 64 MB for Gram matrices.
+/// Progress counts entries: each is passed twice per iteration. Beyond the factors themselves it takes from
+/// the budget an aligned copy of them, rounded up to a multiple of 16 factors, and at most 64 MB for Gram
+/// matrices.
 ///
-/// Errors: `Parameter`, `Cancelled` (noticed within 10 ms by every thread), `Memory`, `Diverged` if the factors left the finite
-/// numbers, `Corrupted` if the shapes of matrices and factors disagree.
+/// Errors: `Parameter`, `Cancelled` (noticed within 10 ms by every thread), `Memory`, `Diverged` if the
+/// factors left the finite numbers, `Corrupted` if the shapes of matrices and factors disagree.
 pub fn fit(
     user_items: &Csr,
     item_users: &Csr,
@@ -128,18 +140,19 @@ fn fit_at(
 ) -> Result<Factors> {
     params.check()?;
     let Factors { factors, mut users, mut items } = start;
-    check_shapes(user_items, item_users, factors, params, &users, &items)?;
+    check_shapes(user_items, item_users, (&users, &items), factors, params, control)?;
     let training = Training { level, user_items, item_users, params, control };
     let mut wide_users = widen(&users, factors, control)?;
     let mut wide_items = widen(&items, factors, control)?;
     training.run(&mut wide_users, &mut wide_items, on_iteration)?;
-    narrow(&wide_users, &mut users, factors);
-    narrow(&wide_items, &mut items, factors);
+    narrow(&wide_users, &mut users, factors, control)?;
+    narrow(&wide_items, &mut items, factors, control)?;
     Ok(Factors { factors, users, items })
 }
 
-/// The Gram matrix `rows' * rows` of row-major `rows` with `factors` numbers each: `factors * factors`, symmetric. What
-/// `fold_in` needs of a model, from its item factors. The same bits for every number of threads.
+/// The Gram matrix `rows' * rows` of row-major `rows` with `factors` numbers each: `factors * factors`,
+/// symmetric. What `fold_in` needs of a model, from its item factors. The same bits for every number of
+/// threads.
 ///
 /// Errors: `Cancelled`, `Memory`, `Parameter` if `factors` is not between 1 and 2048.
 pub fn gram(rows: &[f32], factors: usize, threads: usize, control: &Control) -> Result<Vec<f32>> {
@@ -147,25 +160,33 @@ pub fn gram(rows: &[f32], factors: usize, threads: usize, control: &Control) -> 
     gram::gram_at(level(), rows, factors, threads, control)
 }
 
+/// Entries read, or numbers moved at the most factors, between two looks at the control: about 1 ms.
+const GLANCE: usize = 1 << 20;
+
 fn check_shapes(
     user_items: &Csr,
     item_users: &Csr,
+    (users, items): (&[f32], &[f32]),
     factors: usize,
     params: &Params,
-    users: &[f32],
-    items: &[f32],
+    control: &Control,
 ) -> Result<()> {
     let consistent = |matrix: &Csr, rows: &[f32], columns: &[f32]| {
-        matrix.values.len() == matrix.entries()
+        for indices in matrix.indices.chunks(GLANCE) {
+            control.check()?;
+            if indices.iter().max().is_some_and(|&last| last as usize >= columns.len() / factors) {
+                return Ok(false);
+            }
+        }
+        Ok(matrix.values.len() == matrix.entries()
             && matrix.rows() * factors == rows.len()
             && matrix.offsets.is_sorted()
-            && matrix.offsets.last().is_none_or(|&end| end == matrix.entries() as u64)
-            && matrix.indices.iter().max().is_none_or(|&last| (last as usize) < columns.len() / factors)
+            && matrix.offsets.last().is_none_or(|&end| end == matrix.entries() as u64))
     };
     let agree = factors == params.factors
-        && consistent(user_items, users, items)
-        && consistent(item_users, items, users)
-        && user_items.entries() == item_users.entries();
+        && user_items.entries() == item_users.entries()
+        && consistent(user_items, users, items)?
+        && consistent(item_users, items, users)?;
     if agree { Ok(()) } else { Err(Error::Corrupted("the shapes of matrices and factors disagree")) }
 }
 
@@ -180,7 +201,12 @@ struct Training<'a> {
 
 impl Training<'_> {
     /// Trains padded factors in place.
-    fn run(&self, users: &mut [f32], items: &mut [f32], on_iteration: &mut dyn FnMut(usize, f64)) -> Result<()> {
+    fn run(
+        &self,
+        users: &mut [f32],
+        items: &mut [f32],
+        on_iteration: &mut dyn FnMut(usize, f64),
+    ) -> Result<()> {
         let iterations = self.params.iterations;
         self.control.start(2 * (self.user_items.entries() * iterations) as u64);
         for iteration in 1..=iterations {
@@ -207,14 +233,17 @@ impl Training<'_> {
         if !squares.is_finite() {
             return Err(diverged.clone());
         }
-        let gram = fold::regularized(&gram, width, params.regularization)?;
-        let task = solve::Task::new(matrix, fixed, &gram, width, params.alpha as f32, params.cg_steps, control);
+        let gram = fold::regularized(&gram, width, params.regularization, control)?;
+        // SAFETY: `check_shapes` found a row for every index.
+        let task = unsafe {
+            solve::Task::new(matrix, fixed, &gram, width, params.alpha as f32, params.cg_steps, control)
+        };
         // One sum per job, added up in order: the same bits however the jobs were shared.
         let mut losses = vec![0.0; matrix.rows().div_ceil(ROWS)];
         let threads = params.threads.min(losses.len());
         let jobs = rows.chunks_mut(ROWS * width).zip(&mut losses).enumerate();
         jobs::share(jobs, threads, |jobs| {
-            let mut scratch = solve::Scratch::new(width)?;
+            let mut scratch = solve::Scratch::new(width, control)?;
             while let Some((job, (rows, loss))) = jobs.next() {
                 let first = job * ROWS;
                 let last = first + rows.len() / width;
@@ -232,16 +261,27 @@ impl Training<'_> {
 fn widen<'a>(rows: &[f32], factors: usize, control: &'a Control) -> Result<Buffer<'a>> {
     let width = factors.next_multiple_of(16);
     let mut wide = Buffer::zeros(rows.len() / factors * width, control)?;
-    for (to, from) in wide.chunks_exact_mut(width).zip(rows.chunks_exact(factors)) {
-        to[..factors].copy_from_slice(from);
+    for (to, from) in
+        wide.chunks_mut(GLANCE * width / MAX_FACTORS).zip(rows.chunks(GLANCE * factors / MAX_FACTORS))
+    {
+        control.check()?;
+        for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(factors)) {
+            to[..factors].copy_from_slice(from);
+        }
     }
     Ok(wide)
 }
 
 /// The rows without their padding.
-fn narrow(wide: &[f32], rows: &mut [f32], factors: usize) {
+fn narrow(wide: &[f32], rows: &mut [f32], factors: usize, control: &Control) -> Result<()> {
     let width = factors.next_multiple_of(16);
-    for (to, from) in rows.chunks_exact_mut(factors).zip(wide.chunks_exact(width)) {
-        to.copy_from_slice(&from[..factors]);
+    for (to, from) in
+        rows.chunks_mut(GLANCE * factors / MAX_FACTORS).zip(wide.chunks(GLANCE * width / MAX_FACTORS))
+    {
+        control.check()?;
+        for (to, from) in to.chunks_exact_mut(factors).zip(from.chunks_exact(width)) {
+            to.copy_from_slice(&from[..factors]);
+        }
     }
+    Ok(())
 }

@@ -5,7 +5,6 @@ mod budget;
 mod builder;
 mod finish;
 mod hash;
-mod integers;
 mod sort;
 mod table;
 

@@ -19,17 +19,24 @@ const PARTIALS: usize = 1 << 24;
 
 /// `rows' * rows` for rows of `factors` numbers, row-major `factors * factors`, symmetric to the bit.
 /// The strips that are summed depend on the shape alone: any number of threads gives the same bits.
-pub(super) fn gram_at(level: Level, rows: &[f32], factors: usize, threads: usize, control: &Control) -> Result<Vec<f32>> {
+pub(super) fn gram_at(
+    level: Level,
+    rows: &[f32],
+    factors: usize,
+    threads: usize,
+    control: &Control,
+) -> Result<Vec<f32>> {
     let count = rows.len() / factors;
     let width = factors.next_multiple_of(16);
     let strips = count.div_ceil(4096).clamp(1, 64).min((PARTIALS / (width * width)).max(1));
     let strip = count.div_ceil(strips).next_multiple_of(BLOCK).max(BLOCK) * factors;
     let mut partials = Buffer::zeros(strips * width * width, control)?;
     let jobs = partials.chunks_mut(width * width).zip(rows.chunks(strip));
-    let jobs = jobs.flat_map(|(partial, rows)| partial.chunks_mut(BAND * width).enumerate().map(move |job| (job, rows)));
+    let jobs = jobs
+        .flat_map(|(partial, rows)| partial.chunks_mut(BAND * width).enumerate().map(move |job| (job, rows)));
     let bands = strips * width.div_ceil(BAND);
     share(jobs, threads.min(bands), |jobs| {
-        let mut padded = Aligned::zeros(if width == factors { 0 } else { BLOCK * width })?;
+        let mut padded = Aligned::zeros(if width == factors { 0 } else { BLOCK * width }, control)?;
         while let Some(((band, target), rows)) = jobs.next() {
             for block in rows.chunks(BLOCK * factors) {
                 control.check()?;
@@ -46,10 +53,11 @@ pub(super) fn gram_at(level: Level, rows: &[f32], factors: usize, threads: usize
         }
         Ok(())
     })?;
-    let mut gram = zeros(factors * factors)?;
+    let mut gram = zeros(factors * factors, control)?;
     for row in 0..factors {
         for column in row..factors {
-            let sum: f64 = partials.chunks(width * width).map(|partial| f64::from(partial[row * width + column])).sum();
+            let sum: f64 =
+                partials.chunks(width * width).map(|partial| f64::from(partial[row * width + column])).sum();
             gram[row * factors + column] = sum as f32;
             gram[column * factors + row] = sum as f32;
         }
@@ -57,16 +65,21 @@ pub(super) fn gram_at(level: Level, rows: &[f32], factors: usize, threads: usize
     Ok(gram)
 }
 
-/// Adds the products of a block of rows to the rows `first..` of the Gram matrix in `target`, from the diagonal on.
+/// Adds the products of a block of rows to the rows `first..` of the Gram matrix in `target`, from the
+/// diagonal on.
 fn add_block(level: Level, block: &[f32], width: usize, first: usize, target: &mut [f32]) {
-    assert!(width.is_multiple_of(16) && block.len().is_multiple_of(width) && target.len().is_multiple_of(width));
+    assert!(
+        width.is_multiple_of(16) && block.len().is_multiple_of(width) && target.len().is_multiple_of(width)
+    );
     assert!(first + target.len() / width <= width && first.is_multiple_of(16));
     match level {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: this level exists only where the processor was found to have these instructions; shapes are checked.
+        // SAFETY: this level exists only where the processor was found to have these instructions; shapes are
+        // checked.
         Level::Avx512 => unsafe { add_avx512(block, width, first, target) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: this level exists only where the processor was found to have these instructions; shapes are checked.
+        // SAFETY: this level exists only where the processor was found to have these instructions; shapes are
+        // checked.
         Level::Avx2 => unsafe { add_avx2(block, width, first, target) },
         // SAFETY: these instructions are everywhere; shapes are checked.
         _ => unsafe { add_tiles::<Portable, 4>(block, width, first, target) },
@@ -92,8 +105,8 @@ unsafe fn add_avx2(block: &[f32], width: usize, first: usize, target: &mut [f32]
 }
 
 /// # Safety
-/// The processor has the instructions of `L`; `width` is a multiple of 16 and divides both lengths; `first` is a
-/// multiple of 16 and the target ends at or before row `width`.
+/// The processor has the instructions of `L`; `width` is a multiple of 16 and divides both lengths; `first`
+/// is a multiple of 16 and the target ends at or before row `width`.
 #[inline(always)]
 unsafe fn add_tiles<L: Lanes, const R: usize>(block: &[f32], width: usize, first: usize, target: &mut [f32]) {
     for row in (0..target.len() / width).step_by(R) {
@@ -101,11 +114,23 @@ unsafe fn add_tiles<L: Lanes, const R: usize>(block: &[f32], width: usize, first
         // SAFETY: tiles lie within the target, whose rows are `width` long and as many as a multiple of 16.
         unsafe {
             while column + 2 * L::N <= width {
-                tile::<L, R, 2>(block, width, first + row, column, target.as_mut_ptr().add(row * width + column));
+                tile::<L, R, 2>(
+                    block,
+                    width,
+                    first + row,
+                    column,
+                    target.as_mut_ptr().add(row * width + column),
+                );
                 column += 2 * L::N;
             }
             if column < width {
-                tile::<L, R, 1>(block, width, first + row, column, target.as_mut_ptr().add(row * width + column));
+                tile::<L, R, 1>(
+                    block,
+                    width,
+                    first + row,
+                    column,
+                    target.as_mut_ptr().add(row * width + column),
+                );
             }
         }
     }
@@ -149,6 +174,7 @@ unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
     use crate::simd::levels;
@@ -156,7 +182,8 @@ mod tests {
     #[test]
     fn agrees_with_plain_sums_at_every_level_and_thread_count() {
         for (count, factors) in [(1, 1), (7, 5), (200, 16), (9000, 20), (130, 64), (70, 100), (65, 144)] {
-            let rows: Vec<f32> = (0..count * factors).map(|at| ((at * 7919 % 1000) as f32 - 500.0) / 500.0).collect();
+            let rows: Vec<f32> =
+                (0..count * factors).map(|at| ((at * 7919 % 1000) as f32 - 500.0) / 500.0).collect();
             let mut plain = vec![0.0f64; factors * factors];
             for row in rows.chunks(factors) {
                 for a in 0..factors {
@@ -170,7 +197,10 @@ mod tests {
                 let control = Control::unlimited();
                 let gram = gram_at(level, &rows, factors, 1, &control).unwrap();
                 for (a, b) in gram.iter().zip(&plain) {
-                    assert!((f64::from(*a) - b).abs() <= 1e-6 * scale, "{level:?} {count} {factors}: {a} {b}");
+                    assert!(
+                        (f64::from(*a) - b).abs() <= 1e-6 * scale,
+                        "{level:?} {count} {factors}: {a} {b}"
+                    );
                 }
                 for threads in [2, 3] {
                     assert_eq!(gram, gram_at(level, &rows, factors, threads, &control).unwrap());

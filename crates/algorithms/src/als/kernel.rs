@@ -1,8 +1,11 @@
 //! The two loops everything is made of: products of gathered rows with a vector, and sums of scaled rows.
 
+#![allow(clippy::needless_range_loop, reason = "loops over registers count alike in several arrays")]
+
 use super::lanes::Lanes;
 
-/// Rows worked on at a time: at 64 factors they are 8 kB, so the second loop finds them in the first-level cache.
+/// Rows worked on at a time: at 64 factors they are 8 kB, so the second loop finds them in the first-level
+/// cache.
 pub(super) const BATCH: usize = 32;
 
 /// Addresses of up to `BATCH` rows.
@@ -14,16 +17,29 @@ pub(super) type Rows = [*const f32; BATCH];
 /// The processor has the instructions of `L`; `width` is a multiple of `L::N`; `vector` and the first `count`
 /// of `rows` point to `width` readable numbers; `1 <= count <= BATCH`.
 #[inline(always)]
-pub(super) unsafe fn dots<L: Lanes>(rows: &Rows, count: usize, vector: *const f32, width: usize) -> [f32; BATCH] {
+pub(super) unsafe fn dots<L: Lanes>(
+    rows: &Rows,
+    count: usize,
+    vector: *const f32,
+    width: usize,
+) -> [f32; BATCH] {
     let mut products = [0.0; BATCH];
     for begin in (0..count).step_by(8) {
         let left = count - begin;
         // SAFETY: as the caller promises; rows past the last stand for the first row of the group.
         let group = unsafe {
             if left > 4 {
-                dots_of::<L, 8>(std::array::from_fn(|row| rows[begin + if row < left { row } else { 0 }]), vector, width)
+                dots_of::<L, 8>(
+                    std::array::from_fn(|row| rows[begin + if row < left { row } else { 0 }]),
+                    vector,
+                    width,
+                )
             } else {
-                dots_of::<L, 4>(std::array::from_fn(|row| rows[begin + if row < left { row } else { 0 }]), vector, width)
+                dots_of::<L, 4>(
+                    std::array::from_fn(|row| rows[begin + if row < left { row } else { 0 }]),
+                    vector,
+                    width,
+                )
             }
         };
         products[begin..begin + 8].copy_from_slice(&group);
@@ -36,7 +52,11 @@ pub(super) unsafe fn dots<L: Lanes>(rows: &Rows, count: usize, vector: *const f3
 /// # Safety
 /// As `dots`, for `R` rows.
 #[inline(always)]
-unsafe fn dots_of<L: Lanes, const R: usize>(rows: [*const f32; R], vector: *const f32, width: usize) -> [f32; 8] {
+unsafe fn dots_of<L: Lanes, const R: usize>(
+    rows: [*const f32; R],
+    vector: *const f32,
+    width: usize,
+) -> [f32; 8] {
     // SAFETY: the caller vouches for the instructions and for `width` numbers behind each pointer.
     unsafe {
         let mut sums = [L::zero(); 8];
@@ -132,7 +152,12 @@ unsafe fn add_block<L: Lanes, const B: usize, const C: usize>(
 /// The processor has the instructions of `L`; `width` is a multiple of 16; `matrix` points to `width * width`
 /// and `vector` to `width` readable numbers; `target` is writable and overlaps neither.
 #[inline(always)]
-pub(super) unsafe fn symmetric<L: Lanes>(matrix: *const f32, vector: *const f32, target: *mut f32, width: usize) {
+pub(super) unsafe fn symmetric<L: Lanes>(
+    matrix: *const f32,
+    vector: *const f32,
+    target: *mut f32,
+    width: usize,
+) {
     let mut at = 0;
     // SAFETY: blocks lie within `width`; everything else as the caller promises.
     unsafe {
@@ -150,7 +175,8 @@ pub(super) unsafe fn symmetric<L: Lanes>(matrix: *const f32, vector: *const f32,
     }
 }
 
-/// `symmetric` for `B` registers of columns from `at`: rows are scaled and summed, so no sum crosses a register.
+/// `symmetric` for `B` registers of columns from `at`: rows are scaled and summed, so no sum crosses a
+/// register.
 ///
 /// # Safety
 /// As `symmetric`, for the columns of the block.
@@ -162,7 +188,8 @@ unsafe fn symmetric_block<L: Lanes, const B: usize, const C: usize>(
     width: usize,
     at: usize,
 ) {
-    // SAFETY: the caller vouches for the instructions, the matrix and the vectors; `C` divides 16 and so `width`.
+    // SAFETY: the caller vouches for the instructions, the matrix and the vectors; `C` divides 16 and so
+    // `width`.
     unsafe {
         let mut sums = [[L::zero(); B]; C];
         for row in (0..width).step_by(C) {
@@ -206,7 +233,13 @@ pub(super) unsafe fn dot<L: Lanes>(a: *const f32, b: *const f32, width: usize) -
 /// # Safety
 /// As `dots`, for the two vectors; `target` points to `width` writable numbers.
 #[inline(always)]
-pub(super) unsafe fn scale_add<L: Lanes>(target: *mut f32, a: *const f32, scale: f32, b: *const f32, width: usize) {
+pub(super) unsafe fn scale_add<L: Lanes>(
+    target: *mut f32,
+    a: *const f32,
+    scale: f32,
+    b: *const f32,
+    width: usize,
+) {
     // SAFETY: the caller vouches for the instructions and the vectors.
     unsafe {
         let scale = L::splat(scale);

@@ -14,7 +14,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// `self * by + plus`.
     unsafe fn fma(self, by: Self, plus: Self) -> Self;
-    /// The sum within each of eight registers: a transposing tree costs 23 instructions where eight single sums cost 56.
+    /// The sum within each of eight registers: a transposing tree costs 23 instructions where eight single
+    /// sums cost 56.
     unsafe fn sums(rows: [Self; 8]) -> [f32; 8];
 }
 
@@ -227,7 +228,8 @@ mod tests {
     fn sums_of<L: Lanes>() -> ([f32; 8], [f32; 8]) {
         let numbers: Vec<f32> = (0..8 * L::N).map(|at| (at * at % 97) as f32).collect();
         let expected = std::array::from_fn(|row| numbers[row * L::N..][..L::N].iter().sum());
-        // SAFETY: the test asks for an instruction set only if the processor has it; loads stay inside `numbers`.
+        // SAFETY: the test asks for an instruction set only if the processor has it; loads stay inside
+        // `numbers`.
         let sums = unsafe { L::sums(std::array::from_fn(|row| L::load(numbers.as_ptr().add(row * L::N)))) };
         (sums, expected)
     }

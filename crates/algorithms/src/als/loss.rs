@@ -4,8 +4,9 @@ use crate::csr::Csr;
 
 use super::{Factors, Params};
 
-/// The loss that training minimises, over all pairs of a user and an item, in double precision and one thread. The pairs
-/// without an entry come from the product of two Gram matrices: `sum (x_u . y_i)^2 = <X'X, Y'Y>`.
+/// The loss that training minimises, over all pairs of a user and an item, in double precision and one
+/// thread. The pairs without an entry come from the product of two Gram matrices: `sum (x_u . y_i)^2 = <X'X,
+/// Y'Y>`.
 ///
 /// `user_items` has a row per user; only `alpha` and `regularization` of the parameters are used.
 pub fn loss(user_items: &Csr, factors: &Factors, params: &Params) -> f64 {

@@ -1,8 +1,9 @@
-//! One half of an iteration: each row's small linear system by conjugate gradients, warm-started at the
-//! row's last factors (Takács, Pilászy and Tikk, RecSys 2011).
+//! One half of an iteration: each row's small linear system by conjugate gradients, warm-started at the row's
+//! last factors (Takács, Pilászy and Tikk, RecSys 2011).
 //!
-//! A row with entries `e` solves `(G + lambda + sum w_e y_e y_e') x = sum (1 + w_e) y_e` with `w = alpha * value`
-//! and `G = Y'Y`, so that the entries that are absent cost nothing (Hu, Koren and Volinsky, ICDM 2008).
+//! A row with entries `e` solves `(G + lambda + sum w_e y_e y_e') x = sum (1 + w_e) y_e` with `w = alpha *
+//! value` and `G = Y'Y`, so that the entries that are absent cost nothing (Hu, Koren and Volinsky, ICDM
+//! 2008).
 
 use crate::control::Control;
 use crate::csr::Csr;
@@ -27,16 +28,20 @@ pub(super) struct Task<'a> {
     floor: f32,
     /// ... or relative to the squared right side's first residual.
     tolerance: f32,
-    /// A direction that `gram` curves less than this is nothing but rounding.
-    flat: f32,
+    /// The mean curvature of `gram`, and the mean square of a row of `fixed`: they tell which curvatures of a
+    /// row's system are nothing but rounding.
+    curvature: f32,
+    square: f32,
     control: &'a Control,
 }
 
 impl<'a> Task<'a> {
-    /// `fixed` are the factors of the other side, rows of `width`; `gram` is their Gram matrix with lambda on the
-    /// diagonal. Panics unless every index of `matrix` has its row and `width` is a multiple of 16: the loops
-    /// below rely on it.
-    pub(super) fn new(
+    /// `fixed` are the factors of the other side, rows of `width`; `gram` is their Gram matrix with lambda on
+    /// the diagonal, `width * width`.
+    ///
+    /// # Safety
+    /// `fixed` has a row for every index of `matrix`: the loops below do not check it again.
+    pub(super) unsafe fn new(
         matrix: &'a Csr,
         fixed: &'a [f32],
         gram: &'a [f32],
@@ -47,11 +52,21 @@ impl<'a> Task<'a> {
     ) -> Self {
         assert!(width > 0 && width.is_multiple_of(16) && gram.len() == width * width);
         let rows = fixed.len() / width;
-        assert!(matrix.indices.len() == matrix.values.len());
-        assert!(matrix.indices.iter().max().is_none_or(|&last| (last as usize) < rows));
         let trace: f32 = (0..width).map(|at| gram[at * (width + 1)]).sum();
-        let flat = 1e-7 * trace / width as f32;
-        Self { matrix, fixed, gram, width, alpha, steps, floor: 1e-20, tolerance: 0.0, flat, control }
+        let (curvature, square) = (trace / width as f32, trace / rows.max(1) as f32);
+        Self {
+            matrix,
+            fixed,
+            gram,
+            width,
+            alpha,
+            steps,
+            floor: 1e-20,
+            tolerance: 0.0,
+            curvature,
+            square,
+            control,
+        }
     }
 
     /// Stops at this squared residual relative to the first.
@@ -70,15 +85,22 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(width: usize) -> Result<Self> {
-        let vector = || Aligned::zeros(width);
+    pub(super) fn new(width: usize, control: &Control) -> Result<Self> {
+        let vector = || Aligned::zeros(width, control);
         Ok(Self { residual: vector()?, direction: vector()?, image: vector()? })
     }
 }
 
-/// Solves the rows `first..` of the task in place, as many as `rows` holds, and returns their part of the loss:
-/// squared errors over all columns and lambda times the squared factors of these rows. It is not finite if the factors are not.
-pub(super) fn solve(level: Level, task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<f64> {
+/// Solves the rows `first..` of the task in place, as many as `rows` holds, and returns their part of the
+/// loss: squared errors over all columns and lambda times the squared factors of these rows. It is not finite
+/// if the factors are not.
+pub(super) fn solve(
+    level: Level,
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch,
+) -> Result<f64> {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level exists only where the processor was found to have these instructions.
@@ -108,15 +130,21 @@ fn solve_avx2(task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
-unsafe fn solve_rows<L: Lanes>(task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch) -> Result<f64> {
+unsafe fn solve_rows<L: Lanes>(
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch,
+) -> Result<f64> {
     let mut loss = 0.0;
     for (offset, x) in rows.chunks_exact_mut(task.width).enumerate() {
-        let range = task.matrix.offsets[first + offset] as usize..task.matrix.offsets[first + offset + 1] as usize;
+        let range =
+            task.matrix.offsets[first + offset] as usize..task.matrix.offsets[first + offset + 1] as usize;
         if range.is_empty() {
             x.fill(0.0);
             continue;
         }
-        // Unrolled for the width most models have; measured gain below.
+        // Unrolled for the width that most models have.
         // SAFETY: the caller vouches for the instructions.
         loss += unsafe {
             match task.width {
@@ -144,13 +172,17 @@ unsafe fn solve_row<L: Lanes>(
     let (x, residual, direction, image) =
         (x.as_mut_ptr(), residual.as_mut_ptr(), direction.as_mut_ptr(), image.as_mut_ptr());
     let gram = task.gram.as_ptr();
-    // SAFETY: the four vectors are distinct and `width` long, `gram` is `width * width`; instructions as promised.
+    // SAFETY: the four vectors are distinct and `width` long, `gram` is `width * width`; instructions as
+    // promised.
     unsafe {
         // residual = sum (1 + w (1 - y.x)) y - (G + lambda) x; the squared errors fall out on the way.
         symmetric::<L>(gram, x, image, width);
         let mut loss = f64::from(dot::<L>(x, image, width));
         residual.write_bytes(0, width);
-        loss += pass::<L, true>(task, range.clone(), x, residual, width)?;
+        let (error, weight) = pass::<L, true>(task, range.clone(), x, residual, width)?;
+        loss += error;
+        // Without this, lambda 0 and a large alpha divide by what rounding left of a curvature of zero.
+        let flat = 1e-7 * (task.curvature + weight * task.square);
         scale_add::<L>(residual, image, -1.0, residual, width);
         let mut square = dot::<L>(residual, residual, width);
         let enough = (square * task.tolerance).max(task.floor);
@@ -158,8 +190,8 @@ unsafe fn solve_row<L: Lanes>(
         // The squared length of the direction follows from those of the residuals, which are orthogonal.
         let mut length = square;
         for step in 1..=task.steps {
-            // Also false for NaN, which the loss already shows then.
-            if !(square > enough) {
+            // NaN goes on, to be found in the curvature.
+            if square <= enough {
                 break;
             }
             symmetric::<L>(gram, direction, image, width);
@@ -169,8 +201,7 @@ unsafe fn solve_row<L: Lanes>(
                 loss = f64::NAN;
                 break;
             }
-            // Also with a singular matrix nothing is divided by what rounding left of zero.
-            if !(curvature > task.flat * length) {
+            if curvature <= flat * length {
                 break;
             }
             let rate = square / curvature;
@@ -191,8 +222,8 @@ unsafe fn solve_row<L: Lanes>(
     }
 }
 
-/// One pass over the entries of a row. `FIRST`: adds `(1 + w (1 - y.v)) y` to `target` and returns the sum of
-/// `(1 + w) (1 - y.v)^2 - (y.v)^2`; otherwise adds `w (y.v) y` and returns 0.
+/// One pass over the entries of a row. `FIRST`: adds `(1 + w (1 - y.v)) y` to `target` and returns the sums
+/// of `(1 + w) (1 - y.v)^2 - (y.v)^2` and of `w`; otherwise adds `w (y.v) y` and returns zeros.
 ///
 /// # Safety
 /// The processor has the instructions of `L`; `width` is that of the task; `vector` and `target` are distinct
@@ -204,8 +235,8 @@ unsafe fn pass<L: Lanes, const FIRST: bool>(
     vector: *const f32,
     target: *mut f32,
     width: usize,
-) -> Result<f64> {
-    let mut error = 0.0;
+) -> Result<(f64, f32)> {
+    let (mut error, mut weight) = (0.0, 0.0);
     let mut at = range.start;
     while at < range.end {
         let count = (range.end - at).min(BATCH);
@@ -213,35 +244,42 @@ unsafe fn pass<L: Lanes, const FIRST: bool>(
         let values = &task.matrix.values[at..at + count];
         let mut rows: Rows = [task.fixed.as_ptr(); BATCH];
         for (row, &index) in rows.iter_mut().zip(indices) {
-            // SAFETY: `Task::new` checked that `fixed` has a row for every index.
+            // SAFETY: who made the task vouched that `fixed` has a row for every index.
             *row = unsafe { task.fixed.as_ptr().add(index as usize * width) };
         }
-        // SAFETY: the rows are `width` long and lie in `fixed`, which nothing writes meanwhile; the rest as promised.
+        // SAFETY: the rows are `width` long and lie in `fixed`, which nothing writes meanwhile; the rest as
+        // promised.
         let mut scales = unsafe { dots::<L>(&rows, count, vector, width) };
         // Eight partial sums, so that this loop is vectorised too.
         let mut sums = [0.0; 8];
+        let mut weights = [0.0; 8];
         for (scales, values) in scales.chunks_exact_mut(8).zip(values.chunks(8)) {
             if let Ok(values) = <&[f32; 8]>::try_from(values) {
                 for each in 0..8 {
                     sums[each] += scale::<FIRST>(&mut scales[each], task.alpha * values[each]);
+                    weights[each] += task.alpha * values[each];
                 }
             } else {
                 for (each, &value) in values.iter().enumerate() {
                     sums[each] += scale::<FIRST>(&mut scales[each], task.alpha * value);
+                    weights[each] += task.alpha * value;
                 }
             }
         }
-        error += f64::from(sums.iter().sum::<f32>());
+        if FIRST {
+            error += f64::from(sums.iter().sum::<f32>());
+            weight += weights.iter().sum::<f32>();
+        }
         // SAFETY: as above; `target` is no row of `fixed`.
         unsafe { add_scaled::<L>(&rows, count, &scales, target, width) };
         task.control.check()?;
         at += count;
     }
-    Ok(error)
+    Ok((error, weight))
 }
 
-/// Turns the product of an entry's row with the vector into the row's scale; returns the squared error beyond the one an absent
-/// entry would have.
+/// Turns the product of an entry's row with the vector into the row's scale; returns the squared error beyond
+/// the one an absent entry would have.
 #[inline(always)]
 fn scale<const FIRST: bool>(product: &mut f32, weight: f32) -> f32 {
     if FIRST {

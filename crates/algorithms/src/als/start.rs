@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::control::Control;
 use crate::error::Result;
 
 use super::jobs::share;
@@ -13,20 +14,22 @@ use super::{Factors, Params};
 /// Rows per stream of the generator: part of what makes a seed reproducible.
 const ROWS: usize = 1024;
 
-/// Factors to start the training from: normally distributed around 0 with standard deviation 0.01.
-/// A seed gives the same bits with every number of threads: each block of 1,024 rows has its own ChaCha8 stream.
+/// Factors to start the training from: normally distributed around 0 with standard deviation 0.01. A seed
+/// gives the same bits with every number of threads: each block of 1,024 rows has its own ChaCha8 stream.
 ///
-/// `Error::Parameter` if a parameter is outside its range, `Error::Memory` if the system has no memory for them. Their
-/// `4 * factors * (users + items)` bytes are not taken from a budget, since the caller keeps them.
-pub fn start(users: usize, items: usize, params: &Params) -> Result<Factors> {
+/// Errors: `Parameter`, `Cancelled`, `Memory` if the system has no memory for them. Their `4 * factors *
+/// (users + items)` bytes are not taken from the budget, since the caller keeps them.
+pub fn start(users: usize, items: usize, params: &Params, control: &Control) -> Result<Factors> {
     params.check()?;
     let factors = params.factors;
-    let mut start = Factors { factors, users: zeros(users * factors)?, items: zeros(items * factors)? };
+    let mut start =
+        Factors { factors, users: zeros(users * factors, control)?, items: zeros(items * factors, control)? };
     let blocks = users.div_ceil(ROWS) + items.div_ceil(ROWS);
     let users = start.users.chunks_mut(ROWS * factors).zip((0u64..).step_by(2));
     let items = start.items.chunks_mut(ROWS * factors).zip((1u64..).step_by(2));
     share(users.chain(items), params.threads.min(blocks), |jobs| {
         while let Some((block, stream)) = jobs.next() {
+            control.check()?;
             let mut generator = ChaCha8Rng::seed_from_u64(params.seed);
             generator.set_stream(stream);
             for number in block {

@@ -65,7 +65,7 @@ impl<'c> Budget<'c> {
         Ok(vec)
     }
 
-    /// A vector of `len` zeros. In pieces, because first touching a gigabyte takes half a second.
+    /// A vector of `len` zeros. In pieces, because first touching a gigabyte takes 0.4 seconds.
     pub(crate) fn zeroed<T: Zeroable + Clone>(&mut self, len: usize) -> Result<Vec<T>> {
         const PIECE: usize = 1 << 20;
         let mut vec = self.with_capacity(len)?;

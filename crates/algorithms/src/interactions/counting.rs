@@ -13,7 +13,7 @@ use crate::csr::Csr;
 use crate::error::Result;
 use crate::ids::Budget;
 
-/// Entries moved between two looks at the control: 1 to 3 ms.
+/// Entries moved between two looks at the control: about 1 ms, at 10 to 15 ns each.
 const PIECE: usize = 1 << 16;
 
 /// An entry on its way: the other id, the value, and the time where there is one.

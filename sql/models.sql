@@ -1,0 +1,46 @@
+-- The life cycle of models.
+
+CREATE FUNCTION persona_internal.library_functions(OUT symbol text, OUT arguments text, OUT result text) RETURNS SETOF record
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_library_functions';
+COMMENT ON FUNCTION persona_internal.library_functions() IS 'the functions that the library exports, with the types that it expects of their SQL declarations';
+
+CREATE FUNCTION persona.model_facts(model_id uuid,
+  OUT algorithm text, OUT version int, OUT trained_at timestamptz, OUT rows_used bigint, OUT metric text,
+  OUT value float8, OUT baseline float8, OUT bytes bigint) RETURNS SETOF record
+  LANGUAGE c STABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'persona_model_facts';
+COMMENT ON FUNCTION persona.model_facts(uuid) IS
+  'The live version of a model: what the view of the model shows. Needs SELECT on that view (42501); 55000 where no version is deployed.';
+
+CREATE FUNCTION persona.deploy(model text, version int) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_deploy';
+COMMENT ON FUNCTION persona.deploy(text, int) IS
+  'Makes a stored version of a model live, from the commit of this transaction on. For the owner of the model (42501). 42704 no such model or version, 55000 the version is no longer stored.';
+
+CREATE FUNCTION persona.rollback(model text) RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_rollback';
+COMMENT ON FUNCTION persona.rollback(text) IS
+  'Returns a model to the version that was live before; called again, further back. Answers the version that is live now. For the owner of the model (42501). 55000 when there is nothing older.';
+
+CREATE FUNCTION persona.retrain(model text, options jsonb DEFAULT '{}') RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_retrain';
+COMMENT ON FUNCTION persona.retrain(text, jsonb) IS
+  'Trains a new version of a model from its relation and columns with its last settings; options may change factors, regularization, alpha, iterations, holdout, deploy, seed and the options of the trainer. Runs as the owner of the model, whoever starts it. 42P01 or 42703 where the source changed: see alter_model.';
+
+CREATE FUNCTION persona.alter_model(model text, relation regclass DEFAULT NULL, column_map jsonb DEFAULT NULL) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_alter_model';
+COMMENT ON FUNCTION persona.alter_model(text, regclass, jsonb) IS
+  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Serving is not touched. For the owner of the model (42501).';
+
+CREATE FUNCTION persona.drop_model(model text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_drop_model';
+COMMENT ON FUNCTION persona.drop_model(text) IS
+  'Drops a model: its view, the functions beside it and all its versions. For the owner of the model (42501); 2BP01 where other objects depend on the view or the functions.';
+
+CREATE FUNCTION persona.grant_model(model text, role name) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_grant_model';
+COMMENT ON FUNCTION persona.grant_model(text, name) IS
+  'Lets a role (or "public") be served: GRANT SELECT on the view of the model and EXECUTE on the functions beside it. The role also needs USAGE on schema persona and on the schema of the model.';
+
+CREATE FUNCTION persona.revoke_model(model text, role name) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_revoke_model';
+COMMENT ON FUNCTION persona.revoke_model(text, name) IS 'Takes back what grant_model gave.';

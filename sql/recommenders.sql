@@ -1,0 +1,106 @@
+-- Recommenders: training, serving, evaluation. Ids are text here; the functions made beside each model have the
+-- types of its columns.
+
+CREATE FUNCTION persona.train_als(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  feedback text DEFAULT 'implicit', factors int DEFAULT 64, regularization float8 DEFAULT NULL, alpha float8 DEFAULT NULL,
+  iterations int DEFAULT 15, holdout text DEFAULT 'auto', deploy text DEFAULT 'auto', seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_als';
+COMMENT ON FUNCTION persona.train_als(text, regclass, name, name, name, name, text, int, float8, float8, int, text, text, bigint, jsonb) IS
+$$Trains a recommender by alternating least squares on implicit feedback and stores it as a new version of the model.
+model: name of a new or an existing model, with its schema where that is not the first of search_path; 1 to 40 bytes.
+relation, user_column, item_column: where the interactions stand; ids are smallint, integer, bigint, uuid, text, varchar, char, date, an enum or a domain over these.
+value_column: strength of an interaction, any numeric type, NULL = 1 each; rows of one user and item are summed; values that are not above 0 are skipped and counted.
+time_column: timestamptz, timestamp, date or bigint; the holdout takes the newest rows.
+feedback: 'implicit'. factors: 1 to 2048 numbers per user and item, 64. regularization: at least 0, NULL = by rule from the data. alpha: above 0, confidence is 1 + alpha * value, NULL = 10. iterations: 1 to 10000, 15.
+holdout: 'time', 'hash', 'auto' (time where there is a time column) or 'none'. deploy: 'auto' (if not worse), 'always', 'never'. seed: makes the result repeatable.
+options: {"cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
+Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011.$$;
+
+CREATE FUNCTION persona.recommend(
+  model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
+  remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.recommendation ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend';
+COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
+$$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
+user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'). exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true is not supported yet (0A000).
+score: product of the factors, or the item's share of all interactions. Needs SELECT on the model's view.
+Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id of another type, 22023 k below 0.$$;
+
+CREATE FUNCTION persona.recommend_as(
+  model text, user_id anycompatible, item_type anyelement, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
+  remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')
+  RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_as';
+COMMENT ON FUNCTION persona.recommend_as(text, anycompatible, anyelement, int, text[], text[], bool, bool, jsonb) IS
+  'As recommend, with item ids of the type of item_type: recommend_as(''for_you'', 42, NULL::bigint). 42804 where the items have another type.';
+
+CREATE FUNCTION persona._recommend(model regclass, user_id anycompatible, item_type anyelement, k int, exclude anyarray, candidates anyarray)
+  RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_typed_recommend';
+COMMENT ON FUNCTION persona._recommend(regclass, anycompatible, anyelement, int, anyarray, anyarray) IS 'behind <model>_recommend';
+
+CREATE FUNCTION persona.recommend_for_items(model text, items text[], k int DEFAULT 10, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.recommendation ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_items';
+COMMENT ON FUNCTION persona.recommend_for_items(text, text[], int, jsonb) IS
+  'The best k items for somebody who has exactly these items, without them: a basket, a new user. Their factors are folded in. Unknown items are passed over; without a known one the most popular items come.';
+
+CREATE FUNCTION persona._recommend_for_items(model regclass, items anyarray, k int)
+  RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_typed_recommend_for_items';
+COMMENT ON FUNCTION persona._recommend_for_items(regclass, anyarray, int) IS 'behind <model>_recommend_for_items';
+
+CREATE FUNCTION persona.recommend_for_users(model text, user_ids text[], k int DEFAULT 10, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.user_recommendation ROWS 1000
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_users';
+COMMENT ON FUNCTION persona.recommend_for_users(text, text[], int, jsonb) IS
+  'recommend for many users in one call, in the given order; repeated ids are answered once, NULLs are skipped.';
+
+CREATE FUNCTION persona.similar_items(model text, item_id anycompatible, k int DEFAULT 10, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.recommendation ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_similar_items';
+COMMENT ON FUNCTION persona.similar_items(text, anycompatible, int, jsonb) IS
+  'The k items nearest to an item by cosine of their factors, without itself; no rows for an unknown item.';
+
+CREATE FUNCTION persona._similar_items(model regclass, item_id anyelement, k int)
+  RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_typed_similar_items';
+COMMENT ON FUNCTION persona._similar_items(regclass, anyelement, int) IS 'behind <model>_similar_items';
+
+CREATE FUNCTION persona.similar_users(model text, user_id anycompatible, k int DEFAULT 10, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.similar_user ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_similar_users';
+COMMENT ON FUNCTION persona.similar_users(text, anycompatible, int, jsonb) IS
+  'The k users nearest to a user by cosine of their factors, without the user; no rows for an unknown user.';
+
+CREATE FUNCTION persona.popular_items(model text, k int DEFAULT 10, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.recommendation ROWS 10
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_popular_items';
+COMMENT ON FUNCTION persona.popular_items(text, int, jsonb) IS
+  'The k items with the most users; score is the share of all interactions, each pair of a user and an item counted once.';
+
+CREATE FUNCTION persona.score(model text, user_id anycompatible, item_id text) RETURNS real
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_score';
+COMMENT ON FUNCTION persona.score(text, anycompatible, text) IS
+  'The score of an item for a user, as in recommend: about 1 for what the user would take, about 0 otherwise. NULL where either is unknown.';
+CREATE FUNCTION persona.score(model text, user_id anycompatible, item_id anyelement) RETURNS real
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_score_typed';
+COMMENT ON FUNCTION persona.score(text, anycompatible, anyelement) IS 'The same with an item id of its own type.';
+
+CREATE FUNCTION persona.item_factors(model text) RETURNS SETOF persona.factor
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_item_factors';
+COMMENT ON FUNCTION persona.item_factors(text) IS 'The factors of all items of the live version, in the order of their ids.';
+CREATE FUNCTION persona.user_factors(model text) RETURNS SETOF persona.factor
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_user_factors';
+COMMENT ON FUNCTION persona.user_factors(text) IS 'The factors of all users of the live version, in the order of their ids.';
+
+CREATE FUNCTION persona.evaluate(model text, version int DEFAULT NULL, k int DEFAULT 10, options jsonb DEFAULT '{}')
+  RETURNS SETOF persona.evaluation
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_evaluate';
+COMMENT ON FUNCTION persona.evaluate(text, int, int, jsonb) IS
+$$Precision, recall, nDCG, MAP, hit rate and catalogue coverage at k of a version (NULL = the live one) on rows that its first fit did not see, beside the most popular items.
+Stored with the version for k = 1, 5, 10, 20, 50; for any other k, or after holdout 'none', the owner of the model gets the figures of a new fit on a split of the rows of now.$$;

@@ -1,0 +1,202 @@
+-- What people look at. Each view shows the models that the reader may be served by: the tables below are read
+-- as the owner of the view, has_table_privilege() asks about the reader.
+
+CREATE VIEW persona.models WITH (security_barrier) AS
+SELECT m.relation::oid::regclass::text AS model, m.kind, v.algorithm, d.version, v.trained_at, d.deployed_at,
+       pg_catalog.pg_get_userbyid(c.relowner) AS owner, m.spec ->> 'relation' AS relation,
+       v.rows_used, v.rows_skipped, v.users, v.items, v.metric, v.value, v.baseline, v.bytes
+FROM persona_internal.model m
+JOIN pg_catalog.pg_class c ON c.oid = m.relation::oid
+LEFT JOIN LATERAL (SELECT * FROM persona_internal.deployment l WHERE l.model_id = m.model_id
+                   ORDER BY l.deployment_id DESC LIMIT 1) d ON true
+LEFT JOIN persona_internal.version v ON v.model_id = m.model_id AND v.version = d.version
+WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
+COMMENT ON VIEW persona.models IS 'the models that you may use, with the facts of their live versions';
+COMMENT ON COLUMN persona.models.model IS 'name under which this session finds the model';
+COMMENT ON COLUMN persona.models.kind IS 'recommender';
+COMMENT ON COLUMN persona.models.algorithm IS 'what the live version was trained by';
+COMMENT ON COLUMN persona.models.version IS 'the live version; NULL where none is deployed';
+COMMENT ON COLUMN persona.models.trained_at IS 'when the live version was trained';
+COMMENT ON COLUMN persona.models.deployed_at IS 'when it went live';
+COMMENT ON COLUMN persona.models.owner IS 'role that trains, deploys and drops the model';
+COMMENT ON COLUMN persona.models.relation IS 'what the model is trained from';
+COMMENT ON COLUMN persona.models.rows_used IS 'rows that the live version learned from';
+COMMENT ON COLUMN persona.models.rows_skipped IS 'rows that were left out';
+COMMENT ON COLUMN persona.models.users IS 'users that the live version knows';
+COMMENT ON COLUMN persona.models.items IS 'items that the live version knows';
+COMMENT ON COLUMN persona.models.metric IS 'what value and baseline are; NULL without a holdout';
+COMMENT ON COLUMN persona.models.value IS 'metric of the live version on held-out rows, 0 to 1';
+COMMENT ON COLUMN persona.models.baseline IS 'metric of the most popular items on the same rows';
+COMMENT ON COLUMN persona.models.bytes IS 'size of the live version: on disk, in memory of each connection that uses it, and in a dump';
+
+CREATE VIEW persona.versions WITH (security_barrier) AS
+SELECT m.relation::oid::regclass::text AS model, v.version, v.version IS NOT DISTINCT FROM d.version AS is_live,
+       EXISTS (SELECT FROM persona_internal.chunk k WHERE k.image_id = v.image_id) AS is_stored,
+       v.algorithm, v.trained_at, v.trained_by, v.rows_used, v.rows_skipped, v.users, v.items, v.iterations, v.converged,
+       v.metric, v.value, v.baseline, v.live_value, v.seconds, v.bytes, v.deploy_reason, v.hyperparameters
+FROM persona_internal.model m
+JOIN persona_internal.version v ON v.model_id = m.model_id
+LEFT JOIN LATERAL (SELECT * FROM persona_internal.deployment l WHERE l.model_id = m.model_id
+                   ORDER BY l.deployment_id DESC LIMIT 1) d ON true
+WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
+COMMENT ON VIEW persona.versions IS 'every version ever trained of the models that you may use';
+COMMENT ON COLUMN persona.versions.model IS 'name under which this session finds the model';
+COMMENT ON COLUMN persona.versions.version IS 'number of the version, from 1';
+COMMENT ON COLUMN persona.versions.is_live IS 'whether it serves';
+COMMENT ON COLUMN persona.versions.is_stored IS 'whether it can still be deployed: the newest versions are kept';
+COMMENT ON COLUMN persona.versions.algorithm IS 'what it was trained by';
+COMMENT ON COLUMN persona.versions.trained_at IS 'when its training ended';
+COMMENT ON COLUMN persona.versions.trained_by IS 'role that it was trained as';
+COMMENT ON COLUMN persona.versions.rows_used IS 'rows that it learned from';
+COMMENT ON COLUMN persona.versions.rows_skipped IS 'rows that were left out';
+COMMENT ON COLUMN persona.versions.users IS 'users that it knows';
+COMMENT ON COLUMN persona.versions.items IS 'items that it knows';
+COMMENT ON COLUMN persona.versions.iterations IS 'iterations of the published fit';
+COMMENT ON COLUMN persona.versions.converged IS 'whether the last iteration changed the loss by less than a thousandth';
+COMMENT ON COLUMN persona.versions.metric IS 'what value and baseline are; NULL without a holdout';
+COMMENT ON COLUMN persona.versions.value IS 'metric on held-out rows, 0 to 1';
+COMMENT ON COLUMN persona.versions.baseline IS 'metric of the most popular items on the same rows';
+COMMENT ON COLUMN persona.versions.live_value IS 'stored value of the version that was live when this one was trained';
+COMMENT ON COLUMN persona.versions.seconds IS 'seconds of the training';
+COMMENT ON COLUMN persona.versions.bytes IS 'size of the version';
+COMMENT ON COLUMN persona.versions.deploy_reason IS 'why the training made it live, or why not';
+COMMENT ON COLUMN persona.versions.hyperparameters IS 'the settings that were used, and how many rows were skipped for which reason';
+
+CREATE VIEW persona.metrics WITH (security_barrier) AS
+SELECT m.relation::oid::regclass::text AS model, r.version, r.version IS NOT DISTINCT FROM d.version AS is_live, v.trained_at,
+       r.metric, r.k, r.slice, r.value, r.baseline, r.ci_low, r.ci_high
+FROM persona_internal.model m
+JOIN persona_internal.metric r ON r.model_id = m.model_id
+JOIN persona_internal.version v ON v.model_id = r.model_id AND v.version = r.version
+LEFT JOIN LATERAL (SELECT * FROM persona_internal.deployment l WHERE l.model_id = m.model_id
+                   ORDER BY l.deployment_id DESC LIMIT 1) d ON true
+WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
+COMMENT ON VIEW persona.metrics IS 'holdout figures of every version, one row each: what a chart of model quality reads';
+COMMENT ON COLUMN persona.metrics.model IS 'name under which this session finds the model';
+COMMENT ON COLUMN persona.metrics.version IS 'number of the version';
+COMMENT ON COLUMN persona.metrics.is_live IS 'whether the version serves';
+COMMENT ON COLUMN persona.metrics.trained_at IS 'when its training ended';
+COMMENT ON COLUMN persona.metrics.metric IS 'precision, recall, ndcg, map, hit_rate or coverage, with its cutoff: ndcg@10';
+COMMENT ON COLUMN persona.metrics.k IS 'the cutoff';
+COMMENT ON COLUMN persona.metrics.slice IS 'which users: all';
+COMMENT ON COLUMN persona.metrics.value IS 'the figure, 0 to 1';
+COMMENT ON COLUMN persona.metrics.baseline IS 'the figure of the most popular items on the same rows';
+COMMENT ON COLUMN persona.metrics.ci_low IS 'lower end of the 95 % interval over users (normal approximation)';
+COMMENT ON COLUMN persona.metrics.ci_high IS 'upper end of the interval';
+
+CREATE VIEW persona.training_log WITH (security_barrier) AS
+SELECT m.relation::oid::regclass::text AS model, l.version, l.iteration, l.phase, l.loss, l.validation, l.seconds
+FROM persona_internal.model m
+JOIN persona_internal.training_log l ON l.model_id = m.model_id
+WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT')
+ORDER BY m.model_id, l.version, l.ordinal;
+COMMENT ON VIEW persona.training_log IS 'what each training did, phase by phase and iteration by iteration';
+COMMENT ON COLUMN persona.training_log.model IS 'name under which this session finds the model';
+COMMENT ON COLUMN persona.training_log.version IS 'version that was trained';
+COMMENT ON COLUMN persona.training_log.iteration IS 'iteration of the published fit; NULL for a whole phase';
+COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode or write';
+COMMENT ON COLUMN persona.training_log.loss IS 'training loss after the iteration';
+COMMENT ON COLUMN persona.training_log.validation IS 'validation figure after the iteration, where the algorithm has one';
+COMMENT ON COLUMN persona.training_log.seconds IS 'seconds of the phase, or from the start of the fit to the end of the iteration';
+
+CREATE FUNCTION persona_internal.training_progress(
+  OUT pid int, OUT backend_start timestamptz, OUT role oid, OUT model text, OUT algorithm text, OUT phase text, OUT iteration int,
+  OUT iterations int, OUT fraction float8, OUT rows_read bigint, OUT memory_bytes bigint, OUT started_at timestamptz, OUT eta timestamptz)
+  RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_training_progress';
+COMMENT ON FUNCTION persona_internal.training_progress() IS 'behind the view persona.training_progress';
+REVOKE ALL ON FUNCTION persona_internal.training_progress() FROM PUBLIC;
+
+CREATE FUNCTION persona_internal.visible_progress(
+  OUT pid int, OUT model text, OUT algorithm text, OUT phase text, OUT iteration int, OUT iterations int, OUT fraction float8,
+  OUT rows_read bigint, OUT memory_bytes bigint, OUT started_at timestamptz, OUT eta timestamptz, OUT role oid)
+  RETURNS SETOF record LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  BEGIN ATOMIC
+    SELECT p.pid, p.model, p.algorithm, p.phase, p.iteration, p.iterations, p.fraction, p.rows_read, p.memory_bytes,
+           p.started_at, p.eta, p.role
+    FROM persona_internal.training_progress() p
+    JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND a.backend_start = p.backend_start;
+  END;
+COMMENT ON FUNCTION persona_internal.visible_progress() IS 'records whose backends still run';
+
+CREATE VIEW persona.training_progress WITH (security_barrier) AS
+SELECT p.pid, p.model, p.algorithm, p.phase, p.iteration, p.iterations, p.fraction, p.rows_read, p.memory_bytes, p.started_at, p.eta
+FROM persona_internal.visible_progress() p
+WHERE pg_catalog.pg_has_role(p.role, 'USAGE') OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+COMMENT ON VIEW persona.training_progress IS 'trainings that run now: your own, and all for members of pg_read_all_stats';
+COMMENT ON COLUMN persona.training_progress.pid IS 'process of the training, as in pg_stat_activity';
+COMMENT ON COLUMN persona.training_progress.model IS 'name of the model as it was given';
+COMMENT ON COLUMN persona.training_progress.algorithm IS 'what is trained';
+COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode or write';
+COMMENT ON COLUMN persona.training_progress.iteration IS 'iterations done of the phase';
+COMMENT ON COLUMN persona.training_progress.iterations IS 'iterations of the phase; 0 where it has none';
+COMMENT ON COLUMN persona.training_progress.fraction IS 'part of the phase that is done, 0 to 1';
+COMMENT ON COLUMN persona.training_progress.rows_read IS 'rows read so far';
+COMMENT ON COLUMN persona.training_progress.memory_bytes IS 'bytes held, of persona.max_memory';
+COMMENT ON COLUMN persona.training_progress.started_at IS 'when the training began';
+COMMENT ON COLUMN persona.training_progress.eta IS 'when the present phase would end at its present pace; NULL where nothing can be said';
+
+-- What persona.check() tells; rows of models without a view are for the owner of the database.
+CREATE VIEW persona_internal.problems WITH (security_barrier) AS
+WITH mine AS (
+  SELECT m.*, m.relation::oid::regclass::text AS name, c.relowner,
+         -- Found by name without asking for a right on the schema: the reader of a model needs none.
+         (SELECT s.oid FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+          WHERE ARRAY[n.nspname::text, s.relname::text] = pg_catalog.parse_ident(m.spec ->> 'relation')) AS source
+  FROM persona_internal.model m JOIN pg_catalog.pg_class c ON c.oid = m.relation::oid
+  WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT')),
+live AS (
+  SELECT DISTINCT ON (d.model_id) d.model_id, d.version, d.image_id
+  FROM persona_internal.deployment d ORDER BY d.model_id, d.deployment_id DESC)
+SELECT 'error' AS level, m.name AS model, 'no version is deployed' AS message,
+       'SELECT persona.retrain(' || pg_catalog.quote_literal(m.name) || ');' AS hint
+FROM mine m WHERE NOT EXISTS (SELECT FROM live l WHERE l.model_id = m.model_id)
+UNION ALL
+SELECT 'error', m.name, 'the data of version ' || l.version || ' are not stored here',
+       'SELECT persona.retrain(' || pg_catalog.quote_literal(m.name) || ');'
+FROM mine m JOIN live l ON l.model_id = m.model_id
+WHERE NOT EXISTS (SELECT FROM persona_internal.chunk c WHERE c.image_id = l.image_id)
+UNION ALL
+SELECT 'warning', m.name, 'version ' || l.version || ' ranks below popularity',
+       'Train on more interactions, or try other settings.'
+FROM mine m JOIN live l ON l.model_id = m.model_id
+JOIN persona_internal.version v ON v.model_id = l.model_id AND v.version = l.version
+WHERE v.value < v.baseline
+UNION ALL
+SELECT 'warning', m.name, 'its source ' || (m.spec ->> 'relation') || ' does not exist',
+       'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', relation => ...);'
+FROM mine m WHERE m.source IS NULL
+UNION ALL
+SELECT 'warning', m.name, 'column "' || (m.spec ->> r.role) || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
+       'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', column_map => ''{"' || r.role || '": ...}'');'
+FROM mine m CROSS JOIN (VALUES ('user_column'), ('item_column'), ('value_column'), ('time_column')) r(role)
+WHERE m.spec ->> r.role IS NOT NULL AND m.source IS NOT NULL
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = m.source AND a.attname = (m.spec ->> r.role)::name
+                    AND a.attnum > 0 AND NOT a.attisdropped)
+UNION ALL
+SELECT 'warning', m.name, 'function ' || p.oid::regprocedure || ' beside it belongs to ' || pg_catalog.pg_get_userbyid(p.proowner),
+       'ALTER FUNCTION ' || p.oid::regprocedure || ' OWNER TO ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(m.relowner)) || ';'
+FROM mine m
+JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = m.relation::oid
+                           AND d.classid = 'pg_catalog.pg_proc'::regclass
+JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proowner <> m.relowner
+JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_proc'::regclass AND u.objid = p.oid
+                           AND u.refclassid = 'pg_catalog.pg_proc'::regclass
+JOIN pg_catalog.pg_proc s ON s.oid = u.refobjid
+WHERE s.pronamespace = 'persona'::regnamespace
+  AND s.proname IN ('_recommend', '_similar_items', '_recommend_for_items')
+UNION ALL
+SELECT 'warning', m.last_name, 'its view is gone', 'The next first training of a model removes what is left of it.'
+FROM persona_internal.model m
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = m.relation::oid)
+  AND pg_catalog.pg_has_role('pg_database_owner', 'USAGE');
+COMMENT ON VIEW persona_internal.problems IS 'behind persona.check()';
+GRANT SELECT ON persona_internal.problems TO PUBLIC;
+
+CREATE FUNCTION persona."check"() RETURNS SETOF persona.check_result
+  LANGUAGE sql STABLE PARALLEL SAFE
+  BEGIN ATOMIC
+    SELECT p.level, p.model, p.message, p.hint FROM persona_internal.problems p ORDER BY p.level, p.model, p.message;
+  END;
+COMMENT ON FUNCTION persona."check"() IS
+  'What needs attention: no row = healthy. Level error: the model does not serve; warning: it serves, but something is wrong. For the models that you may use; the owner of the database also sees what a dropped view left behind.';
