@@ -1,6 +1,7 @@
 //! Training time of alternating least squares on one million interactions of 50,000 users with 10,000 items:
 //!
-//!     cargo bench -p algorithms --bench als -- [factors=64] [iterations=15] [threads=2] [runs=3] [write=FOLDER]
+//!     cargo bench -p algorithms --bench als -- [factors=64] [iterations=15] [threads=2] [runs=3] \
+//!         [write=FOLDER]
 //!
 //! `write` leaves the interactions as raw little-endian files, for `benches/peers/als.py`.
 
@@ -21,7 +22,9 @@ const GROUPS: usize = 30;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
-    let word = |name: &str| arguments.iter().find_map(|each| each.strip_prefix(&format!("{name}=")).map(String::from));
+    let word = |name: &str| {
+        arguments.iter().find_map(|each| each.strip_prefix(&format!("{name}=")).map(String::from))
+    };
     let number = |name: &str, default| word(name).map_or(Ok(default), |word| word.parse::<usize>());
     let user_items = interactions();
     let item_users = user_items.transpose(ITEMS);
@@ -29,8 +32,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let bytes = |words: &mut dyn Iterator<Item = [u8; 4]>| words.flatten().collect::<Vec<u8>>();
         let offsets: Vec<u8> = user_items.offsets.iter().flat_map(|each| each.to_le_bytes()).collect();
         std::fs::write(format!("{folder}/offsets.u64"), offsets)?;
-        std::fs::write(format!("{folder}/indices.u32"), bytes(&mut user_items.indices.iter().map(|x| x.to_le_bytes())))?;
-        std::fs::write(format!("{folder}/values.f32"), bytes(&mut user_items.values.iter().map(|x| x.to_le_bytes())))?;
+        std::fs::write(
+            format!("{folder}/indices.u32"),
+            bytes(&mut user_items.indices.iter().map(|x| x.to_le_bytes())),
+        )?;
+        std::fs::write(
+            format!("{folder}/values.f32"),
+            bytes(&mut user_items.values.iter().map(|x| x.to_le_bytes())),
+        )?;
     }
     let params = Params {
         factors: number("factors", 64)?,
@@ -42,9 +51,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         threads: number("threads", 2)?,
     };
     let begun = Instant::now();
-    let start = als::start(USERS, ITEMS, &params)?;
+    let start = als::start(USERS, ITEMS, &params, &Control::unlimited())?;
     println!("start {:.3} s", begun.elapsed().as_secs_f64());
-    // Per entry four passes of a product and a sum, per row four products with the Gram matrix; and the matrix itself.
+    // Per entry four passes of a product and a sum, per row four products with the Gram matrix; and the
+    // matrix itself.
     let f = params.factors as f64;
     let rows = (USERS + ITEMS) as f64;
     let work = 2.0 * 16.0 * f * ENTRIES as f64 + rows * (8.0 * f * f + f * f);
@@ -62,8 +72,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Items by Zipf's law with exponent 0.9, users of log-normal activity, and both in groups that explain 70 % of the entries;
-/// the value of an entry counts how often it was drawn.
+/// Items by Zipf's law with exponent 0.9, users of log-normal activity, and both in groups that explain 70 %
+/// of the entries; the value of an entry counts how often it was drawn.
 fn interactions() -> Csr {
     let mut generator = ChaCha8Rng::seed_from_u64(4242);
     let mut popularity: Vec<f64> = (1..=ITEMS).map(|rank| (rank as f64).powf(-0.9)).collect();
@@ -116,7 +126,12 @@ fn below(generator: &mut ChaCha8Rng, end: usize) -> usize {
 
 fn cumulate(weights: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut sum = 0.0;
-    weights.map(|weight| { sum += weight; sum }).collect()
+    weights
+        .map(|weight| {
+            sum += weight;
+            sum
+        })
+        .collect()
 }
 
 fn draw(generator: &mut ChaCha8Rng, cumulated: &[f64]) -> usize {

@@ -1,8 +1,8 @@
 //! Every function of the library that SQL may bind, with the types that it expects. `make check-api` compares
 //! this list with pg_proc: a difference would be memory-unsafe.
 
-use pgrx::prelude::*;
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 
 use crate::call::{Call, datum, enter};
 use crate::error::Result;

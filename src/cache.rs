@@ -14,8 +14,8 @@ use crate::access;
 use crate::deploy;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, Named};
-use crate::registry::scan::Seen;
 use crate::registry;
+use crate::registry::scan::Seen;
 use crate::settings;
 
 /// Images that a backend keeps at most.
@@ -79,7 +79,12 @@ fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<R
     if facts.bytes as u64 > limit {
         return Err(fail(
             Code::ERRCODE_OUT_OF_MEMORY,
-            format!("model \"{}\" needs {} MB, more than the {} MB allowed", named.name, facts.bytes >> 20, limit >> 20),
+            format!(
+                "model \"{}\" needs {} MB, more than the {} MB allowed",
+                named.name,
+                facts.bytes >> 20,
+                limit >> 20
+            ),
         )
         .set_hint("Have a superuser raise \"persona.max_memory\", or train with fewer factors."));
     }

@@ -74,14 +74,17 @@ impl Call {
     }
 
     /// A `jsonb` argument that must be an object; NULL is the empty one.
-    pub(crate) fn object(&self, index: usize, name: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
+    pub(crate) fn object(
+        &self,
+        index: usize,
+        name: &str,
+    ) -> Result<serde_json::Map<String, serde_json::Value>> {
         match self.get::<JsonB>(index) {
             None => Ok(serde_json::Map::new()),
             Some(JsonB(serde_json::Value::Object(map))) => Ok(map),
-            Some(_) => Err(fail(
-                Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("\"{name}\" must be a JSON object"),
-            )),
+            Some(_) => {
+                Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{name}\" must be a JSON object")))
+            }
         }
     }
 
@@ -99,7 +102,9 @@ impl Call {
         unsafe {
             let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
             let class = pg_sys::get_call_result_type(self.fcinfo, std::ptr::null_mut(), &mut descriptor);
-            if class != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE || (*descriptor).natts as usize != values.len() {
+            if class != pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE
+                || (*descriptor).natts as usize != values.len()
+            {
                 return Err(result_mismatch());
             }
             let descriptor = pg_sys::BlessTupleDesc(descriptor);
@@ -134,7 +139,12 @@ impl Rows {
             if (*self.descriptor).natts as usize != values.len() {
                 return Err(result_mismatch());
             }
-            pg_sys::tuplestore_putvalues(self.store, self.descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::tuplestore_putvalues(
+                self.store,
+                self.descriptor,
+                datums.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
         }
         Ok(())
     }

@@ -32,7 +32,9 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("version {number} of model \"{name}\" is no longer stored"),
         )
-        .set_hint("Only the newest versions are kept (option \"keep_versions\" of the training); train again."));
+        .set_hint(
+            "Only the newest versions are kept (option \"keep_versions\" of the training); train again.",
+        ));
     }
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
@@ -100,5 +102,8 @@ pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("model \"{}\" has no deployed version", named.name),
     )
-    .set_hint(format!("Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);", named.name, named.name))
+    .set_hint(format!(
+        "Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);",
+        named.name, named.name
+    ))
 }

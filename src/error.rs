@@ -1,8 +1,8 @@
 //! The one place where an algorithm's error becomes a SQLSTATE, a message, a DETAIL and a HINT.
 
 use algorithms::Error;
-use pgrx::pg_sys::panic::ErrorReport;
 pub(crate) use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::panic::ErrorReport;
 
 /// What every function of the glue returns: an error is a finished Postgres error report.
 pub(crate) type Result<T> = std::result::Result<T, ErrorReport>;
@@ -34,6 +34,9 @@ fn report(error: Error) -> ErrorReport {
         Error::Memory { advice, .. } => fail(Code::ERRCODE_OUT_OF_MEMORY, message)
             .set_detail("The limit is the setting \"persona.max_memory\".")
             .set_hint(format!("{advice} Or have a superuser raise \"persona.max_memory\".")),
+        Error::NoMemory { .. } => fail(Code::ERRCODE_OUT_OF_MEMORY, message)
+            .set_detail("The system refused memory that \"persona.max_memory\" allows.")
+            .set_hint("Lower \"persona.max_memory\", or train on fewer rows."),
         Error::NoData => fail(Code::ERRCODE_NO_DATA_FOUND, message)
             .set_hint("Every row was skipped or the relation is empty; ids must not be null and values must be above 0."),
         Error::TooMany { .. } => fail(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message),

@@ -2,8 +2,8 @@
 
 use pgrx::pg_sys;
 
-use crate::als;
 use crate::access;
+use crate::als;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named};
@@ -18,7 +18,10 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let name: String = call.required(0, "model")?;
     let k = call.get::<i32>(2).unwrap_or(0);
     if k < 1 {
-        return Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"k\" must be at least 1, got {k}")));
+        return Err(fail(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("\"k\" must be at least 1, got {k}"),
+        ));
     }
     Options::new(call.object(3, "options")?, &[])?;
     let (named, model) = identity::model(&name)?;

@@ -78,7 +78,9 @@ pub(crate) fn place(name: &str) -> Result<Place> {
                 Code::ERRCODE_INVALID_NAME,
                 format!("model names have 1 to {LONGEST} bytes, got {}", name.len()),
             )
-            .set_detail("Objects beside a model carry its name and a suffix within the 63 bytes of an identifier."));
+            .set_detail(
+                "Objects beside a model carry its name and a suffix within the 63 bytes of an identifier.",
+            ));
         }
         Ok(Place { schema, schema_name: schema_name(schema), name })
     }

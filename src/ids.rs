@@ -115,15 +115,23 @@ impl Class {
     /// Reads an id that was written as text, as the type's own input does: 22P02 where it cannot be one.
     pub(crate) fn parse(self, text: &str) -> Result<Id> {
         let input = |function: u32| -> Result<pg_sys::Datum> {
-            let text = CString::new(text)
-                .map_err(|_| fail(Code::ERRCODE_INVALID_TEXT_REPRESENTATION, "ids cannot hold a zero byte"))?;
+            let text = CString::new(text).map_err(|_| {
+                fail(Code::ERRCODE_INVALID_TEXT_REPRESENTATION, "ids cannot hold a zero byte")
+            })?;
             // SAFETY: built-in input functions that take a C string and ignore the other arguments.
             Ok(unsafe {
-                pg_sys::OidInputFunctionCall(function.into(), text.as_ptr().cast_mut(), pg_sys::InvalidOid, -1)
+                pg_sys::OidInputFunctionCall(
+                    function.into(),
+                    text.as_ptr().cast_mut(),
+                    pg_sys::InvalidOid,
+                    -1,
+                )
             })
         };
         Ok(match self {
-            Class::SmallInt | Class::Integer | Class::BigInt => Id::Integer(input(pg_sys::F_INT8IN)?.value() as i64),
+            Class::SmallInt | Class::Integer | Class::BigInt => {
+                Id::Integer(input(pg_sys::F_INT8IN)?.value() as i64)
+            }
             Class::Date => Id::Integer(i64::from(input(pg_sys::F_DATE_IN)?.value() as i32)),
             // SAFETY: uuid_in answers 16 bytes.
             Class::Uuid => Id::Uuid(unsafe { *input(pg_sys::F_UUID_IN)?.cast_mut_ptr::<[u8; 16]>() }),
@@ -215,8 +223,12 @@ impl Class {
         use pgrx::IntoDatum;
         let Some(wanted) = Class::of(type_oid) else { return Err(self.mismatch(type_oid)) };
         let found = match (id, wanted) {
-            (IdRef::Integer(value), Class::SmallInt) if self.is_integer() => i16::try_from(value).ok().map(|v| v.into()),
-            (IdRef::Integer(value), Class::Integer) if self.is_integer() => i32::try_from(value).ok().map(|v| v.into()),
+            (IdRef::Integer(value), Class::SmallInt) if self.is_integer() => {
+                i16::try_from(value).ok().map(|v| v.into())
+            }
+            (IdRef::Integer(value), Class::Integer) if self.is_integer() => {
+                i32::try_from(value).ok().map(|v| v.into())
+            }
             (IdRef::Integer(value), Class::BigInt) if self.is_integer() => Some(value.into()),
             (IdRef::Integer(value), Class::Date) if self == Class::Date => Some((value as i32).into()),
             (IdRef::Fixed16(bytes), Class::Uuid) => pgrx::Uuid::from_bytes(*bytes).into_datum(),
@@ -232,7 +244,9 @@ impl Class {
                     )
                 })
             }
-            (IdRef::Bytes(bytes), Class::Text | Class::Char) => String::from_utf8_lossy(bytes).into_owned().into_datum(),
+            (IdRef::Bytes(bytes), Class::Text | Class::Char) => {
+                String::from_utf8_lossy(bytes).into_owned().into_datum()
+            }
             (id, Class::Text) => self.text(id).into_datum(),
             (IdRef::Integer(value), _) if self.is_integer() && wanted.is_integer() => {
                 return Err(fail(

@@ -50,7 +50,10 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
         Some(found) => Ok(found.relation),
         None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
             .set_detail(format!("Model \"{}\" was trained from it.", named.name))
-            .set_hint(format!("Name another one: SELECT persona.alter_model('{}', relation => '…');", named.name))),
+            .set_hint(format!(
+                "Name another one: SELECT persona.alter_model('{}', relation => '…');",
+                named.name
+            ))),
     }
 }
 
@@ -69,7 +72,8 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
     }
     for (key, value) in call.object(2, "column_map")? {
         if !COLUMNS.contains(&key.as_str()) {
-            let error = fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized column role \"{key}\""));
+            let error =
+                fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized column role \"{key}\""));
             return Err(match nearest(&key, COLUMNS) {
                 Some(near) => error.set_hint(format!("Perhaps you meant \"{near}\".")),
                 None => error.set_hint(format!("Valid roles are {}.", words(&COLUMNS))),
@@ -81,7 +85,12 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
     let relation = text("relation").unwrap_or_default();
     if let Some(found) = identity::lookup(relation)? {
         let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-        Source::open(found.relation)?.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+        Source::open(found.relation)?.interaction_columns(
+            user,
+            item,
+            text("value_column"),
+            text("time_column"),
+        )?;
     }
     write::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
     Ok(None)
@@ -128,7 +137,8 @@ fn privileges(call: &Call, verb: &str, preposition: &str) -> Answer {
     let (named, _) = owned(call)?;
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
     // The role PUBLIC is a key word.
-    let role = if role.eq_ignore_ascii_case("public") { "PUBLIC".to_string() } else { identity::quote(&role) };
+    let role =
+        if role.eq_ignore_ascii_case("public") { "PUBLIC".to_string() } else { identity::quote(&role) };
     outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", full_name(&named)))?;
     for (function, _) in made(&named)? {
         outputs::execute(&format!("{verb} EXECUTE ON FUNCTION {function} {preposition} {role}"))?;
@@ -144,7 +154,9 @@ pub(crate) fn push_facts(model_id: Uuid, rows: &mut Rows) -> Result<()> {
     let Some(live) = registry::live(model_id, Seen::Statement)? else {
         return Err(deploy::not_deployed(&Named { relation: model.relation, name }));
     };
-    let Some(version) = registry::version(model_id, Some(live.version), Seen::Statement)? else { return Ok(()) };
+    let Some(version) = registry::version(model_id, Some(live.version), Seen::Statement)? else {
+        return Ok(());
+    };
     rows.push(&[
         datum(version.algorithm),
         datum(version.version),

@@ -8,7 +8,8 @@ use crate::ids::type_name;
 
 /// Runs one DDL statement as the current user.
 pub(crate) fn execute(statement: &str) -> Result<()> {
-    Spi::run(statement).map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not run DDL: {error}")))
+    Spi::run(statement)
+        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not run DDL: {error}")))
 }
 
 /// A literal of SQL.
@@ -19,10 +20,15 @@ pub(crate) fn literal(text: &str) -> String {
 /// Makes the view of a new model; its oid.
 pub(crate) fn create_view(place: &Place, model_id: Uuid, kind: &str) -> Result<pg_sys::Oid> {
     let name = place.beside("");
-    execute(&format!("CREATE VIEW {name} AS SELECT * FROM persona.model_facts({}::pg_catalog.uuid)", literal(&model_id.to_string())))?;
+    execute(&format!(
+        "CREATE VIEW {name} AS SELECT * FROM persona.model_facts({}::pg_catalog.uuid)",
+        literal(&model_id.to_string())
+    ))?;
     execute(&format!(
         "COMMENT ON VIEW {name} IS {}",
-        literal(&format!("{kind} of pg_persona: its owner trains and drops it, SELECT on it is the right to be served"))
+        literal(&format!(
+            "{kind} of pg_persona: its owner trains and drops it, SELECT on it is the right to be served"
+        ))
     ))?;
     match identity::lookup(&name)? {
         Some(named) => Ok(named.relation),
@@ -32,7 +38,11 @@ pub(crate) fn create_view(place: &Place, model_id: Uuid, kind: &str) -> Result<p
 
 /// Makes the typed functions of a recommender. The model stands in them as a constant of type regclass, which
 /// follows RENAME and SET SCHEMA.
-pub(crate) fn create_recommender_functions(place: &Place, user: pg_sys::Oid, item: pg_sys::Oid) -> Result<()> {
+pub(crate) fn create_recommender_functions(
+    place: &Place,
+    user: pg_sys::Oid,
+    item: pg_sys::Oid,
+) -> Result<()> {
     let (user, item) = (type_name(user), type_name(item));
     let model = format!("{}::pg_catalog.regclass", literal(&place.beside("")));
     let result = format!(
@@ -42,7 +52,9 @@ pub(crate) fn create_recommender_functions(place: &Place, user: pg_sys::Oid, ite
     let functions = [
         (
             "_recommend",
-            format!("user_id {user} DEFAULT NULL, k int DEFAULT 10, exclude {item}[] DEFAULT NULL, candidates {item}[] DEFAULT NULL"),
+            format!(
+                "user_id {user} DEFAULT NULL, k int DEFAULT 10, exclude {item}[] DEFAULT NULL, candidates {item}[] DEFAULT NULL"
+            ),
             format!("{user}, int, {item}[], {item}[]"),
             format!("persona._recommend({model}, user_id, NULL::{item}, k, exclude, candidates)"),
             "The best k items for a user, best first; popular ones for a user who is unknown or NULL.",

@@ -58,7 +58,12 @@ impl Progress {
         let fraction = if total == 0 { 0.0 } else { (done as f64 / total as f64).min(1.0) };
         // SAFETY: process-wide values that are set in every backend.
         let (pid, backend_start, database, role) = unsafe {
-            (pg_sys::MyProcPid, pg_sys::MyStartTimestamp, pg_sys::MyDatabaseId.to_u32(), pg_sys::GetUserId().to_u32())
+            (
+                pg_sys::MyProcPid,
+                pg_sys::MyStartTimestamp,
+                pg_sys::MyDatabaseId.to_u32(),
+                pg_sys::GetUserId().to_u32(),
+            )
         };
         let record = json!({
             "pid": pid, "backend_start": backend_start, "database": database, "role": role,
@@ -91,7 +96,8 @@ pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
             continue;
         }
         // A record that is being rewritten or just went away is left out.
-        let Some(record) = fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+        let Some(record) =
+            fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
         else {
             continue;
         };

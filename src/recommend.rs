@@ -22,7 +22,10 @@ struct Classes {
 }
 
 fn classes(model: &Recommender<'_>) -> Result<Classes> {
-    Ok(Classes { user: Class::from_code(model.facts.user_class)?, item: Class::from_code(model.facts.item_class)? })
+    Ok(Classes {
+        user: Class::from_code(model.facts.user_class)?,
+        item: Class::from_code(model.facts.item_class)?,
+    })
 }
 
 /// `k` of an argument: 22023 for NULL and below 0.
@@ -103,7 +106,12 @@ fn push_text(
 }
 
 /// Writes recommendations with item ids of the result's own type.
-fn push_typed(rows: &mut Rows, model: &Recommender<'_>, class: Class, found: &[Recommendation]) -> Result<()> {
+fn push_typed(
+    rows: &mut Rows,
+    model: &Recommender<'_>,
+    class: Class,
+    found: &[Recommendation],
+) -> Result<()> {
     let type_oid = rows.column_type(0);
     for (position, each) in found.iter().enumerate() {
         let id = model.items.get(each.item).unwrap_or(IdRef::Bytes(&[]));
@@ -125,7 +133,12 @@ struct Asked {
     keep_seen: bool,
 }
 
-fn find(call: &Call, model: &Recommender<'_>, classes: Classes, asked: &Asked) -> Result<Vec<Recommendation>> {
+fn find(
+    call: &Call,
+    model: &Recommender<'_>,
+    classes: Classes,
+    asked: &Asked,
+) -> Result<Vec<Recommendation>> {
     let user = user(call, 1, model, classes.user)?;
     let exclude = items(call, asked.exclude, model, classes.item)?.unwrap_or_default();
     let candidates = items(call, asked.candidates, model, classes.item)?;
@@ -229,7 +242,8 @@ pub(crate) fn similar_items(call: &Call) -> Answer {
     let loaded = by_name(call)?;
     let model = loaded.recommender()?;
     let classes = classes(&model)?;
-    let found = item(call, 1, &model, classes.item)?.map(|item| model.similar_items(item, k)).unwrap_or_default();
+    let found =
+        item(call, 1, &model, classes.item)?.map(|item| model.similar_items(item, k)).unwrap_or_default();
     push_text(&mut call.rows()?, &model, classes.item, None, &found)?;
     Ok(None)
 }
@@ -240,7 +254,8 @@ pub(crate) fn typed_similar_items(call: &Call) -> Answer {
     let loaded = by_relation(call)?;
     let model = loaded.recommender()?;
     let classes = classes(&model)?;
-    let found = item(call, 1, &model, classes.item)?.map(|item| model.similar_items(item, k)).unwrap_or_default();
+    let found =
+        item(call, 1, &model, classes.item)?.map(|item| model.similar_items(item, k)).unwrap_or_default();
     push_typed(&mut call.rows()?, &model, classes.item, &found)?;
     Ok(None)
 }
@@ -252,7 +267,8 @@ pub(crate) fn similar_users(call: &Call) -> Answer {
     let loaded = by_name(call)?;
     let model = loaded.recommender()?;
     let classes = classes(&model)?;
-    let found = user(call, 1, &model, classes.user)?.map(|user| model.similar_users(user, k)).unwrap_or_default();
+    let found =
+        user(call, 1, &model, classes.user)?.map(|user| model.similar_users(user, k)).unwrap_or_default();
     let mut rows = call.rows()?;
     for (position, hit) in found.iter().enumerate() {
         let id = model.users.get(hit.row).unwrap_or(IdRef::Bytes(&[]));
@@ -278,7 +294,9 @@ pub(crate) fn score(call: &Call) -> Answer {
     let loaded = by_name(call)?;
     let model = loaded.recommender()?;
     let classes = classes(&model)?;
-    let (Some(user), Some(item)) = (user(call, 1, &model, classes.user)?, item(call, 2, &model, classes.item)?) else {
+    let (Some(user), Some(item)) =
+        (user(call, 1, &model, classes.user)?, item(call, 2, &model, classes.item)?)
+    else {
         return Ok(None);
     };
     Ok(model.score(user, item).and_then(|score| datum(score as f32)))

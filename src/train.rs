@@ -166,7 +166,11 @@ impl<'a> Training<'a> {
 }
 
 /// Trains a new version and answers `persona.training_result`.
-pub(crate) fn train(call: &Call, request: &Request, factorizer: &dyn Factorizer) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn train(
+    call: &Call,
+    request: &Request,
+    factorizer: &dyn Factorizer,
+) -> Result<Option<pg_sys::Datum>> {
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
 
@@ -197,9 +201,7 @@ pub(crate) fn train(call: &Call, request: &Request, factorizer: &dyn Factorizer)
     let (counts, interactions) = read(&mut training, &source, &columns)?;
     let threads = settings::max_threads();
     let evaluation = match holdout {
-        Some(holdout) => {
-            score(&mut training, &interactions, holdout, request.seed, factorizer, &CUTOFFS)?
-        }
+        Some(holdout) => score(&mut training, &interactions, holdout, request.seed, factorizer, &CUTOFFS)?,
         None => Vec::new(),
     };
     let fitted = training.phase("fit", factorizer.iterations(), || {
@@ -235,8 +237,8 @@ pub(crate) fn train(call: &Call, request: &Request, factorizer: &dyn Factorizer)
     // From here on the deployment log is ours until the transaction ends.
     locks::deploying(target.relation)?;
     let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
-    let value = guard.map(|guard| guard.model.ndcg.mean);
-    let baseline = guard.map(|guard| guard.popularity.ndcg.mean);
+    let value = guard.map(|guard| figure(guard.model.ndcg.mean));
+    let baseline = guard.map(|guard| figure(guard.popularity.ndcg.mean));
     let metric = guard.map(|_| format!("ndcg@{GUARD_CUTOFF}"));
     let newest = registry::version(target.model_id, None, Seen::Latest)?;
     let version = newest.map_or(1, |newest| newest.version + 1);
@@ -285,7 +287,10 @@ pub(crate) fn train(call: &Call, request: &Request, factorizer: &dyn Factorizer)
         && value < baseline
     {
         notice::warning(
-            &format!("model \"{}\" is live although it ranks below popularity ({value:.4} against {baseline:.4})", target.name),
+            &format!(
+                "model \"{}\" is live although it ranks below popularity ({value:.4} against {baseline:.4})",
+                target.name
+            ),
             "Train on more interactions, or try other settings.",
         );
     }
@@ -414,8 +419,10 @@ pub(crate) fn holdout(choice: HoldoutChoice, has_time: bool) -> Result<Option<Ho
         HoldoutChoice::Auto if has_time => Ok(Some(Holdout::Time)),
         HoldoutChoice::Auto => Ok(Some(Holdout::Hash)),
         HoldoutChoice::Time if has_time => Ok(Some(Holdout::Time)),
-        HoldoutChoice::Time => Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, "holdout \"time\" needs a time column")
-            .set_hint("Name it in \"time_column\", or use holdout \"hash\".")),
+        HoldoutChoice::Time => {
+            Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, "holdout \"time\" needs a time column")
+                .set_hint("Name it in \"time_column\", or use holdout \"hash\"."))
+        }
     }
 }
 
@@ -476,6 +483,11 @@ fn as_owner(relation: pg_sys::Oid) -> Option<Identity> {
     other.then(|| Identity::become_user(owner, true))
 }
 
+/// A mean as people read it: sums are exact to 3e-14, so twelve decimals are the figure's own.
+fn figure(mean: f64) -> f64 {
+    (mean * 1e12).round() / 1e12
+}
+
 /// The figures of an evaluation as rows of the registry.
 pub(crate) fn metrics(evaluation: &[Evaluation]) -> Vec<Metric> {
     let mut rows = Vec::new();
@@ -494,15 +506,15 @@ pub(crate) fn metrics(evaluation: &[Evaluation]) -> Vec<Metric> {
                 slice: "all".into(),
                 metric: format!("{metric}@{k}"),
                 k: k as i32,
-                value: Some(value.mean),
-                baseline: Some(baseline.mean),
-                ci_low: interval.map(|(low, _)| low.max(0.0)),
-                ci_high: interval.map(|(_, high)| high.min(1.0)),
+                value: Some(figure(value.mean)),
+                baseline: Some(figure(baseline.mean)),
+                ci_low: interval.map(|(low, _)| figure(low.max(0.0))),
+                ci_high: interval.map(|(_, high)| figure(high.min(1.0))),
                 users: model.users as i64,
             });
         }
         rows.push(Metric {
-                slice: "all".into(),
+            slice: "all".into(),
             metric: format!("coverage@{k}"),
             k: k as i32,
             value: Some(model.coverage),

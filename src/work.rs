@@ -56,13 +56,15 @@ pub(crate) fn run<T: Send>(
         let cancel = CancelOnDrop(control);
         let (sender, receiver) = channel();
         let blocked = SignalsBlocked::now();
-        let started = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, move || {
-            // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
-            let _ = sender.send(work());
-        });
+        let started =
+            std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, move || {
+                // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
+                let _ = sender.send(work());
+            });
         drop(blocked);
         let worker = started.map_err(|error| {
-            fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
+            fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread")
+                .set_detail(format!("{error}."))
         })?;
         let answer = loop {
             match receiver.recv_timeout(TICK) {
@@ -78,7 +80,9 @@ pub(crate) fn run<T: Send>(
         match (answer, worker.join()) {
             (Some(answer), Ok(())) => answer.or_report(),
             (_, Err(panic)) => std::panic::resume_unwind(panic),
-            (None, Ok(())) => Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer")),
+            (None, Ok(())) => {
+                Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer"))
+            }
         }
     })
 }

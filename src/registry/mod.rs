@@ -62,12 +62,7 @@ fn first(mut scan: Scan) -> Result<Option<Model>> {
     let Value::Object(spec) = spec else {
         return Err(fail(Code::ERRCODE_DATA_CORRUPTED, "a row of the registry of pg_persona is damaged"));
     };
-    Ok(Some(Model {
-        model_id: row.expect(1)?,
-        relation: row.expect(2)?,
-        kind: row.expect(4)?,
-        spec,
-    }))
+    Ok(Some(Model { model_id: row.expect(1)?, relation: row.expect(2)?, kind: row.expect(4)?, spec }))
 }
 
 /// The model and relation only: what serving needs, without parsing the spec.

@@ -50,7 +50,8 @@ impl Scan {
     pub(super) fn start(table: &str, index: &str, seen: Seen, keys: &[Key], backward: bool) -> Result<Scan> {
         let (table, index) = (relation(table)?, relation(index)?);
         // SAFETY: all of ScanKeyData is plain data, for which zero is valid.
-        let mut scan_keys: Vec<pg_sys::ScanKeyData> = keys.iter().map(|_| unsafe { std::mem::zeroed() }).collect();
+        let mut scan_keys: Vec<pg_sys::ScanKeyData> =
+            keys.iter().map(|_| unsafe { std::mem::zeroed() }).collect();
         // SAFETY: relations are opened with a lock and closed by Drop; the keys outlive the call, which copies
         // them; the snapshot is registered until Drop.
         unsafe {
@@ -63,8 +64,13 @@ impl Scan {
                 Seen::Statement => pg_sys::GetActiveSnapshot(),
                 Seen::Latest => pg_sys::GetLatestSnapshot(),
             });
-            let scan =
-                pg_sys::systable_beginscan_ordered(table, index, snapshot, keys.len() as i32, scan_keys.as_mut_ptr());
+            let scan = pg_sys::systable_beginscan_ordered(
+                table,
+                index,
+                snapshot,
+                keys.len() as i32,
+                scan_keys.as_mut_ptr(),
+            );
             let columns = (*(*table).rd_att).natts as usize;
             let direction = if backward {
                 pg_sys::ScanDirection::BackwardScanDirection
@@ -123,7 +129,9 @@ impl Row<'_> {
 
     /// The value of a column that is declared NOT NULL.
     pub(super) fn expect<T: FromDatum>(&self, column: usize) -> Result<T> {
-        self.get(column).ok_or_else(|| fail(Code::ERRCODE_DATA_CORRUPTED, "a row of the registry of pg_persona is damaged"))
+        self.get(column).ok_or_else(|| {
+            fail(Code::ERRCODE_DATA_CORRUPTED, "a row of the registry of pg_persona is damaged")
+        })
     }
 
     /// The datum of a column that is declared NOT NULL, not copied.

@@ -22,7 +22,9 @@ fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
     Spi::connect_mut(|client| {
         let touched = client.update(statement, None, arguments).map(|table| table.len() as u64);
-        touched.map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}")))
+        touched.map_err(|error| {
+            fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}"))
+        })
     })
 }
 
@@ -56,7 +58,13 @@ pub(crate) fn insert_model(
     as_registry_owner(|| {
         run(
             "INSERT INTO persona_internal.model VALUES ($1, $2, $3, $4, $5, pg_catalog.now())",
-            &[argument(model_id), argument(relation), argument(name.to_string()), argument(kind.to_string()), argument(spec)],
+            &[
+                argument(model_id),
+                argument(relation),
+                argument(name.to_string()),
+                argument(kind.to_string()),
+                argument(spec),
+            ],
         )?;
         Ok(())
     })

@@ -49,7 +49,10 @@ impl Source {
     /// Opens a relation by oid; 42P01 where it is gone, 42809 where it has no rows to read.
     pub(crate) fn open(relation: pg_sys::Oid) -> Result<Source> {
         let gone = || {
-            fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation with OID {} does not exist", relation.to_u32()))
+            fail(
+                Code::ERRCODE_UNDEFINED_TABLE,
+                format!("relation with OID {} does not exist", relation.to_u32()),
+            )
         };
         let name = identity::qualified_name(relation).ok_or_else(gone)?;
         // SAFETY: the relation exists; it is opened with a lock that the transaction keeps, so that its columns
@@ -105,7 +108,9 @@ impl Source {
         if let Some(column) = &value
             && !NUMERIC.contains(&base_type(column.type_oid))
         {
-            return Err(column.wrong_type("values", "smallint, integer, bigint, real, double precision and numeric"));
+            return Err(
+                column.wrong_type("values", "smallint, integer, bigint, real, double precision and numeric")
+            );
         }
         if let Some(column) = &time
             && !TIMES.contains(&base_type(column.type_oid))
@@ -126,7 +131,11 @@ impl Source {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
         list.extend(columns.value.as_ref().map(|column| {
             let name = identity::quote(&column.name);
-            if base_type(column.type_oid) == pg_sys::NUMERICOID { format!("{name}::pg_catalog.float8") } else { name }
+            if base_type(column.type_oid) == pg_sys::NUMERICOID {
+                format!("{name}::pg_catalog.float8")
+            } else {
+                name
+            }
         }));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
         let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
@@ -145,7 +154,8 @@ const NUMERIC: [pg_sys::Oid; 6] = [
     pg_sys::NUMERICOID,
 ];
 
-const TIMES: [pg_sys::Oid; 4] = [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
+const TIMES: [pg_sys::Oid; 4] =
+    [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
 
 impl Column {
     /// # Safety
@@ -180,7 +190,9 @@ impl Column {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("column \"{}\" has a nondeterministic collation and cannot hold ids", self.name),
             )
-            .set_hint("Read from a view that gives the column a deterministic collation: column COLLATE \"C\"."));
+            .set_hint(
+                "Read from a view that gives the column a deterministic collation: column COLLATE \"C\".",
+            ));
         }
         Ok(class)
     }

@@ -150,7 +150,10 @@ impl<'a, 'b> Receiver<'a, 'b> {
             code
         };
         if code < 0 {
-            return Err(fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the relation: SPI error {code}")));
+            return Err(fail(
+                Code::ERRCODE_INTERNAL_ERROR,
+                format!("could not read the relation: SPI error {code}"),
+            ));
         }
         Ok(())
     }
@@ -227,7 +230,10 @@ unsafe fn read_value(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> f32 {
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, receiver: *mut pg_sys::DestReceiver) -> bool {
+unsafe extern "C-unwind" fn receive(
+    slot: *mut pg_sys::TupleTableSlot,
+    receiver: *mut pg_sys::DestReceiver,
+) -> bool {
     // SAFETY: Postgres passes the receiver that `run` gave it, which is a Receiver, and a slot of its query.
     match unsafe { (*receiver.cast::<Receiver<'_, '_>>()).take(slot) } {
         Ok(()) => true,
@@ -236,7 +242,12 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, receiver:
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn startup(_receiver: *mut pg_sys::DestReceiver, _operation: i32, _rows: pg_sys::TupleDesc) {}
+unsafe extern "C-unwind" fn startup(
+    _receiver: *mut pg_sys::DestReceiver,
+    _operation: i32,
+    _rows: pg_sys::TupleDesc,
+) {
+}
 
 #[pg_guard]
 unsafe extern "C-unwind" fn shutdown(_receiver: *mut pg_sys::DestReceiver) {}

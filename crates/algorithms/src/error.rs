@@ -38,8 +38,14 @@ pub enum Error {
         needed: u64,
         /// Megabytes allowed.
         limit: u64,
-        /// What the user can lower.
+        /// What the user can do, as a sentence.
         advice: &'static str,
+    },
+    /// The system refused memory that the budget allowed.
+    #[error("out of memory while {task}")]
+    NoMemory {
+        /// What was being built.
+        task: &'static str,
     },
     /// The input holds nothing to learn from.
     #[error("no usable interactions")]

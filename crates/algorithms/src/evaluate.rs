@@ -1,7 +1,7 @@
 //! Scoring factors on held-out entries, beside popularity.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::als::Factors;
 use crate::control::Control;

@@ -3,8 +3,6 @@
 mod encode;
 mod serve;
 
-
-
 pub use encode::{Parts, encode};
 pub use serve::{Filter, Recommendation, Source};
 
@@ -103,7 +101,13 @@ impl<'a> Recommender<'a> {
         if self.seen.iter().chain(self.by_popularity).any(|&item| item >= items) {
             return Err(Error::Corrupted("an item out of range"));
         }
-        if self.user_factors.iter().chain(self.item_factors).chain(self.gram).any(|number| !number.is_finite()) {
+        if self
+            .user_factors
+            .iter()
+            .chain(self.item_factors)
+            .chain(self.gram)
+            .any(|number| !number.is_finite())
+        {
             return Err(Error::Corrupted("a factor that is not finite"));
         }
         Ok(())
@@ -134,6 +138,12 @@ fn row(rows: &[f32], factors: u32, at: u32) -> Option<&[f32]> {
     rows.get(at * factors..(at + 1) * factors)
 }
 
-fn index<'a>(image: &Image<'a>, rows: &'a [f32], factors: usize, quantized: u32, bounds: u32) -> Result<Index<'a>> {
+fn index<'a>(
+    image: &Image<'a>,
+    rows: &'a [f32],
+    factors: usize,
+    quantized: u32,
+    bounds: u32,
+) -> Result<Index<'a>> {
     Index::new(rows, factors, image.section::<i8>(quantized)?, image.section::<Bounds>(bounds)?)
 }

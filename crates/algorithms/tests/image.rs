@@ -107,7 +107,7 @@ fn bytes_come_in_chunks_and_never_more_than_announced() {
     assert_eq!(copy[..], bytes[..]);
     assert!(matches!(copy.extend(&[1]), Err(Error::Corrupted(_))));
     assert!(copy.as_ptr().addr().is_multiple_of(64));
-    assert!(matches!(AlignedBytes::with_capacity(usize::MAX / 2), Err(Error::Memory { .. })));
+    assert!(matches!(AlignedBytes::with_capacity(usize::MAX / 2), Err(Error::NoMemory { .. })));
     let control = Control::unlimited();
     control.cancel();
     assert_eq!(Image::open(&bytes).unwrap().verify(&control), Err(Error::Cancelled));

@@ -55,6 +55,7 @@ pub(super) fn gram_at(
     })?;
     let mut gram = zeros(factors * factors, control)?;
     for row in 0..factors {
+        control.check()?;
         for column in row..factors {
             let sum: f64 =
                 partials.chunks(width * width).map(|partial| f64::from(partial[row * width + column])).sum();

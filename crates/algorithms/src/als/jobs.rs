@@ -9,7 +9,7 @@ pub(super) struct Jobs<I>(Mutex<I>);
 
 impl<I: Iterator> Jobs<I> {
     /// The next job. A lock, not an atomic index: jobs carry exclusive slices, and at about 30 ns for
-    /// jobs of about 100 microseconds the lock is never contended.
+    /// jobs of about 30 microseconds the lock is never contended.
     pub(super) fn next(&self) -> Option<I::Item> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
     }

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::control::Control;
 use crate::error::{Error, Result};
 
-const ADVICE: &str = "factors";
+const ADVICE: &str = "Use fewer \"factors\".";
 const TASK: &str = "training the factors";
 
 /// `len` zeros, or an error where `vec!` would abort the process.
@@ -15,22 +15,16 @@ pub(super) fn zeros(len: usize, control: &Control) -> Result<Vec<f32>> {
     fill(len, 0.0, control)
 }
 
-/// `len` copies of a value. The first touch of a page costs: 16 MB take about 10 ms, so that often it can be
-/// cancelled.
+/// `len` copies of a value, 16 MB at a time: the first touch of memory takes a few milliseconds for as much.
 fn fill<T: Copy>(len: usize, value: T, control: &Control) -> Result<Vec<T>> {
     let step = (16 << 20) / size_of::<T>();
     let mut buffer = Vec::new();
-    buffer.try_reserve_exact(len).map_err(|_| refused(len * size_of::<T>()))?;
+    buffer.try_reserve_exact(len).map_err(|_| Error::NoMemory { task: TASK })?;
     while buffer.len() < len {
         control.check()?;
         buffer.resize(len.min(buffer.len() + step), value);
     }
     Ok(buffer)
-}
-
-/// The system has no room for `bytes`, whatever the budget says.
-fn refused(bytes: usize) -> Error {
-    Error::Memory { task: TASK, needed: (bytes as u64).div_ceil(1 << 20), limit: 0, advice: ADVICE }
 }
 
 /// A cache line. `Vec<f32>` starts 16 bytes into a line when it is large, so that every load of 64 bytes

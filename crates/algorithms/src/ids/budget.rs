@@ -52,9 +52,7 @@ impl<'c> Budget<'c> {
 
     /// The error for memory that the budget allowed and the system did not give.
     pub(crate) fn refused(&self) -> Error {
-        const MB: u64 = 1 << 20;
-        let used = self.control.used();
-        Error::Memory { task: TASK, needed: used.div_ceil(MB), limit: used / MB, advice: ADVICE }
+        Error::NoMemory { task: TASK }
     }
 
     /// An empty vector with room for `len` values.

@@ -19,13 +19,12 @@ pub struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    /// No bytes yet, room for `capacity`; `Error::Memory` where the system refuses.
+    /// No bytes yet, room for `capacity`; `Error::NoMemory` where the system refuses.
     pub fn with_capacity(capacity: usize) -> Result<Self> {
         let mut blocks = Vec::new();
-        blocks.try_reserve_exact(capacity.div_ceil(ALIGNMENT)).map_err(|_| {
-            let needed = capacity.div_ceil(1 << 20) as u64;
-            Error::Memory { task: "loading the model", needed, limit: 0, advice: "Use a smaller model." }
-        })?;
+        blocks
+            .try_reserve_exact(capacity.div_ceil(ALIGNMENT))
+            .map_err(|_| Error::NoMemory { task: "building an image" })?;
         Ok(Self { blocks, len: 0, capacity })
     }
 

@@ -50,7 +50,8 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
         regularization: parts.regularization,
         alpha: parts.alpha,
         entries: parts.user_items.entries() as u64,
-        factors: u32::try_from(*factors).map_err(|_| Error::TooMany { what: "factors", limit: u32::MAX.into() })?,
+        factors: u32::try_from(*factors)
+            .map_err(|_| Error::TooMany { what: "factors", limit: u32::MAX.into() })?,
         user_class: parts.user_class,
         item_class: parts.item_class,
         reserved: [0; 2],

@@ -47,7 +47,9 @@ pub struct Filter<'a> {
 }
 
 fn model(hits: Vec<Hit>) -> Vec<Recommendation> {
-    hits.into_iter().map(|hit| Recommendation { item: hit.row, score: hit.score, source: Source::Model }).collect()
+    hits.into_iter()
+        .map(|hit| Recommendation { item: hit.row, score: hit.score, source: Source::Model })
+        .collect()
 }
 
 impl Recommender<'_> {
@@ -57,7 +59,8 @@ impl Recommender<'_> {
             Some(user) if !filter.keep_seen => self.seen(user),
             _ => &[],
         };
-        let excluded = |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
+        let excluded =
+            |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         let Some(query) = user.and_then(|user| self.user_factors(user)) else {
             return self.popular(k, filter.candidates, &excluded);
         };
@@ -66,7 +69,8 @@ impl Recommender<'_> {
 
     /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in.
     pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
-        let excluded = |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
+        let excluded =
+            |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
             return self.popular(k, filter.candidates, &excluded);
         }
@@ -100,7 +104,12 @@ impl Recommender<'_> {
     }
 
     /// The `k` items with the most interactions, of the candidates where given.
-    pub fn popular(&self, k: usize, candidates: Option<&[u32]>, excluded: &dyn Fn(u32) -> bool) -> Vec<Recommendation> {
+    pub fn popular(
+        &self,
+        k: usize,
+        candidates: Option<&[u32]>,
+        excluded: &dyn Fn(u32) -> bool,
+    ) -> Vec<Recommendation> {
         let eligible = |item: &u32| !excluded(*item);
         let items: Vec<u32> = match candidates {
             None => self.by_popularity.iter().copied().filter(eligible).take(k).collect(),
@@ -114,7 +123,8 @@ impl Recommender<'_> {
             }
         };
         let all = self.facts.entries.max(1) as f64;
-        let share = |item: u32| self.popularity.get(item as usize).map_or(0.0, |&count| f64::from(count) / all);
+        let share =
+            |item: u32| self.popularity.get(item as usize).map_or(0.0, |&count| f64::from(count) / all);
         items
             .into_iter()
             .map(|item| Recommendation { item, score: share(item), source: Source::Popular })

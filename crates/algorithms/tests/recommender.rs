@@ -1,0 +1,247 @@
+//! A model written to an image and served from it, against plain computations.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use algorithms::als::{Factors, Params, fit, gram, start};
+use algorithms::evaluate::evaluate;
+use algorithms::ids::{IdKind, IdRef, IdsRef};
+use algorithms::image::{AlignedBytes, Image};
+use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split};
+use algorithms::metrics::rank_metrics;
+use algorithms::recommender::{Filter, Parts, Recommender, Source, encode};
+use algorithms::{Control, Error};
+
+const FACTORS: usize = 8;
+
+/// Users of five groups; each has eight of its group's twenty items.
+fn blocks() -> Interactions {
+    let control = Control::unlimited();
+    let mut builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, false, &control);
+    for user in 0..200i64 {
+        for n in 0..8 {
+            let item = user % 5 * 20 + (user * 7 + n * 3) % 20;
+            builder.push(IdsRef::Integer(&[user]), IdsRef::Integer(&[item]), &[1.0], &[]).unwrap();
+        }
+    }
+    builder.finish().unwrap()
+}
+
+fn trained(data: &Interactions) -> Factors {
+    let params = Params { factors: FACTORS, regularization: 1.0, alpha: 10.0, seed: 1, ..Params::default() };
+    let control = Control::unlimited();
+    let begin = start(data.users.len(), data.items.len(), &params, &control).unwrap();
+    fit(&data.user_items, &data.item_users, begin, &params, &control, &mut |_, _| ()).unwrap()
+}
+
+fn image(data: &Interactions, factors: &Factors) -> AlignedBytes {
+    let parts = Parts {
+        users: &data.users,
+        items: &data.items,
+        user_items: &data.user_items,
+        item_users: &data.item_users,
+        factors,
+        regularization: 1.0,
+        alpha: 10.0,
+        user_class: 3,
+        item_class: 2,
+    };
+    encode(&parts, [7; 16], 1, &Control::unlimited()).unwrap()
+}
+
+/// Every item by falling f64 score, equal ones by rising row.
+fn ranking(factors: &Factors, query: &[f32]) -> Vec<(u32, f64)> {
+    let dot = |row: &[f32]| row.iter().zip(query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let mut all: Vec<(u32, f64)> =
+        factors.items.chunks(FACTORS).enumerate().map(|(item, row)| (item as u32, dot(row))).collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    all
+}
+
+#[test]
+fn a_served_image_answers_like_a_plain_scan() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let opened = Image::open(&bytes).unwrap();
+    opened.verify(&Control::unlimited()).unwrap();
+    let model = Recommender::new(&opened).unwrap();
+    model.check().unwrap();
+    assert_eq!((model.facts.user_class, model.facts.item_class), (3, 2));
+    for user in 0..200u32 {
+        let query = &factors.users[user as usize * FACTORS..][..FACTORS];
+        let seen = data.user_items.row(user as usize).0;
+        let expected: Vec<u32> = ranking(&factors, query)
+            .into_iter()
+            .map(|(item, _)| item)
+            .filter(|item| !seen.contains(item))
+            .take(10)
+            .collect();
+        let found = model.recommend(Some(user), 10, Filter::default());
+        assert_eq!(found.iter().map(|each| each.item).collect::<Vec<_>>(), expected);
+        assert!(found.iter().all(|each| each.source == Source::Model));
+        // A user is recommended what the group likes.
+        assert!(found.iter().all(|each| each.item / 20 == user % 5));
+        let first = found[0];
+        assert!((model.score(user, first.item).unwrap() - first.score).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn filters_never_shrink_the_answer() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    let all: Vec<u32> = (0..100).collect();
+    let without_three: Vec<u32> = (0..100).filter(|item| ![90, 91, 92].contains(item)).collect();
+    let filter = Filter { exclude: &without_three, candidates: None, keep_seen: true };
+    let found = model.recommend(Some(0), 10, filter);
+    let mut left: Vec<u32> = found.iter().map(|each| each.item).collect();
+    left.sort_unstable();
+    assert_eq!(left, [90, 91, 92]);
+    // All items come when everything is asked for: the user's own too where they may.
+    assert_eq!(model.recommend(Some(0), 1000, Filter::default()).len(), 92);
+    assert_eq!(model.recommend(Some(0), 1000, Filter { keep_seen: true, ..Filter::default() }).len(), 100);
+    let candidates = Filter { candidates: Some(&[5, 3, 5, 99, 4_000_000]), keep_seen: true, exclude: &[99] };
+    let mut found: Vec<u32> = model.recommend(Some(0), 10, candidates).iter().map(|each| each.item).collect();
+    found.sort_unstable();
+    assert_eq!(found, [3, 5]);
+    assert!(model.recommend(Some(0), 0, Filter { candidates: Some(&all), ..Filter::default() }).is_empty());
+}
+
+#[test]
+fn strangers_get_what_is_popular() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    let mut expected: Vec<(u32, usize)> =
+        (0..100).map(|item| (item, data.item_users.row(item as usize).0.len())).collect();
+    expected.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    for user in [None, Some(200), Some(u32::MAX)] {
+        let found = model.recommend(user, 7, Filter::default());
+        for (each, (item, count)) in found.iter().zip(&expected) {
+            assert_eq!((each.item, each.source), (*item, Source::Popular));
+            assert!((each.score - *count as f64 / 1600.0).abs() < 1e-12);
+        }
+        assert_eq!(found.len(), 7);
+    }
+    assert_eq!(model.recommend_for_items(&[], 3, Filter::default())[0].source, Source::Popular);
+}
+
+#[test]
+fn similar_rows_are_the_nearest_by_cosine() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    for item in 0..100 {
+        let found = model.similar_items(item, 5);
+        assert_eq!(found.len(), 5);
+        assert!(found.iter().all(|each| each.item != item && each.item / 20 == item / 20));
+    }
+    assert!(model.similar_users(3, 5).iter().all(|hit| hit.row != 3 && hit.row % 5 == 3));
+    assert!(model.similar_items(100, 5).is_empty());
+    assert!(model.similar_users(200, 5).is_empty());
+}
+
+#[test]
+fn a_basket_is_answered_as_its_owner_would_be() {
+    let data = blocks();
+    let params = Params {
+        factors: FACTORS,
+        regularization: 1.0,
+        alpha: 10.0,
+        iterations: 100,
+        seed: 1,
+        ..Params::default()
+    };
+    let control = Control::unlimited();
+    let begin = start(200, 100, &params, &control).unwrap();
+    let factors = fit(&data.user_items, &data.item_users, begin, &params, &control, &mut |_, _| ()).unwrap();
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    for user in [0, 17, 199] {
+        let as_user = model.recommend(Some(user), 5, Filter::default());
+        let as_basket = model.recommend_for_items(data.user_items.row(user as usize).0, 5, Filter::default());
+        for (a, b) in as_user.iter().zip(&as_basket) {
+            assert!((a.score - b.score).abs() < 1e-2, "{a:?} {b:?}");
+        }
+    }
+    assert_eq!(gram(&factors.items, FACTORS, 1, &control).unwrap().len(), FACTORS * FACTORS);
+}
+
+#[test]
+fn ids_come_back_as_they_went_in() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    assert_eq!(model.users.find(IdRef::Integer(42)), Some(42));
+    assert_eq!(model.items.get(99), Some(IdRef::Integer(99)));
+    assert_eq!(model.items.find(IdRef::Integer(100)), None);
+    assert_eq!(model.seen(0), data.user_items.row(0).0);
+    assert!(model.seen(200).is_empty());
+}
+
+#[test]
+fn damage_is_an_error_or_a_wrong_answer_but_never_a_panic() {
+    let data = blocks();
+    let whole = image(&data, &trained(&data));
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..2000 {
+        let mut damaged = whole.to_vec();
+        for _ in 0..=random(4) {
+            let at = random(damaged.len());
+            damaged[at] = random(256) as u8;
+        }
+        let damaged = AlignedBytes::copy_of(&damaged).unwrap();
+        let Ok(opened) = Image::open(&damaged) else { continue };
+        let Ok(model) = Recommender::new(&opened) else { continue };
+        let _ = model.check();
+        for user in [Some(0), Some(199), None] {
+            assert!(model.recommend(user, 5, Filter::default()).len() <= 5);
+        }
+        let _ = (model.similar_items(3, 5), model.similar_users(3, 5), model.score(0, 0));
+        let _ = model.recommend_for_items(&[1, 2], 5, Filter::default());
+    }
+    let truncated = AlignedBytes::copy_of(&whole[..whole.len() / 2]).unwrap();
+    assert!(matches!(Image::open(&truncated), Err(Error::Corrupted(_))));
+}
+
+#[test]
+fn evaluation_equals_a_plain_one_for_every_number_of_threads() {
+    let data = blocks();
+    let control = Control::unlimited();
+    let split = split(&data, Holdout::Hash, 3, 10_000, &control).unwrap();
+    let item_users = split.train.transpose(data.items.len());
+    let params = Params { factors: FACTORS, regularization: 1.0, alpha: 10.0, seed: 1, ..Params::default() };
+    let begin = start(200, 100, &params, &control).unwrap();
+    let factors = fit(&split.train, &item_users, begin, &params, &control, &mut |_, _| ()).unwrap();
+    let counts: Vec<u32> = (0..100).map(|item| item_users.row(item).0.len() as u32).collect();
+    let figures = evaluate(&split, &counts, &factors, &[1, 5, 10], 1, &control).unwrap();
+    assert_eq!(figures, evaluate(&split, &counts, &factors, &[1, 5, 10], 3, &control).unwrap());
+
+    for each in &figures {
+        let mut ndcg = 0.0;
+        for (position, &user) in split.users.iter().enumerate() {
+            let query = &factors.users[user as usize * FACTORS..][..FACTORS];
+            let seen = split.train.row(user as usize).0;
+            let ranked: Vec<u32> = ranking(&factors, query)
+                .into_iter()
+                .map(|(item, _)| item)
+                .filter(|item| !seen.contains(item))
+                .take(each.k)
+                .collect();
+            ndcg += rank_metrics(&ranked, split.held_out.row(position).0, each.k).ndcg;
+        }
+        assert!((each.model.ndcg.mean - ndcg / split.users.len() as f64).abs() < 1e-11);
+        assert!(each.model.ndcg.mean > 1.5 * each.popularity.ndcg.mean);
+    }
+}
