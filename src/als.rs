@@ -58,6 +58,8 @@ impl Factorizer for Als {
         let params = self.params(user_items, item_users);
         let from = Instant::now();
         let mut losses = Vec::new();
+        let bytes = (user_items.rows() + item_users.rows()) as u64 * params.factors as u64 * 4;
+        control.take(bytes, "training the factors", "Use fewer \"factors\".")?;
         let begin = start(user_items.rows(), item_users.rows(), &params, control)?;
         let factors = fit(user_items, item_users, begin, &params, control, &mut |_, loss| {
             losses.push((loss, from.elapsed().as_secs_f64()));
@@ -68,7 +70,7 @@ impl Factorizer for Als {
             _ => false,
         };
         let (regularization, alpha) = (params.regularization, params.alpha);
-        Ok(Fitted { factors, iterations: params.iterations, converged, losses, regularization, alpha })
+        Ok(Fitted { factors, bytes, iterations: params.iterations, converged, losses, regularization, alpha })
     }
 
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {

@@ -98,6 +98,8 @@ pub(crate) struct Request {
 /// What a fit answers.
 pub(crate) struct Fitted {
     pub(crate) factors: Factors,
+    /// Bytes of the factors, taken from the budget.
+    pub(crate) bytes: u64,
     pub(crate) iterations: usize,
     pub(crate) converged: bool,
     /// Loss after each iteration and the seconds until then.
@@ -437,8 +439,10 @@ fn score(
 ) -> Result<Vec<Evaluation>> {
     let control = training.control;
     let items = interactions.items.len();
+    let transposed = interactions.user_items.entries() as u64 * 8;
     let (split, item_users) = training.phase("split", 0, || {
         let split = split(interactions, holdout, seed as u64, HOLDOUT_USERS, control)?;
+        control.take(transposed, "holding rows out", "Train with holdout \"none\".")?;
         let item_users = split.train.transpose(items);
         Ok((split, item_users))
     })?;
@@ -452,7 +456,7 @@ fn score(
     let threads = settings::max_threads();
     let evaluation = training
         .phase("evaluate", 0, || evaluate(&split, &counts, &fitted.factors, cutoffs, threads, control))?;
-    control.give(split.bytes());
+    control.give(split.bytes() + transposed + fitted.bytes);
     Ok(evaluation)
 }
 

@@ -245,3 +245,63 @@ fn evaluation_equals_a_plain_one_for_every_number_of_threads() {
         assert!(each.model.ndcg.mean > 1.5 * each.popularity.ndcg.mean);
     }
 }
+
+/// Random factors and seen items: norms over twelve orders of magnitude, users who have seen nearly everything.
+#[test]
+fn ten_thousand_users_rank_by_rank() {
+    use rand::{RngExt, SeedableRng};
+    const USERS: usize = 10_000;
+    const ITEMS: usize = 300;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+    let mut numbers = |rows: usize, adversarial: bool| -> Vec<f32> {
+        let mut all = Vec::with_capacity(rows * FACTORS);
+        for row in 0..rows {
+            let scale = if adversarial { 10f32.powi(random.random_range(-6..7)) } else { 1.0 };
+            // Every seventh row repeats the one before: ties must break by id.
+            if adversarial && row % 7 == 6 {
+                all.extend_from_within((row - 1) * FACTORS..);
+            } else {
+                all.extend((0..FACTORS).map(|_| (random.random::<f32>() - 0.5) * scale));
+            }
+        }
+        all
+    };
+    let factors = Factors { factors: FACTORS, users: numbers(USERS, false), items: numbers(ITEMS, true) };
+    let control = Control::unlimited();
+    let mut builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, false, &control);
+    for user in 0..USERS {
+        // Every hundredth user has all items but five.
+        let seen = if user % 100 == 0 { ITEMS - 5 } else { 1 + user % 20 };
+        for n in 0..seen {
+            let item = (user * 31 + n * 7) % ITEMS;
+            builder
+                .push(IdsRef::Integer(&[user as i64]), IdsRef::Integer(&[item as i64]), &[1.0], &[])
+                .unwrap();
+        }
+    }
+    let data = builder.finish().unwrap();
+    assert_eq!((data.users.len(), data.items.len()), (USERS, ITEMS));
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    let candidates: Vec<u32> = (0..ITEMS as u32).filter(|item| item % 3 == 0).collect();
+    for user in 0..USERS {
+        let query = &factors.users[user * FACTORS..][..FACTORS];
+        let seen = data.user_items.row(user).0;
+        let unseen: Vec<(u32, f64)> = ranking(&factors, query)
+            .into_iter()
+            .filter(|(item, _)| seen.binary_search(item).is_err())
+            .collect();
+        let found = model.recommend(Some(user as u32), 10, Filter::default());
+        assert_eq!(found.len(), unseen.len().min(10));
+        for (each, (item, score)) in found.iter().zip(&unseen) {
+            assert_eq!(each.item, *item, "user {user}");
+            assert!((each.score - score).abs() <= 1e-12 * score.abs(), "user {user}");
+        }
+        let filter = Filter { candidates: Some(&candidates), ..Filter::default() };
+        let found: Vec<u32> =
+            model.recommend(Some(user as u32), 10, filter).iter().map(|each| each.item).collect();
+        let expected: Vec<u32> =
+            unseen.iter().map(|(item, _)| *item).filter(|item| item % 3 == 0).take(10).collect();
+        assert_eq!(found, expected, "user {user}");
+    }
+}

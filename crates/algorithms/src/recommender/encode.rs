@@ -34,7 +34,8 @@ pub struct Parts<'a> {
 
 const ADVICE: &str = "Use fewer \"factors\".";
 
-/// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says.
+/// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says; the bytes of
+/// the image stay taken.
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
     let Factors { factors, users: user_factors, items: item_factors } = parts.factors;
     let user_sections = quantize(user_factors, *factors, control)?;
@@ -75,6 +76,6 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     let length = image.length();
     control.take(length, "writing the model", ADVICE)?;
     let image = image.finish();
-    control.give(length + user_sections.bytes() + item_sections.bytes());
+    control.give(user_sections.bytes() + item_sections.bytes());
     image
 }
