@@ -1,0 +1,208 @@
+//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id.
+
+mod served;
+
+use std::collections::HashSet;
+
+use algorithms::recommender::{Filter, Recommendation};
+use pgrx::pg_sys;
+
+use crate::call::{Call, datum, null_argument};
+use crate::error::{Code, Result, fail};
+use crate::options::Options;
+use served::{Served, by_name, by_relation};
+
+type Answer = Result<Option<pg_sys::Datum>>;
+
+/// `k` of an argument: 22023 for NULL and below 0.
+fn count(call: &Call, index: usize) -> Result<usize> {
+    let k: Option<i32> = call.get(index);
+    k.and_then(|k| usize::try_from(k).ok()).ok_or_else(|| {
+        let got = k.map_or("NULL".to_string(), |k| k.to_string());
+        fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"k\" must be at least 0, got {got}"))
+    })
+}
+
+fn no_options(call: &Call, index: usize) -> Result<()> {
+    Options::new(call.object(index, "options")?, &[]).map(|_| ())
+}
+
+/// Where the arguments of the forms of `recommend` stand, and whether the user's own items may come.
+struct Asked {
+    k: usize,
+    exclude: usize,
+    candidates: usize,
+    keep_seen: bool,
+}
+
+impl Asked {
+    fn find(&self, call: &Call, served: &Served<'_>) -> Result<Vec<Recommendation>> {
+        let user = served.user(call, 1)?;
+        let exclude = served.items(call, self.exclude)?.unwrap_or_default();
+        let candidates = served.items(call, self.candidates)?;
+        let filter =
+            Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen: self.keep_seen };
+        Ok(served.model.recommend(user, self.k, filter))
+    }
+}
+
+/// Checks `remove_seen`, `fresh` and `options`, which follow each other; the value of `keep_seen`.
+fn switches(call: &Call, first: usize) -> Result<bool> {
+    if call.get(first + 1) == Some(true) {
+        return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "fresh => true is not supported yet")
+            .set_hint("Use recommend_for_items() with the items of the moment, or retrain."));
+    }
+    no_options(call, first + 2)?;
+    Ok(call.get(first) == Some(false))
+}
+
+/// `persona.recommend(model, user_id, k, exclude, candidates, remove_seen, fresh, options)`.
+pub(crate) fn recommend(call: &Call) -> Answer {
+    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: switches(call, 5)? };
+    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &asked.find(call, served)?))?;
+    Ok(None)
+}
+
+/// `persona.recommend_as(model, user_id, item_type, k, exclude, candidates, remove_seen, fresh, options)`.
+pub(crate) fn recommend_as(call: &Call) -> Answer {
+    let asked = Asked { k: count(call, 3)?, exclude: 4, candidates: 5, keep_seen: switches(call, 6)? };
+    by_name(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
+    Ok(None)
+}
+
+/// `persona._recommend(model, user_id, item_type, k, exclude, candidates)`: behind `<model>_recommend`.
+pub(crate) fn typed_recommend(call: &Call) -> Answer {
+    let asked = Asked { k: count(call, 3)?, exclude: 4, candidates: 5, keep_seen: false };
+    by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
+    Ok(None)
+}
+
+/// `persona.recommend_for_users(model, user_ids, k, options)`.
+pub(crate) fn recommend_for_users(call: &Call) -> Answer {
+    let k = count(call, 2)?;
+    no_options(call, 3)?;
+    by_name(call, |served| {
+        let mut rows = call.rows()?;
+        let mut answered = HashSet::new();
+        for text in call.texts(1).unwrap_or_default() {
+            let (text, user) = served.user_by_text(&text)?;
+            if answered.insert(text.clone()) {
+                served.push_text(&mut rows, &[text], &served.model.recommend(user, k, Filter::default()))?;
+                pgrx::check_for_interrupts!();
+            }
+        }
+        Ok(())
+    })?;
+    Ok(None)
+}
+
+fn for_items(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendation>> {
+    let items = served.items(call, 1)?.unwrap_or_default();
+    Ok(served.model.recommend_for_items(&items, k, Filter::default()))
+}
+
+/// `persona.recommend_for_items(model, items, k, options)`.
+pub(crate) fn recommend_for_items(call: &Call) -> Answer {
+    let k = count(call, 2)?;
+    no_options(call, 3)?;
+    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &for_items(call, served, k)?))?;
+    Ok(None)
+}
+
+/// `persona._recommend_for_items(model, items, k)`: behind `<model>_recommend_for_items`.
+pub(crate) fn typed_recommend_for_items(call: &Call) -> Answer {
+    let k = count(call, 2)?;
+    by_relation(call, |served| served.push_typed(&mut call.rows()?, &for_items(call, served, k)?))?;
+    Ok(None)
+}
+
+fn similar(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendation>> {
+    Ok(served.item(call, 1)?.map(|item| served.model.similar_items(item, k)).unwrap_or_default())
+}
+
+/// `persona.similar_items(model, item_id, k, options)`; no rows for an item that is not known.
+pub(crate) fn similar_items(call: &Call) -> Answer {
+    let k = count(call, 2)?;
+    no_options(call, 3)?;
+    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &similar(call, served, k)?))?;
+    Ok(None)
+}
+
+/// `persona._similar_items(model, item_id, k)`: behind `<model>_similar_items`.
+pub(crate) fn typed_similar_items(call: &Call) -> Answer {
+    let k = count(call, 2)?;
+    by_relation(call, |served| served.push_typed(&mut call.rows()?, &similar(call, served, k)?))?;
+    Ok(None)
+}
+
+/// `persona.similar_users(model, user_id, k, options)`; no rows for a user who is not known.
+pub(crate) fn similar_users(call: &Call) -> Answer {
+    let k = count(call, 2)?;
+    no_options(call, 3)?;
+    by_name(call, |served| {
+        let found = served.user(call, 1)?.map(|user| served.model.similar_users(user, k)).unwrap_or_default();
+        let mut rows = call.rows()?;
+        for (position, hit) in found.iter().enumerate() {
+            rows.push(&[
+                datum(served.user_text(hit.row)),
+                datum(hit.score as f32),
+                datum(position as i32 + 1),
+            ])?;
+        }
+        Ok(())
+    })?;
+    Ok(None)
+}
+
+/// `persona.popular_items(model, k, options)`.
+pub(crate) fn popular_items(call: &Call) -> Answer {
+    let k = count(call, 1)?;
+    no_options(call, 2)?;
+    by_name(call, |served| {
+        served.push_text(&mut call.rows()?, &[], &served.model.popular(k, None, &|_| false))
+    })?;
+    Ok(None)
+}
+
+/// `persona.score(model, user_id, item_id)`; NULL where either is not known.
+pub(crate) fn score(call: &Call) -> Answer {
+    by_name(call, |served| {
+        let (Some(user), Some(item)) = (served.user(call, 1)?, served.item(call, 2)?) else {
+            return Ok(None);
+        };
+        Ok(served.model.score(user, item).and_then(|score| datum(score as f32)))
+    })
+}
+
+/// `persona.item_factors(model)`.
+pub(crate) fn item_factors(call: &Call) -> Answer {
+    by_name(call, |served| {
+        let (model, count) = (&served.model, served.model.items.len());
+        factors(call, count, &|row| Some((served.item_text(row), model.item_factors(row)?.to_vec())))
+    })
+}
+
+/// `persona.user_factors(model)`.
+pub(crate) fn user_factors(call: &Call) -> Answer {
+    by_name(call, |served| {
+        let (model, count) = (&served.model, served.model.users.len());
+        factors(call, count, &|row| Some((served.user_text(row), model.user_factors(row)?.to_vec())))
+    })
+}
+
+fn factors(call: &Call, count: usize, at: &dyn Fn(u32) -> Option<(String, Vec<f32>)>) -> Answer {
+    let mut rows = call.rows()?;
+    for (id, factors) in (0..count as u32).filter_map(at) {
+        // Implicit models have no bias.
+        rows.push(&[datum(id), datum(factors), None])?;
+        pgrx::check_for_interrupts!();
+    }
+    Ok(None)
+}
+
+/// `persona.model_facts(model_id)`: the one row that the view of a model shows.
+pub(crate) fn model_facts(call: &Call) -> Answer {
+    let id: pgrx::Uuid = call.get(0).ok_or_else(|| null_argument("model_id"))?;
+    crate::lifecycle::push_facts(id, &mut call.rows()?)?;
+    Ok(None)
+}

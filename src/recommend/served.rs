@@ -1,0 +1,121 @@
+//! A recommender that is being asked: ids of arguments become rows, rows of answers become ids.
+
+use algorithms::ids::{IdRef, IdsRef};
+use algorithms::recommender::{Recommendation, Recommender};
+use pgrx::pg_sys;
+
+use crate::arrays;
+use crate::cache::{self, Loaded};
+use crate::call::{Call, Rows, datum};
+use crate::error::Result;
+use crate::identity::{self, Named};
+use crate::ids::Class;
+
+/// The live version of a model, and the types of its ids.
+pub(super) struct Served<'a> {
+    pub(super) model: Recommender<'a>,
+    user: Class,
+    item: Class,
+}
+
+/// Asks the model that the first argument names, a text.
+pub(super) fn by_name<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
+    let name: String = call.required(0, "model")?;
+    ask(&*cache::serve_name(&name)?, body)
+}
+
+/// Asks the model that the first argument is, a regclass.
+pub(super) fn by_relation<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
+    let relation: pg_sys::Oid = call.required(0, "model")?;
+    let name = identity::qualified_name(relation)
+        .ok_or_else(|| identity::no_model(&format!("with OID {}", relation.to_u32())))?;
+    ask(&*cache::serve(Named { relation, name })?, body)
+}
+
+fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
+    let model = loaded.recommender()?;
+    let user = Class::from_code(model.facts.user_class)?;
+    let item = Class::from_code(model.facts.item_class)?;
+    body(&Served { model, user, item })
+}
+
+/// The row of an id given as an argument of any type; NULL and unknown ids have none.
+fn row(call: &Call, index: usize, class: Class, ids: IdsRef<'_>) -> Result<Option<u32>> {
+    let Some(value) = call.datum(index) else { return Ok(None) };
+    let id = class.read(value, call.argument_type(index))?;
+    Ok(ids.find(id.borrow()))
+}
+
+impl Served<'_> {
+    /// The row of the user in an argument.
+    pub(super) fn user(&self, call: &Call, index: usize) -> Result<Option<u32>> {
+        row(call, index, self.user, self.model.users)
+    }
+
+    /// The row of the item in an argument.
+    pub(super) fn item(&self, call: &Call, index: usize) -> Result<Option<u32>> {
+        row(call, index, self.item, self.model.items)
+    }
+
+    /// The rows of the items in an argument, `text[]` or typed: rising, each once, without unknown ones.
+    pub(super) fn items(&self, call: &Call, index: usize) -> Result<Option<Vec<u32>>> {
+        let Some(value) = call.datum(index) else { return Ok(None) };
+        let mut rows = Vec::new();
+        arrays::each(value, &mut |element, type_oid| {
+            let id = self.item.read(element, type_oid)?;
+            rows.extend(self.model.items.find(id.borrow()));
+            Ok(())
+        })?;
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(Some(rows))
+    }
+
+    /// A user written as text: the text as the type writes it, and the row.
+    pub(super) fn user_by_text(&self, text: &str) -> Result<(String, Option<u32>)> {
+        let id = self.user.parse(text)?;
+        Ok((self.user.text(id.borrow()), self.model.users.find(id.borrow())))
+    }
+
+    /// The id of a user as text.
+    pub(super) fn user_text(&self, row: u32) -> String {
+        self.user.text(self.model.users.get(row).unwrap_or(IdRef::Bytes(&[])))
+    }
+
+    /// The id of an item as text.
+    pub(super) fn item_text(&self, row: u32) -> String {
+        self.item.text(self.model.items.get(row).unwrap_or(IdRef::Bytes(&[])))
+    }
+
+    /// Writes an answer with item ids as text, each row after the given first columns.
+    pub(super) fn push_text(
+        &self,
+        rows: &mut Rows,
+        first: &[String],
+        found: &[Recommendation],
+    ) -> Result<()> {
+        for (position, each) in found.iter().enumerate() {
+            let mut values: Vec<_> = first.iter().map(|text| datum(text.as_str())).collect();
+            values.push(datum(self.item_text(each.item)));
+            values.extend(measures(each, position));
+            rows.push(&values)?;
+        }
+        Ok(())
+    }
+
+    /// Writes an answer with item ids of the result's own type.
+    pub(super) fn push_typed(&self, rows: &mut Rows, found: &[Recommendation]) -> Result<()> {
+        let type_oid = rows.column_type(0);
+        for (position, each) in found.iter().enumerate() {
+            let id = self.model.items.get(each.item).unwrap_or(IdRef::Bytes(&[]));
+            let [score, rank, source] = measures(each, position);
+            rows.push(&[Some(self.item.datum(id, type_oid)?), score, rank, source])?;
+        }
+        Ok(())
+    }
+}
+
+/// Score, rank and source.
+fn measures(each: &Recommendation, position: usize) -> [Option<pg_sys::Datum>; 3] {
+    [datum(each.score as f32), datum(position as i32 + 1), datum(each.source.name())]
+}

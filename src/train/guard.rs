@@ -1,0 +1,54 @@
+//! The deploy guard: a new version goes live unless it is worse.
+
+use crate::registry::Version;
+
+/// What decides between versions: nDCG at this cutoff.
+pub(super) const GUARD_CUTOFF: usize = 10;
+
+/// How much lower than the live version's value a new one may be and still go live.
+pub(super) const GUARD_MARGIN: f64 = 0.02;
+
+/// Whether the new version goes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeployChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The words of `deploy`.
+pub(crate) const DEPLOYS: [(&str, DeployChoice); 3] =
+    [("auto", DeployChoice::Auto), ("always", DeployChoice::Always), ("never", DeployChoice::Never)];
+
+/// The deploy guard: whether the new version goes live, and why.
+pub(super) fn decide(
+    choice: DeployChoice,
+    live: Option<&Version>,
+    value: Option<f64>,
+    baseline: Option<f64>,
+    live_value: Option<f64>,
+) -> (bool, String) {
+    let Some(live) = live else {
+        return match choice {
+            DeployChoice::Never => (false, "deploy is never".into()),
+            _ => (true, "first version".into()),
+        };
+    };
+    match choice {
+        DeployChoice::Never => (false, "deploy is never".into()),
+        DeployChoice::Always => (true, "deploy is always".into()),
+        DeployChoice::Auto => match (value, baseline, live_value) {
+            (Some(value), Some(baseline), _) if value <= baseline => {
+                (false, format!("not above popularity: {value:.4} against {baseline:.4}"))
+            }
+            (Some(value), _, Some(live_value)) if value < live_value * (1.0 - GUARD_MARGIN) => (
+                false,
+                format!("more than 2 % below version {}: {value:.4} against {live_value:.4}", live.version),
+            ),
+            (Some(value), _, Some(live_value)) => {
+                (true, format!("not worse than version {}: {value:.4} against {live_value:.4}", live.version))
+            }
+            _ => (true, format!("nothing to compare with version {}", live.version)),
+        },
+    }
+}

@@ -1,0 +1,99 @@
+//! A running training: its phases, its log, and reading the interactions.
+
+use std::time::Instant;
+
+use algorithms::Control;
+use algorithms::interactions::{Interactions, InteractionsBuilder};
+
+use crate::error::{OrReport, Result};
+use crate::progress::Progress;
+use crate::registry::write::LogLine;
+use crate::source::{Counts, InteractionColumns, Source};
+use crate::{notice, work};
+
+/// A running training.
+pub(super) struct Training<'a> {
+    pub(super) control: &'a Control,
+    pub(super) progress: Progress,
+    pub(super) started: Instant,
+    pub(super) log: Vec<LogLine>,
+}
+
+impl<'a> Training<'a> {
+    pub(super) fn start(model: &str, algorithm: &'static str, control: &'a Control) -> Training<'a> {
+        let progress = Progress::start(model, algorithm);
+        Training { control, progress, started: Instant::now(), log: Vec::new() }
+    }
+
+    /// Runs a phase of long work away from the main thread and logs its time.
+    pub(super) fn phase<T: Send>(
+        &mut self,
+        phase: &'static str,
+        iterations: usize,
+        body: impl FnOnce() -> algorithms::Result<T> + Send,
+    ) -> Result<T> {
+        let from = Instant::now();
+        self.progress.phase = phase;
+        self.progress.iterations = iterations;
+        self.control.start(0);
+        let control = self.control;
+        let progress = &self.progress;
+        let tick = || {
+            let (done, total) = control.progress();
+            progress.write(done, total, control.used());
+        };
+        let answer = work::run(control, tick, body)?;
+        self.logged(phase, from);
+        Ok(answer)
+    }
+
+    pub(super) fn logged(&mut self, phase: &'static str, from: Instant) {
+        let seconds = from.elapsed().as_secs_f64();
+        notice::verbose(&format!("{phase}: {seconds:.3} s, {} MB", self.control.used() >> 20));
+        self.log.push(LogLine { iteration: None, phase, loss: None, validation: None, seconds });
+    }
+}
+
+pub(super) fn read(
+    training: &mut Training<'_>,
+    source: &Source,
+    columns: &InteractionColumns,
+) -> Result<(Counts, Interactions)> {
+    let from = Instant::now();
+    let control = training.control;
+    let progress = &mut training.progress;
+    progress.phase = "read";
+    let mut builder = InteractionsBuilder::new(
+        columns.user_class.kind(),
+        columns.item_class.kind(),
+        columns.time.is_some(),
+        control,
+    );
+    let mut last = Instant::now();
+    let counts = source.read(columns, &mut builder, &mut |rows| {
+        // The clock is read once in a batch of 1024 rows.
+        if last.elapsed().as_millis() >= 100 {
+            last = Instant::now();
+            progress.rows_read = rows;
+            progress.write(0, 0, control.used());
+        }
+    })?;
+    progress.rows_read = counts.rows_read;
+    training.logged("read", from);
+    let interactions = training.phase("sort", 0, || builder.finish())?;
+    if interactions.user_items.entries() == 0 {
+        let skipped = counts.skipped;
+        return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(
+            "{} rows were read from {}; skipped were {} with NULL, {} not finite and {} not above 0.",
+            counts.rows_read, source.name, skipped.null, skipped.not_finite, skipped.not_positive
+        )));
+    }
+    notice::verbose(&format!(
+        "{} rows, {} users, {} items, peak {} MB",
+        counts.rows_read,
+        interactions.users.len(),
+        interactions.items.len(),
+        control.peak() >> 20
+    ));
+    Ok((counts, interactions))
+}
