@@ -3,6 +3,7 @@
 
 mod guard;
 mod holdout;
+mod publish;
 mod running;
 mod target;
 
@@ -11,22 +12,20 @@ use std::time::Instant;
 use algorithms::als::Factors;
 use algorithms::recommender::{Parts, encode};
 use algorithms::{Control, Csr};
-use pgrx::{JsonB, pg_sys};
+use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
-use crate::call::{Call, datum};
-use crate::deploy::{self, KEEP_VERSIONS};
+use crate::call::Call;
 use crate::error::{Code, Result, fail, words};
 use crate::ids::type_name;
-use crate::registry::scan::Seen;
-use crate::registry::write::{self, LogLine, NewVersion};
-use crate::registry::{self, Metric};
+use crate::registry::Metric;
+use crate::registry::write::{self, LogLine};
 use crate::source::Source;
-use crate::{identity, locks, notice, settings};
+use crate::{identity, settings};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
-use guard::{GUARD_CUTOFF, decide};
-use holdout::{CUTOFFS, figure, holdout, metrics, score};
+use holdout::{CUTOFFS, holdout, metrics, score};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
+use publish::{Trained, publish};
 use running::{Training, read};
 use target::{as_owner, create, find, reuse};
 
@@ -89,10 +88,7 @@ pub(crate) fn train(
 
     // Whose model: an existing one is trained as its owner, whoever has the right to start it.
     let existing = find(&request.model)?;
-    let mut identity = None;
-    if let Some((named, _)) = &existing {
-        identity = as_owner(named.relation);
-    }
+    let identity = existing.as_ref().and_then(|(named, _)| as_owner(named.relation));
     let source = Source::open(request.relation)?;
     let columns = source.interaction_columns(
         &request.user_column,
@@ -146,82 +142,20 @@ pub(crate) fn train(
     write::insert_image(image_id, &image)?;
     training.logged("write", from);
 
-    // From here on the deployment log is ours until the transaction ends.
-    locks::deploying(target.relation)?;
-    let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
-    let value = guard.map(|guard| figure(guard.model.ndcg.mean));
-    let baseline = guard.map(|guard| figure(guard.popularity.ndcg.mean));
-    let metric = guard.map(|_| format!("ndcg@{GUARD_CUTOFF}"));
-    let newest = registry::version(target.model_id, None, Seen::Latest)?;
-    let version = newest.map_or(1, |newest| newest.version + 1);
-    let live = match registry::live(target.model_id, Seen::Latest)? {
-        Some(live) => registry::version(target.model_id, Some(live.version), Seen::Latest)?,
-        None => None,
-    };
-    let live_value = live.as_ref().and_then(|live| live.value.filter(|_| live.metric == metric));
-    let (deployed, deploy_reason) = decide(request.deploy, live.as_ref(), value, baseline, live_value);
-    let seconds = training.started.elapsed().as_secs_f64();
-    let rows_skipped = counts.skipped.total() as i64;
-    let rows_used = counts.rows_read as i64 - rows_skipped;
-    let mut hyperparameters = factorizer.hyperparameters(&fitted);
-    hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
-    hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
-    hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
-    write::insert_version(NewVersion {
-        model_id: target.model_id,
-        version,
+    let trained = Trained {
+        target,
+        counts,
+        users: interactions.users.len(),
+        items: interactions.items.len(),
+        evaluation,
+        fitted,
         image_id,
-        algorithm: factorizer.algorithm(),
-        rows_used,
-        rows_skipped,
-        users: interactions.users.len() as i64,
-        items: interactions.items.len() as i64,
-        iterations: fitted.iterations as i32,
-        converged: fitted.converged,
-        metric: metric.clone(),
-        value,
-        baseline,
-        live_value,
-        seconds,
-        bytes: image.len() as i64,
-        deploy_reason: deploy_reason.clone(),
-        hyperparameters: JsonB(Value::Object(hyperparameters)),
-    })?;
-    write::insert_metrics(target.model_id, version, &metrics(&evaluation))?;
-    write::insert_log(target.model_id, version, &training.log)?;
-    if deployed {
-        deploy::publish(target.model_id, version, image_id, "train")?;
-    }
-    deploy::prune(target.model_id, request.keep_versions.unwrap_or(KEEP_VERSIONS))?;
+        bytes: image.len(),
+    };
+    let result = publish(request, factorizer, training, trained)?;
     drop(identity);
-    if let (Some(value), Some(baseline)) = (value, baseline)
-        && deployed
-        && value < baseline
-    {
-        notice::warning(
-            &format!(
-                "model \"{}\" is live although it ranks below popularity ({value:.4} against {baseline:.4})",
-                target.name
-            ),
-            "Train on more interactions, or try other settings.",
-        );
-    }
-    call.record(&[
-        datum(target.name),
-        datum(version),
-        datum(factorizer.algorithm()),
-        datum(rows_used),
-        datum(rows_skipped),
-        datum(fitted.iterations as i32),
-        datum(fitted.converged),
-        metric.and_then(datum),
-        value.and_then(datum),
-        baseline.and_then(datum),
-        live_value.and_then(datum),
-        datum(seconds),
-        datum(deployed),
-        datum(deploy_reason),
-    ])
+    result.warn();
+    result.record(call)
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.

@@ -15,7 +15,10 @@ use crate::{identity, locks, outputs};
 pub(super) struct Target {
     pub(super) relation: pg_sys::Oid,
     pub(super) model_id: Uuid,
+    /// As the caller wrote it.
     pub(super) name: String,
+    /// Of a model that existed: its present name and new spec, written with the version.
+    pub(super) renewed: Option<(String, Map<String, Value>)>,
 }
 
 /// The model of a name, if there is one; takes its training lock, or that of the name.
@@ -66,8 +69,8 @@ pub(super) fn reuse(named: identity::Named, model: Model, spec: Map<String, Valu
         }
     }
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
-    write::update_model(model.model_id, &name, JsonB(Value::Object(spec)))?;
-    Ok(Target { relation: named.relation, model_id: model.model_id, name: named.name })
+    let renewed = Some((name, spec));
+    Ok(Target { relation: named.relation, model_id: model.model_id, name: named.name, renewed })
 }
 
 /// A new model: its view and typed functions are made before the first row is read, so that a name or a
@@ -79,5 +82,5 @@ pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String,
     let relation = outputs::create_view(&place, model_id, "recommender")?;
     outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
     write::insert_model(model_id, relation, &place.beside(""), "recommender", JsonB(Value::Object(spec)))?;
-    Ok(Target { relation, model_id, name: name.to_string() })
+    Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
 }
