@@ -6,7 +6,7 @@
 SET client_min_messages = warning;
 
 \echo
-\echo '== 1. Load: the packages of this machine and what they depend on or recommend'
+\echo '== 1. Load: the packages of this machine, and what they depend on or recommend'
 \echo
 CREATE EXTENSION IF NOT EXISTS pg_persona;
 CREATE SCHEMA demo;
@@ -37,12 +37,16 @@ SELECT * FROM persona.train_als('demo.for_you', 'demo.uses', 'package', 'depende
 \timing off
 
 \echo
-\echo '== 3. Is it any good? Hidden rows found again, beside recommending what is popular'
+\echo '== 3. Is it any good? Hidden rows found again, beside recommending to all what is popular'
 \echo
-SELECT metric, round(value::numeric, 4) AS for_you, round(baseline::numeric, 4) AS popularity,
-       round((value / nullif(baseline, 0))::numeric, 1) AS times, users
-FROM persona.evaluate('demo.for_you')
-ORDER BY metric;
+SELECT metric, round(value::numeric, 3) AS for_you, round(baseline::numeric, 3) AS popularity,
+       round((value / nullif(baseline, 0))::numeric, 1) AS times, meaning
+FROM (VALUES (1, 'hit_rate@10', 'packages with a hidden dependency among ten'),
+             (2, 'recall@10', 'hidden dependencies that are among the ten'),
+             (3, 'ndcg@10', 'the same, and the further up the better'),
+             (4, 'coverage@10', 'dependencies that anybody is shown')) AS told (number, metric, meaning)
+JOIN persona.evaluate('demo.for_you') USING (metric)
+ORDER BY number;
 
 \echo '== 4. Recommend: what three well-known packages might use next'
 \echo
@@ -62,26 +66,27 @@ CREATE TABLE demo.shown AS
   FROM demo.known
   CROSS JOIN LATERAL demo.for_you_recommend(known.package, 5, exclude => ARRAY[known.package]) AS r;
 
-SELECT package, rank, left(item_id, 26) AS recommended, round(score::numeric, 2) AS score,
+SELECT package, rank, left(item_id, 24) AS recommended, round(score::numeric, 2) AS score,
        left(coalesce(title, '(a virtual package)'), 40) AS title
 FROM demo.shown
 LEFT JOIN demo.packages ON name = item_id
 ORDER BY number, rank;
 
-\echo '== 5. Why? What the package already uses that is most like the first recommendation'
+\echo '== 5. Why? What the package already uses that is most like the recommendation'
 \echo
-SELECT package, left(shown.item_id, 26) AS recommended,
-       left(string_agg(s.item_id, ', ' ORDER BY s.rank), 52) AS because_it_uses
+-- The whole catalogue by its likeness to the recommendation, and of it what the package has.
+SELECT package, left(shown.item_id, 24) AS recommended,
+       left(string_agg(s.item_id, ', ' ORDER BY s.rank), 56) AS because_it_uses
 FROM demo.shown
 CROSS JOIN LATERAL (
-  SELECT item_id, rank
-  FROM demo.for_you_similar_items(shown.item_id, 100) AS near
-  WHERE EXISTS (SELECT FROM demo.uses WHERE package = shown.package AND dependency = near.item_id)
-  ORDER BY rank
+  SELECT near.item_id, near.rank
+  FROM demo.for_you_similar_items(shown.item_id, 100000) AS near
+  JOIN demo.uses ON uses.package = shown.package AND uses.dependency = near.item_id
+  ORDER BY near.rank
   LIMIT 3) AS s
-WHERE shown.rank = 1
-GROUP BY number, package, shown.item_id
-ORDER BY number;
+WHERE shown.rank <= 2
+GROUP BY number, package, shown.rank, shown.item_id
+ORDER BY number, shown.rank;
 
 \echo '== 6. Fast enough for a web request? Ten recommendations for one package'
 \echo
@@ -94,20 +99,20 @@ SELECT count(*) AS recommendations FROM demo.for_you_recommend(:'one');
 \echo
 \echo '== Next'
 \echo
-\echo 'This cluster is thrown away. To keep one, in a database of your own:'
+\echo 'The cluster of make demo is thrown away. To keep one, in a database of your own:'
 \echo
 \echo '  make && sudo make install'
 \echo '  createdb demo && psql -X -q -d demo -f docs/demo.sql'
 \echo
 \echo 'and then ask it, for example:'
 \echo
-\echo '  -- what goes together with SQLite?'
-\echo '  SELECT * FROM demo.for_you_similar_items(''libsqlite3-0'', 10);'
+\echo '  -- what goes together with SDL, a library for games?'
+\echo '  SELECT * FROM demo.for_you_similar_items(''libsdl2-2.0-0'');'
 \echo
 \echo '  -- a package that does not exist yet, by what it will use'
-\echo '  SELECT * FROM demo.for_you_recommend_for_items(ARRAY[''libpq5'', ''python3''], 10);'
+\echo '  SELECT * FROM demo.for_you_recommend_for_items(''{libpq5,python3}'');'
 \echo
-\echo '  -- the best of a section only'
+\echo '  -- the best of one section only'
 \echo '  SELECT * FROM demo.for_you_recommend(''gimp'', 5, candidates => ARRAY('
-\echo '    SELECT name FROM demo.packages WHERE section = ''fonts''));'
+\echo '    SELECT name FROM demo.packages WHERE section = ''graphics''));'
 \echo
