@@ -24,7 +24,7 @@ COMMENT ON FUNCTION persona.rollback(text) IS
 CREATE FUNCTION persona.retrain(model text, options jsonb DEFAULT '{}') RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_retrain';
 COMMENT ON FUNCTION persona.retrain(text, jsonb) IS
-  'Trains a new version of a model from its relation and columns with its last settings; options may change factors, regularization, alpha, iterations, holdout, deploy, seed and the options of the trainer. Runs as the owner of the model, whoever starts it. 42P01 or 42703 where the source changed: see alter_model.';
+  'Trains a new version of a model from its relation and columns with the settings of its last train_ call; options may change factors, regularization, alpha, iterations, holdout, deploy, seed and the options of the trainer for this version only. Runs as the owner of the model, whoever starts it. Write SELECT * FROM persona.retrain(...): (persona.retrain(...)).* would train once a column. 42P01 or 42703 where the source changed: see alter_model.';
 
 CREATE FUNCTION persona.alter_model(model text, relation regclass DEFAULT NULL, column_map jsonb DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_alter_model';
@@ -39,7 +39,7 @@ COMMENT ON FUNCTION persona.drop_model(text) IS
 CREATE FUNCTION persona.grant_model(model text, role name) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_grant_model';
 COMMENT ON FUNCTION persona.grant_model(text, name) IS
-  'Lets a role (or "public") be served: GRANT SELECT on the view of the model and EXECUTE on the functions beside it. The role also needs USAGE on schema persona and on the schema of the model.';
+  'Lets a role (or "public") be served: GRANT SELECT on the view of the model and EXECUTE on the functions beside it. The role also needs USAGE on the schema of the model, and on schema persona for the generic functions.';
 
 CREATE FUNCTION persona.revoke_model(model text, role name) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_revoke_model';

@@ -8,7 +8,7 @@ CREATE FUNCTION persona.train_als(
   RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_als';
 COMMENT ON FUNCTION persona.train_als(text, regclass, name, name, name, name, text, int, float8, float8, int, text, text, bigint, jsonb) IS
-$$Trains a recommender by alternating least squares on implicit feedback and stores it as a new version of the model.
+$$Trains a recommender by alternating least squares on implicit feedback and stores it as a new version of the model. Write SELECT * FROM persona.train_als(...).
 model: name of a new or an existing model, with its schema where that is not the first of search_path; 1 to 40 bytes.
 relation, user_column, item_column: where the interactions stand; ids are smallint, integer, bigint, uuid, text, varchar, char, date, an enum or a domain over these.
 value_column: strength of an interaction, any numeric type, NULL = 1 each; rows of one user and item are summed; values that are not above 0 are skipped and counted.
@@ -16,7 +16,7 @@ time_column: timestamptz, timestamp, date or bigint; the holdout takes the newes
 feedback: 'implicit'. factors: 1 to 2048 numbers per user and item, 64. regularization: at least 0, NULL = by rule from the data. alpha: above 0, confidence is 1 + alpha * value, NULL = 10. iterations: 1 to 10000, 15.
 holdout: 'time', 'hash', 'auto' (time where there is a time column) or 'none'. deploy: 'auto' (if not worse), 'always', 'never'. seed: makes the result repeatable.
 options: {"cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
-Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
+Errors: 42703, 0A000 columns; 22023 parameters; P0002 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011.$$;
 
 CREATE FUNCTION persona.recommend(

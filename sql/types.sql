@@ -20,7 +20,7 @@ COMMENT ON COLUMN persona.training_result.deployed IS 'whether the new version w
 COMMENT ON COLUMN persona.training_result.deploy_reason IS 'why, or why not';
 
 CREATE TYPE persona.recommendation AS (item_id text, score real, rank int, source text);
-COMMENT ON TYPE persona.recommendation IS 'an item and why it comes; source: model, fresh, content, segment or popular';
+COMMENT ON TYPE persona.recommendation IS 'an item and why it comes; source: model or popular';
 CREATE TYPE persona.user_recommendation AS (user_id text, item_id text, score real, rank int, source text);
 COMMENT ON TYPE persona.user_recommendation IS 'a recommendation and the user it is for';
 CREATE TYPE persona.similar_user AS (user_id text, score real, rank int);

@@ -186,10 +186,20 @@ JOIN pg_catalog.pg_proc s ON s.oid = u.refobjid
 WHERE s.pronamespace = 'persona'::regnamespace
   AND s.proname IN ('_recommend', '_similar_items', '_recommend_for_items')
 UNION ALL
-SELECT 'warning', m.last_name, 'its view is gone', 'The next first training of a model removes what is left of it.'
+SELECT 'warning', m.last_name, 'its view is gone', 'The next training that makes a model removes what is left of it.'
 FROM persona_internal.model m
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = m.relation::oid)
-  AND pg_catalog.pg_has_role('pg_database_owner', 'USAGE');
+  AND pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
+UNION ALL
+SELECT DISTINCT 'error', c.oid::regclass::text, 'its registry row is not stored here',
+       'Call the trainer again under this name: the view and the functions beside it are kept.'
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+  AND d.refobjid = 'persona.model_facts(uuid)'::regprocedure
+  AND NOT EXISTS (SELECT FROM persona_internal.model m WHERE m.relation::oid = c.oid)
+  AND pg_catalog.has_table_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW persona_internal.problems IS 'behind persona.check()';
 GRANT SELECT ON persona_internal.problems TO PUBLIC;
 
@@ -200,3 +210,6 @@ CREATE FUNCTION persona."check"() RETURNS SETOF persona.check_result
   END;
 COMMENT ON FUNCTION persona."check"() IS
   'What needs attention: no row = healthy. Level error: the model does not serve; warning: it serves, but something is wrong. For the models that you may use; the owner of the database also sees what a dropped view left behind.';
+
+-- Whom the schema is granted to may look; each view shows what its reader may see.
+GRANT SELECT ON ALL TABLES IN SCHEMA persona TO PUBLIC;

@@ -9,13 +9,14 @@ use serde_json::{Map, Value, json};
 
 use crate::call::Call;
 use crate::error::{Code, OrReport, Result, fail};
+use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::settings;
 use crate::train::{self, DEPLOYS, Factorizer, Fitted, HOLDOUTS, Request, choose};
 
 /// What `options` may hold.
-const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
+pub(crate) const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
 
 /// What `train_als` was asked for, in the words of its arguments.
 struct Als {
@@ -88,6 +89,7 @@ impl Factorizer for Als {
 
 /// `persona.train_als(model, relation, user_column, item_column, …)`.
 pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    locks::writable(c"persona.train_als()");
     let column = |index, name| call.name(index).ok_or_else(|| crate::call::null_argument(name));
     let mut spec = Map::new();
     spec.insert("trainer".into(), "train_als".into());
@@ -106,8 +108,23 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     spec.insert("options".into(), Value::Object(call.object(14, "options")?));
     let model: String = call.required(0, "model")?;
     let relation: pg_sys::Oid = call.required(1, "relation")?;
-    run(call, model, relation, spec)
+    let kept = spec.clone();
+    run(call, model, relation, spec, kept)
 }
+
+/// A setting, what its value must be, and that in words.
+type Typed = (&'static str, fn(&Value) -> bool, &'static str);
+
+/// `retrain` takes settings as jsonb.
+const TYPES: [Typed; 7] = [
+    ("factors", Value::is_i64, "a whole number"),
+    ("iterations", Value::is_i64, "a whole number"),
+    ("seed", Value::is_i64, "a whole number"),
+    ("regularization", Value::is_number, "a number"),
+    ("alpha", Value::is_number, "a number"),
+    ("holdout", Value::is_string, "a word"),
+    ("deploy", Value::is_string, "a word"),
+];
 
 /// JSON has no NaN and no infinity: they are refused by name.
 fn number(value: Option<f64>, name: &str) -> Result<Value> {
@@ -120,14 +137,16 @@ fn number(value: Option<f64>, name: &str) -> Result<Value> {
     }
 }
 
-/// Trains from a spec: what `train_als` was given, or what `retrain` kept of it.
+/// Trains from a spec: what `train_als` was given, or what `retrain` made of the kept one. `kept` is what the
+/// next `retrain` begins with.
 pub(crate) fn run(
     call: &Call,
     model: String,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
+    kept: Map<String, Value>,
 ) -> Result<Option<pg_sys::Datum>> {
-    let (request, als) = parse(model, relation, spec)?;
+    let (request, als) = parse(model, relation, &spec, kept)?;
     train::train(call, &request, &als)
 }
 
@@ -138,11 +157,24 @@ pub(crate) fn measure(
     spec: Map<String, Value>,
     k: usize,
 ) -> Result<Vec<Metric>> {
-    let (request, als) = parse(model, relation, spec)?;
+    let (request, als) = parse(model, relation, &spec, Map::new())?;
     train::measure(&request, &als, k)
 }
 
-fn parse(model: String, relation: pg_sys::Oid, spec: Map<String, Value>) -> Result<(Request, Als)> {
+fn parse(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Result<(Request, Als)> {
+    for (key, is_right, expected) in TYPES {
+        if let Some(value) = spec.get(key).filter(|value| !value.is_null() && !is_right(value)) {
+            return Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{key}\" must be {expected}, got {value}"),
+            ));
+        }
+    }
     let text = |key: &str| spec.get(key).and_then(Value::as_str).map(str::to_string);
     let whole = |key: &str| spec.get(key).and_then(Value::as_i64);
     let real = |key: &str| spec.get(key).and_then(Value::as_f64);
@@ -193,7 +225,7 @@ fn parse(model: String, relation: pg_sys::Oid, spec: Map<String, Value>) -> Resu
         deploy: choose("deploy", &text("deploy").unwrap_or_default(), &DEPLOYS)?,
         seed,
         keep_versions: options.integer("keep_versions", 1, 1000)?,
-        spec,
+        kept,
     };
     Ok((request, als))
 }

@@ -82,7 +82,7 @@ fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<R
             format!(
                 "model \"{}\" needs {} MB, more than the {} MB allowed",
                 named.name,
-                facts.bytes >> 20,
+                (facts.bytes as u64).div_ceil(1 << 20),
                 limit >> 20
             ),
         )

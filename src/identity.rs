@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString};
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 
 use crate::call::Call;
@@ -91,7 +92,7 @@ pub(crate) fn model(name: &str) -> Result<(Named, Model)> {
     let Some(named) = lookup(name)? else { return Err(no_model(name)) };
     match registry::model_by_relation(named.relation, Seen::Latest)? {
         Some(model) => Ok((named, model)),
-        None => Err(not_a_model(&named)),
+        None => Err(not_a_model(&named)?),
     }
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn model(name: &str) -> Result<(Named, Model)> {
 pub(crate) fn model_id_of(named: Named) -> Result<(Named, Uuid)> {
     match registry::model_id_by_relation(named.relation)? {
         Some(id) => Ok((named, id)),
-        None => Err(not_a_model(&named)),
+        None => Err(not_a_model(&named)?),
     }
 }
 
@@ -135,15 +136,21 @@ pub(crate) fn quote(identifier: &str) -> String {
     pgrx::spi::quote_identifier(identifier)
 }
 
-pub(crate) fn no_model(name: &str) -> pgrx::pg_sys::panic::ErrorReport {
+pub(crate) fn no_model(name: &str) -> ErrorReport {
     fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model \"{name}\" does not exist"))
         .set_hint("The view persona.models lists the models that you may use; a model outside the search path needs its schema: 'schema.model'.")
 }
 
-fn not_a_model(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
-    fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model \"{}\" does not exist", named.name))
+fn not_a_model(named: &Named) -> Result<ErrorReport> {
+    if registry::scan::shows_model_facts(named.relation)? {
+        let error = format!("the data of model \"{}\" are not stored here", named.name);
+        return Ok(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, error)
+            .set_detail("Its view is here, its row in the registry is not: a dump without the tables of schema persona_internal leaves that out.")
+            .set_hint("Call the trainer again under this name, for example persona.train_als(): the view and the functions beside it are kept."));
+    }
+    Ok(fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model \"{}\" does not exist", named.name))
         .set_detail(format!("There is a relation \"{}\", but it is not a model.", named.name))
-        .set_hint("The view persona.models lists the models that you may use.")
+        .set_hint("The view persona.models lists the models that you may use."))
 }
 
 /// `persona_internal.relation_in(cstring)`: the oid of a relation by name, 0 where there is none.

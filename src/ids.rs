@@ -129,9 +129,9 @@ impl Class {
             })
         };
         Ok(match self {
-            Class::SmallInt | Class::Integer | Class::BigInt => {
-                Id::Integer(input(pg_sys::F_INT8IN)?.value() as i64)
-            }
+            Class::SmallInt => Id::Integer(i64::from(input(pg_sys::F_INT2IN)?.value() as i16)),
+            Class::Integer => Id::Integer(i64::from(input(pg_sys::F_INT4IN)?.value() as i32)),
+            Class::BigInt => Id::Integer(input(pg_sys::F_INT8IN)?.value() as i64),
             Class::Date => Id::Integer(i64::from(input(pg_sys::F_DATE_IN)?.value() as i32)),
             // SAFETY: uuid_in answers 16 bytes.
             Class::Uuid => Id::Uuid(unsafe { *input(pg_sys::F_UUID_IN)?.cast_mut_ptr::<[u8; 16]>() }),
@@ -181,7 +181,8 @@ impl Class {
             Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
             _ => &text,
         };
-        self.parse(whole)
+        // As for the integer types: what does not fit is the id of nobody.
+        Class::BigInt.parse(whole)
     }
 
     pub(crate) fn is_integer(self) -> bool {

@@ -7,10 +7,11 @@ use crate::access::{self, Identity};
 use crate::call::{Call, Rows, datum, null_argument};
 use crate::error::{Code, Result, fail, nearest, words};
 use crate::identity::{self, Named};
+use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, write};
 use crate::source::Source;
-use crate::{als, deploy, locks, outputs};
+use crate::{als, deploy, locks, outputs, train};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -27,20 +28,19 @@ const RETRAIN: [&str; 7] = ["factors", "regularization", "alpha", "iterations", 
 
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
+    locks::writable(c"persona.retrain()");
     let (named, model) = owned(call)?;
-    let mut spec = model.spec;
-    for (key, value) in call.object(1, "options")? {
+    let mut spec = model.spec.clone();
+    let known: Vec<&str> = RETRAIN.into_iter().chain(als::OPTIONS).collect();
+    for (key, value) in Options::new(call.object(1, "options")?, &known)?.into_map() {
         if RETRAIN.contains(&key.as_str()) {
             spec.insert(key, value);
-        } else {
-            let options = spec.entry("options").or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(options) = options {
-                options.insert(key, value);
-            }
+        } else if let Some(Value::Object(options)) = spec.get_mut("options") {
+            options.insert(key, value);
         }
     }
     let relation = trained_from(&named, &spec)?;
-    als::run(call, named.name, relation, spec)
+    als::run(call, named.name, relation, spec, model.spec)
 }
 
 /// The relation that a spec names; 42P01 where it is gone.
@@ -63,6 +63,7 @@ const COLUMNS: [&str; 4] = ["user_column", "item_column", "value_column", "time_
 /// `persona.alter_model(model, relation, column_map)`: where the next training reads from.
 pub(crate) fn alter_model(call: &Call) -> Answer {
     let (named, model) = owned(call)?;
+    locks::writable(c"persona.alter_model()");
     // A training that runs writes the spec it began with; the two must not cross.
     locks::training(named.relation, &named.name)?;
     let mut spec = model.spec;
@@ -79,18 +80,21 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
                 None => error.set_hint(format!("Valid roles are {}.", words(&COLUMNS))),
             });
         }
+        if !(value.is_string() || value.is_null() && key != "user_column" && key != "item_column") {
+            return Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{key}\" must be the name of a column, got {value}"),
+            ));
+        }
         spec.insert(key, value);
     }
     let text = |key: &str| spec.get(key).and_then(Value::as_str);
     let relation = text("relation").unwrap_or_default();
     if let Some(found) = identity::lookup(relation)? {
         let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-        Source::open(found.relation)?.interaction_columns(
-            user,
-            item,
-            text("value_column"),
-            text("time_column"),
-        )?;
+        let source = Source::open(found.relation)?;
+        let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+        train::same_types(&named.name, &spec, &columns)?;
     }
     write::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
     Ok(None)
@@ -103,6 +107,7 @@ fn full_name(named: &Named) -> String {
 /// `persona.drop_model(model)`: the model with its versions, its view and what was made beside it. Fails like
 /// DROP VIEW where other objects depend on these.
 pub(crate) fn drop_model(call: &Call) -> Answer {
+    locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
     locks::deploying(named.relation)?;

@@ -44,6 +44,12 @@ fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
         .set_hint("The view persona.training_progress shows running trainings."))
 }
 
+/// 25006 in a read-only transaction, and on a standby: before anything is locked or read.
+pub(crate) fn writable(what: &std::ffi::CStr) {
+    // SAFETY: raises an error or returns; the name is a NUL-terminated literal.
+    unsafe { pg_sys::PreventCommandIfReadOnly(what.as_ptr()) };
+}
+
 /// An object lock in the space of the registry's own table, so that it meets nobody else's.
 fn acquire(object: u32, purpose: Purpose, nowait: bool) -> Result<bool> {
     let class = scan::relation("model")?;

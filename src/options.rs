@@ -23,6 +23,11 @@ impl Options {
         Ok(Options { given })
     }
 
+    /// All that was given.
+    pub(crate) fn into_map(self) -> Map<String, Value> {
+        self.given
+    }
+
     /// A whole number within a range.
     pub(crate) fn integer(&self, key: &str, low: i64, high: i64) -> Result<Option<i64>> {
         let Some(value) = self.given.get(key) else { return Ok(None) };

@@ -117,3 +117,13 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<(String, pg_sys::Oi
     })
     .map_err(failed)
 }
+
+/// The id that the view of a model passes to `persona.model_facts`.
+pub(crate) fn model_id_of_view(view: pg_sys::Oid) -> Result<Option<Uuid>> {
+    let statement = format!(
+        "SELECT (pg_catalog.regexp_match(pg_catalog.pg_get_viewdef({}::pg_catalog.oid), $$model_facts\\('([0-9a-f-]{{36}})'$$))[1]::pg_catalog.uuid",
+        view.to_u32()
+    );
+    Spi::connect(|client| client.select(&statement, Some(1), &[])?.first().get_one::<Uuid>())
+        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}")))
+}

@@ -99,14 +99,13 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
     })
 }
 
-/// Removes the models whose view somebody dropped by hand. Rows of relation 0 stay: a restore left their view
-/// out, and `check()` tells the owner of the database.
+/// Removes the models whose view somebody dropped by hand, or that a restore left without one.
 pub(crate) fn sweep() -> Result<()> {
     let orphans: Vec<Uuid> = as_registry_owner(|| {
         Spi::connect(|client| {
             let found = client.select(
                 "SELECT model_id FROM persona_internal.model m
-                 WHERE m.relation::pg_catalog.oid OPERATOR(pg_catalog.<>) 0 AND NOT EXISTS
+                 WHERE NOT EXISTS
                    (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) m.relation::pg_catalog.oid)",
                 None,
                 &[],

@@ -17,7 +17,6 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::error::{Code, Result, fail, words};
-use crate::ids::type_name;
 use crate::registry::Metric;
 use crate::registry::write::{self, LogLine};
 use crate::source::Source;
@@ -27,7 +26,8 @@ use holdout::{CUTOFFS, holdout, metrics, score};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
 use publish::{Trained, publish};
 use running::{Training, read};
-use target::{as_owner, create, find, reuse};
+pub(crate) use target::same_types;
+use target::{as_owner, create, find, id_types, reuse};
 
 /// A word of a fixed list, as the value that stands for it.
 pub(crate) fn choose<T: Copy>(what: &str, word: &str, choices: &[(&str, T)]) -> Result<T> {
@@ -51,8 +51,8 @@ pub(crate) struct Request {
     pub(crate) deploy: DeployChoice,
     pub(crate) seed: i64,
     pub(crate) keep_versions: Option<i64>,
-    /// Everything that `retrain` needs to ask the same again; `relation` is added by name.
-    pub(crate) spec: Map<String, Value>,
+    /// What the next `retrain` begins with; `relation` is added by name.
+    pub(crate) kept: Map<String, Value>,
 }
 
 /// What a fit answers.
@@ -97,12 +97,11 @@ pub(crate) fn train(
         request.time_column.as_deref(),
     )?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
-    let mut spec = request.spec.clone();
+    let mut spec = request.kept.clone();
     spec.insert("relation".into(), Value::String(source.name.clone()));
-    spec.insert("user_type".into(), Value::String(type_name(columns.user.type_oid)));
-    spec.insert("item_type".into(), Value::String(type_name(columns.item.type_oid)));
+    spec.extend(id_types(&columns));
     let target = match existing {
-        Some((named, model)) => reuse(named, model, spec)?,
+        Some((named, model)) => reuse(named, model, &columns, spec)?,
         None => create(&request.model, &columns, spec)?,
     };
 

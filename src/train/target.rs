@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::ids::type_name;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, write};
 use crate::source::InteractionColumns;
@@ -48,8 +49,39 @@ pub(super) fn as_owner(relation: pg_sys::Oid) -> Option<Identity> {
     other.then(|| Identity::become_user(owner, true))
 }
 
+/// The types of the ids, as a spec names them.
+pub(super) fn id_types(columns: &InteractionColumns) -> [(String, Value); 2] {
+    [
+        ("user_type".into(), Value::String(type_name(columns.user.type_oid))),
+        ("item_type".into(), Value::String(type_name(columns.item.type_oid))),
+    ]
+}
+
+/// 42804 unless the columns have the id types that the model was made for.
+pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, columns: &InteractionColumns) -> Result<()> {
+    for (key, now) in id_types(columns) {
+        let was = spec.get(&key);
+        if was.is_some_and(|was| *was != now) {
+            let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_string();
+            let role = if key == "user_type" { "users" } else { "items" };
+            return Err(fail(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("model \"{name}\" has {role} of another id type"),
+            )
+            .set_detail(format!("It was made for {}, the column has {}.", text(was), text(Some(&now))))
+            .set_hint("Its typed functions cannot change; drop the model with persona.drop_model() and train again."));
+        }
+    }
+    Ok(())
+}
+
 /// A further version of an existing model.
-pub(super) fn reuse(named: identity::Named, model: Model, spec: Map<String, Value>) -> Result<Target> {
+pub(super) fn reuse(
+    named: identity::Named,
+    model: Model,
+    columns: &InteractionColumns,
+    spec: Map<String, Value>,
+) -> Result<Target> {
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -57,17 +89,7 @@ pub(super) fn reuse(named: identity::Named, model: Model, spec: Map<String, Valu
         )
         .set_hint("Choose another name, or remove the model with persona.drop_model()."));
     }
-    for (key, role) in [("user_type", "users"), ("item_type", "items")] {
-        if model.spec.get(key) != spec.get(key) {
-            let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("unknown").to_string();
-            return Err(fail(
-                Code::ERRCODE_DATATYPE_MISMATCH,
-                format!("model \"{}\" has {role} of another id type", named.name),
-            )
-            .set_detail(format!("It was made for {}, now the column has {}.", text(model.spec.get(key)), text(spec.get(key))))
-            .set_hint("Its typed functions cannot change; remove the model with persona.drop_model() and train again."));
-        }
-    }
+    same_types(&named.name, &model.spec, columns)?;
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let renewed = Some((name, spec));
     Ok(Target { relation: named.relation, model_id: model.model_id, name: named.name, renewed })
@@ -78,9 +100,34 @@ pub(super) fn reuse(named: identity::Named, model: Model, spec: Map<String, Valu
 pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String, Value>) -> Result<Target> {
     write::sweep()?;
     let place = identity::place(name)?;
-    let model_id = write::new_id()?;
-    let relation = outputs::create_view(&place, model_id, "recommender")?;
-    outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    let (model_id, relation, functions) = match leftover(&place)? {
+        Some((model_id, relation)) => (model_id, relation, !outputs::functions(relation)?.is_empty()),
+        None => {
+            let model_id = write::new_id()?;
+            (model_id, outputs::create_view(&place, model_id, "recommender")?, false)
+        }
+    };
+    if !functions {
+        outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    }
     write::insert_model(model_id, relation, &place.beside(""), "recommender", JsonB(Value::Object(spec)))?;
     Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
+}
+
+/// The view of a model whose registry row a restore left out: it is taken up again by its owner. Nothing is
+/// inherited but the name and the functions. A view that shows the facts of another, living model is none.
+fn leftover(place: &identity::Place) -> Result<Option<(Uuid, pg_sys::Oid)>> {
+    let Some(named) = identity::lookup(&place.beside(""))? else { return Ok(None) };
+    if !registry::scan::shows_model_facts(named.relation)? {
+        return Ok(None);
+    }
+    access::require_owner(named.relation, &named.name)?;
+    let Some(model_id) = outputs::model_id_of_view(named.relation)? else { return Ok(None) };
+    if let Some(model) = registry::model_by_id(model_id)? {
+        if identity::qualified_name(model.relation).is_some() {
+            return Ok(None);
+        }
+        write::delete_model(model_id)?;
+    }
+    Ok(Some((model_id, named.relation)))
 }
