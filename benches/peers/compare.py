@@ -1,0 +1,292 @@
+"""Runs each measurement of pg_persona in turn with its rival's and prints one table. Called by benches/peers/run."""
+import logging, os, re, subprocess, sys, tempfile, time
+import numpy as np
+import psycopg
+import scipy.sparse as sparse
+from implicit.als import AlternatingLeastSquares
+from implicit.cpu.als import calculate_loss
+
+import data
+from report import Memory, Report, busy, machine, median, seconds
+
+logging.disable(logging.WARNING)
+FACTORS, THREADS, REGULARIZATION, ALPHA = 64, 2, 0.1, 10.0
+folder, wanted = sys.argv[1], sys.argv[2:]
+report = Report()
+
+
+def connect():
+    """A connection that keeps what the server tells it."""
+    connection = psycopg.connect("", autocommit=True)
+    connection.messages = []
+    connection.add_notice_handler(lambda notice: connection.messages.append(notice.message_primary))
+    connection.execute("SET client_min_messages = notice")
+    connection.execute(f"SET persona.max_memory = '16GB'; SET persona.max_threads = {THREADS}; SET persona.verbose = on")
+    return connection
+
+
+def note(text):
+    print(text, flush=True)
+
+
+def train(connection, model, table, factors, iterations):
+    """One training without a holdout, as a statement of its own; the seconds it took and its phases."""
+    connection.execute("CHECKPOINT")
+    connection.messages.clear()
+    statement = (f"SELECT version FROM persona.train_als('{model}', '{table}', 'user_id', 'item_id', 'value', factors => {factors}, "
+                 f"iterations => {iterations}, regularization => {REGULARIZATION}, alpha => {ALPHA}, holdout => 'none', "
+                 f"deploy => 'always', options => '{{\"threads\": {THREADS}, \"keep_versions\": 1}}')")
+    took, version = seconds(lambda: connection.execute(statement).fetchone()[0])
+    log = connection.execute("SELECT phase, iteration, loss, seconds FROM persona.training_log WHERE version = %s AND model::regclass = %s::regclass",
+                             [version, model]).fetchall()
+    phases = {phase: time for phase, iteration, _, time in log if iteration is None}
+    losses = [loss for phase, iteration, loss, _ in log if phase == "fit" and iteration is not None]
+    return took, phases, losses
+
+
+def phases_line(runs):
+    names = list(runs[0])
+    return ", ".join(f"{name} {median([run[name] for run in runs]):.3f}" for name in names)
+
+
+def confidences(columns, users, items):
+    """1 + alpha * value, as the rival wants it."""
+    user, item, value = columns
+    matrix = sparse.csr_matrix((value * np.float32(ALPHA) + np.float32(1), ((user - 1).astype(np.int32), (item - 1).astype(np.int32))), shape=(users, items))
+    matrix.sort_indices()
+    return matrix
+
+
+def rival_model(weights, factors, iterations):
+    """A model of `implicit` that is ready for its bare fit."""
+    model = AlternatingLeastSquares(factors=factors, regularization=REGULARIZATION, alpha=1.0, iterations=iterations, use_cg=True,
+                                    num_threads=THREADS, use_gpu=False, calculate_training_loss=False, random_state=0, dtype=np.float32)
+    users, items = weights.shape
+    model.user_factors = np.random.default_rng(1).standard_normal((users, factors)).astype(np.float32) * np.float32(0.01)
+    model.item_factors = np.random.default_rng(2).standard_normal((items, factors)).astype(np.float32) * np.float32(0.01)
+    return model
+
+
+def exact_loss(weights, users, items):
+    """What `calculate_loss` computes, in 64 bits."""
+    users, items = users.astype(np.float64), items.astype(np.float64)
+    total = float(np.sum((users.T @ users) * (items.T @ items)))
+    total += REGULARIZATION * float(np.sum(users ** 2) + np.sum(items ** 2))
+    for row in range(0, weights.shape[0], 10_000):
+        part = weights[row:row + 10_000].tocoo()
+        scores = np.einsum("ij,ij->i", users[row + part.row], items[part.col])
+        weight = part.data.astype(np.float64)
+        total += float(np.sum(weight * (1 - scores) ** 2 - scores ** 2))
+    return total / (float(weights.data.sum(dtype=np.float64)) + np.prod(weights.shape, dtype=np.float64) - weights.nnz)
+
+
+def compare_als(connection, name, iterations, rounds, bars):
+    """A table to a served model against the bare fit of `implicit` on a matrix in memory."""
+    users, items, *_ = data.SIZES[name]
+    columns = data.table(connection, folder, name)
+    weights = confidences(columns, users, items)
+    pid = connection.info.backend_pid
+    ours, theirs, first, fresh, phases, ratios, fit_ratios = [], [], [], [], [], [], []
+    peak_ours, peak_theirs = [], []
+    someone = int(columns[0][0])
+    question = f"SELECT count(*) FROM persona.recommend('peers_{name}', {someone}, 10)"
+    for _ in range(rounds):
+        rival = rival_model(weights, FACTORS, iterations)
+        with Memory() as memory:
+            took, _ = seconds(lambda: rival.fit(weights, show_progress=False))
+        theirs.append(took)
+        peak_theirs.append(memory.grown + sum(a.nbytes for a in (weights.data, weights.indices, weights.indptr, rival.user_factors, rival.item_factors)))
+        with Memory(pid) as memory:
+            took, parts, losses = train(connection, f"peers_{name}", name, FACTORS, iterations)
+        then, _ = seconds(lambda: connection.execute(question).fetchone())
+        with connect() as new:
+            fresh.append(seconds(lambda: new.execute(question).fetchone())[0])
+        ours.append(took + then)
+        first.append(then)
+        phases.append(parts)
+        peak_ours.append(memory.grown)
+        ratios.append(ours[-1] / theirs[-1])
+        fit_ratios.append(parts["fit"] / theirs[-1])
+        note(f"  {name}: ours {ours[-1]:.3f} s (fit {parts['fit']:.3f}), implicit's fit {theirs[-1]:.3f} s, ratio {ratios[-1]:.3f}")
+    label = f"ALS {name[6:]} x {FACTORS}, {iterations} iterations"
+    report.line(f"{label}: table to served model / bare fit", f"{median(ours):.3f} s", f"{median(theirs):.3f} s", median(ratios), bars["time"])
+    report.line(f"{label}: the fit alone", f"{median([p['fit'] for p in phases]):.3f} s", f"{median(theirs):.3f} s", median(fit_ratios), bars.get("fit"))
+    report.line(f"{label}: peak of private memory", f"{median(peak_ours) / 1e6:.0f} MB", f"{median(peak_theirs) / 1e6:.0f} MB", median(peak_ours) / median(peak_theirs))
+    note(f"  phases: {phases_line(phases)}; whole statement {median(ours) - median(first):.3f}, first recommend {median(first):.3f} (in a new session {median(fresh):.3f})")
+    mine = data.factors(connection, "user_factors", f"peers_{name}", users, FACTORS), data.factors(connection, "item_factors", f"peers_{name}", items, FACTORS)
+    yours = rival.user_factors, rival.item_factors
+    a, b = (calculate_loss(weights, *pair, REGULARIZATION, THREADS) for pair in (mine, yours))
+    a64, b64 = exact_loss(weights, *mine), exact_loss(weights, *yours)
+    note(f"  loss: calculate_loss ours {a:.8f}, implicit {b:.8f}; in 64 bits ours {a64:.8f}, implicit {b64:.8f}; our log {losses[-1] if losses else None}")
+    report.line(f"{label}: loss by calculate_loss", f"{a:.7f}", f"{b:.7f}", a / b, bars["loss"], digits=5)
+    report.line(f"{label}: loss in 64 bits", f"{a64:.7f}", f"{b64:.7f}", a64 / b64, bars["loss"], digits=5)
+    connection.execute(f"SELECT persona.drop_model('peers_{name}')")
+
+
+def measure_als(connection):
+    compare_als(connection, "inter_1m", 15, 5, {"time": 1.0, "loss": 1.001})
+
+
+def measure_als10m(connection):
+    compare_als(connection, "inter_10m", 2, 3, {"time": 1.0, "loss": 1.01})
+
+
+def measure_read(connection):
+    """Reading and sorting rows against counting them."""
+    data.table(connection, folder, "inter_10m")
+    connection.execute("SET max_parallel_workers_per_gather = 0")
+    statement = "SELECT count(user_id), count(item_id), sum(value) FROM inter_10m"
+    connection.execute(statement)
+    scans, parts, bytes_a_row = [], [], []
+    for _ in range(5):
+        scans.append(seconds(lambda: connection.execute(statement).fetchone())[0])
+        _, phases, _ = train(connection, "peers_read", "inter_10m", 1, 1)
+        parts.append(phases)
+        for message in connection.messages:
+            if found := re.fullmatch(r"(\d+) rows, .* peak (\d+) MB", message):
+                bytes_a_row.append(int(found[2]) * 2 ** 20 / int(found[1]))
+        note(f"  read {phases['read']:.3f} s, sort {phases['sort']:.3f} s, scan {scans[-1]:.3f} s")
+    both = [each["read"] + each["sort"] for each in parts]
+    ratios = [a / b for a, b in zip(both, scans)]
+    read = [each["read"] for each in parts]
+    report.line("reading 10M rows: read + sort / count, count, sum", f"{median(both):.3f} s", f"{median(scans):.3f} s", median(ratios), 2.5)
+    report.line("reading 10M rows: read alone", f"{median(read):.3f} s", f"{median(scans):.3f} s", median([a / b for a, b in zip(read, scans)]))
+    report.line("reading 10M rows: peak of memory taken", f"{median(bytes_a_row):.1f} B a row")
+    connection.execute("SELECT persona.drop_model('peers_read')")
+    connection.execute("RESET max_parallel_workers_per_gather")
+
+
+def measure_recommend(connection):
+    """1,000 recommendations from 100,000 items in one statement."""
+    name, model, calls = "inter_wide", "peers_wide", 1000
+    users, items, *_ = data.SIZES[name]
+    columns = data.table(connection, folder, name)
+    train(connection, model, name, FACTORS, 2)
+    weights = confidences(columns, users, items)
+    rival = rival_model(weights, FACTORS, 1)
+    rival.user_factors = data.factors(connection, "user_factors", model, users, FACTORS)
+    rival.item_factors = data.factors(connection, "item_factors", model, items, FACTORS)
+    who = np.unique(columns[0])[:calls]
+    rows = [weights[user - 1] for user in who]
+    connection.execute("CREATE TEMP TABLE who AS SELECT id, n FROM unnest(%s::bigint[]) WITH ORDINALITY AS w(id, n)", [who.tolist()])
+    statements = {
+        "recommend": f"SELECT count(*) FROM who, LATERAL persona.recommend('{model}', who.id, 10)",
+        "typed": f"SELECT count(*) FROM who, LATERAL {model}_recommend(who.id, 10)",
+    }
+    times = {key: [] for key in (*statements, "implicit")}
+    for statement in statements.values():
+        connection.execute(statement)
+    for _ in range(5):
+        for key, statement in statements.items():
+            took, found = seconds(lambda: connection.execute(statement).fetchone()[0])
+            assert found == calls * 10, found
+            times[key].append(took / calls * 1000)
+        took, answers = seconds(lambda: [rival.recommend(user - 1, row, N=10) for user, row in zip(who, rows)])
+        times["implicit"].append(took / calls * 1000)
+        note("  " + ", ".join(f"{key} {values[-1]:.4f} ms" for key, values in times.items()))
+    theirs = median(times["implicit"])
+    for key, label in (("recommend", "persona.recommend"), ("typed", f"typed function")):
+        report.line(f"10 of 100,000 items, {label}", f"{median(times[key]):.4f} ms", f"{theirs:.4f} ms", median(times[key]), 0.5, unit="ms", digits=4)
+    found = connection.execute(f"SELECT who.n, array_agg(r.item_id::int - 1) FROM who, LATERAL persona.recommend('{model}', who.id, 10) r GROUP BY 1").fetchall()
+    same = sum(len(set(mine) & set(answers[n - 1][0].tolist())) for n, mine in found) / (calls * 10)
+    note(f"  items in common with implicit's recommend: {same:.2%}")
+    connection.execute(f"SELECT persona.drop_model('{model}')")
+
+
+# A call: its name in the table, the statement, its argument, the bar.
+CALLS = [
+    ("select 1", "SELECT 1", None),
+    ("persona.recommend", "SELECT * FROM persona.recommend('peers_one', 1::bigint, 10)", 30),
+    ("typed function", "SELECT * FROM peers_one_recommend(1, 10)", 30),
+    ("persona.popular_items", "SELECT * FROM persona.popular_items('peers_one', 10)", None),
+    ("persona.score", "SELECT persona.score('peers_one', 1::bigint, 1::bigint)", None),
+    ("a function of SQL's own", "SELECT * FROM generate_series(1, 1)", None),
+]
+
+
+def measure_call(connection):
+    """Single prepared calls to a model of one item, above the same for SELECT 1."""
+    connection.execute("DROP TABLE IF EXISTS peers_source")
+    connection.execute("CREATE TABLE peers_source AS SELECT 1::bigint AS user_id, 1::bigint AS item_id, 1::real AS value "
+                       "UNION ALL SELECT 2, 1, 1")
+    train(connection, "peers_one", "peers_source", 16, 1)
+    connection.execute("VACUUM ANALYZE persona_internal.model, persona_internal.deployment, persona_internal.version, persona_internal.chunk")
+    # remove_seen is true: the item of user 1 must not be his own.
+    connection.execute("SELECT persona.drop_model('peers_one')")
+    connection.execute("INSERT INTO peers_source VALUES (2, 1, 1)")
+    connection.execute("DELETE FROM peers_source WHERE user_id = 1")
+    train(connection, "peers_one", "peers_source", 16, 1)
+    calls, times = 1000, {name: [] for name, *_ in CALLS}
+    fast = psycopg.connect("", autocommit=True)
+    fast.prepare_threshold = 0
+    cursor = fast.cursor()
+    for round in range(9):
+        for name, statement, _ in CALLS:
+            for _ in range(calls if round else 10):
+                cursor.execute(statement, prepare=True).fetchall()
+            begun = time.perf_counter()
+            for _ in range(calls):
+                cursor.execute(statement, prepare=True).fetchall()
+            times[name].append((time.perf_counter() - begun) / calls * 1e6)
+    summarize("psycopg", times)
+    fast.close()
+    times = {name: [] for name, *_ in CALLS}
+    with tempfile.TemporaryDirectory() as scripts:
+        os.chmod(scripts, 0o755)
+        for round in range(7):
+            for position, (name, statement, _) in enumerate(CALLS):
+                file = os.path.join(scripts, f"{position}.sql")
+                with open(file, "w") as script:
+                    script.write(statement + ";\n")
+                answer = subprocess.run(["pgbench", "-M", "prepared", "-n", "-t", "10000", "-f", file], check=True, capture_output=True, text=True)
+                times[name].append(1e6 / float(re.search(r"tps = ([\d.]+)", answer.stdout)[1]))
+    summarize("pgbench", times)
+    # The same without a statement of its own: what is left is the function.
+    times = {"persona.recommend": [], "typed function": [], "nothing": []}
+    inside = {
+        "nothing": "SELECT count(*) FROM generate_series(1, 10000) g, LATERAL generate_series(1, 1 + g * 0)",
+        "persona.recommend": "SELECT count(*) FROM generate_series(1, 10000) g, LATERAL persona.recommend('peers_one', g, 10)",
+        "typed function": "SELECT count(*) FROM generate_series(1, 10000) g, LATERAL peers_one_recommend(g, 10)",
+    }
+    connection.execute("SET jit = off")
+    for _ in range(5):
+        for name, statement in inside.items():
+            times[name].append(seconds(lambda: connection.execute(statement).fetchone())[0] / 10000 * 1e6)
+    note("  in one statement: " + ", ".join(f"{name} {median(values):.1f} us" for name, values in times.items()))
+    connection.execute("RESET jit")
+    connection.execute("SELECT persona.drop_model('peers_one')")
+
+
+def summarize(client, times):
+    base = times["select 1"]
+    note(f"  {client}: " + ", ".join(f"{name} {median(values):.1f} us" for name, values in times.items()))
+    for name, _, bar in CALLS[1:]:
+        above = median([a - b for a, b in zip(times[name], base)])
+        report.line(f"one call, {client}: {name} above SELECT 1", f"{median(times[name]):.1f} us", f"{median(base):.1f} us", above, bar, unit="us", digits=1)
+
+
+MEASUREMENTS = {"als": measure_als, "read": measure_read, "recommend": measure_recommend, "call": measure_call, "als10m": measure_als10m}
+
+
+def main():
+    unknown = [name for name in wanted if name not in MEASUREMENTS]
+    if unknown:
+        sys.exit(f"unknown measurement {unknown[0]}: {', '.join(MEASUREMENTS)}")
+    connection = psycopg.connect("", autocommit=True)
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_persona")
+    connection.execute("ALTER SYSTEM SET autovacuum = off")
+    connection.execute("SELECT pg_reload_conf()")
+    machine(connection)
+    connection.close()
+    begun, worked = time.perf_counter(), busy()
+    for name, measure in MEASUREMENTS.items():
+        if name in wanted or not wanted:
+            note(f"{name}: {measure.__doc__ or compare_als.__doc__}")
+            with connect() as connection:
+                measure(connection)
+    report.show()
+    took = time.perf_counter() - begun
+    print(f"\n{took:.0f} s, {(busy() - worked) / took:.2f} cores busy; all figures are medians; load at the end {os.getloadavg()[0]:.2f}")
+
+
+main()
