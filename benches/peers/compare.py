@@ -37,9 +37,9 @@ def train(connection, model, table, factors, iterations):
                  f"iterations => {iterations}, regularization => {REGULARIZATION}, alpha => {ALPHA}, holdout => 'none', "
                  f"deploy => 'always', options => '{{\"threads\": {THREADS}, \"keep_versions\": 1}}')")
     took, version = seconds(lambda: connection.execute(statement).fetchone()[0])
-    log = connection.execute("SELECT phase, iteration, loss, seconds FROM persona.training_log WHERE version = %s AND model::regclass = %s::regclass",
-                             [version, model]).fetchall()
-    phases = {phase: time for phase, iteration, _, time in log if iteration is None}
+    log = connection.execute("SELECT phase, iteration, loss, seconds FROM persona.training_log WHERE model = %s AND version = %s",
+                             [model, version]).fetchall()
+    phases = {phase: length for phase, iteration, _, length in log if iteration is None}
     losses = [loss for phase, iteration, loss, _ in log if phase == "fit" and iteration is not None]
     return took, phases, losses
 
@@ -52,7 +52,8 @@ def phases_line(runs):
 def confidences(columns, users, items):
     """1 + alpha * value, as the rival wants it."""
     user, item, value = columns
-    matrix = sparse.csr_matrix((value * np.float32(ALPHA) + np.float32(1), ((user - 1).astype(np.int32), (item - 1).astype(np.int32))), shape=(users, items))
+    where = (user - 1).astype(np.int32), (item - 1).astype(np.int32)
+    matrix = sparse.csr_matrix((value * np.float32(ALPHA) + np.float32(1), where), shape=(users, items))
     matrix.sort_indices()
     return matrix
 
@@ -69,7 +70,8 @@ def rival_model(weights, factors, iterations):
 
 def rival_memory(name):
     """Bytes that `implicit` holds at most in a fit, the matrix that it is given included, in a process of its own."""
-    answer = subprocess.run([sys.executable, os.path.abspath(__file__), folder, "--memory", name], check=True, capture_output=True, text=True)
+    command = [sys.executable, os.path.abspath(__file__), folder, "--memory", name]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(answer.stdout)
 
 
@@ -101,17 +103,19 @@ def compare_als(connection, name, iterations, rounds, bars):
     users, items, *_ = data.SIZES[name]
     columns = data.table(connection, folder, name)
     weights = confidences(columns, users, items)
-    someone = int(columns[0][0])
-    question = f"SELECT count(*) FROM persona.recommend('peers_{name}', {someone}, 10)"
+    model, someone = f"peers_{name}", int(columns[0][0])
+    question = f"SELECT count(*) FROM persona.recommend('{model}', {someone}, 10)"
     # The first round warms up and measures memory; watching it takes time, so this round's times do not count.
     with Memory(connection.info.backend_pid) as memory:
-        train(connection, f"peers_{name}", name, FACTORS, iterations)
+        train(connection, model, name, FACTORS, iterations)
     peak_ours, peak_theirs = memory.grown, rival_memory(name)
     ours, theirs, first, fresh, phases, rest = [], [], [], [], [], []
     for _ in range(rounds):
         rival = rival_model(weights, FACTORS, iterations)
         theirs.append(seconds(lambda: rival.fit(weights, show_progress=False))[0])
-        took, parts, losses = train(connection, f"peers_{name}", name, FACTORS, iterations)
+        # A first version each time, its view and functions included.
+        connection.execute(f"SELECT persona.drop_model('{model}')")
+        took, parts, losses = train(connection, model, name, FACTORS, iterations)
         first.append(seconds(lambda: connection.execute(question).fetchone())[0])
         with connect() as new:
             fresh.append(seconds(lambda: new.execute(question).fetchone())[0])
@@ -119,24 +123,34 @@ def compare_als(connection, name, iterations, rounds, bars):
         phases.append(parts)
         rest.append(took - sum(parts.values()))
         note(f"  ours {ours[-1]:.3f} s (fit {parts['fit']:.3f}), implicit's fit {theirs[-1]:.3f} s, ratio {ours[-1] / theirs[-1]:.3f}")
-    ratios = [a / b for a, b in zip(ours, theirs)]
+    stored = connection.execute(f"SELECT bytes FROM {model}").fetchone()[0]
+    note(f"  phases: {phases_line(phases)}, rest and commit {median(rest):.3f}, first recommend {median(first):.3f} "
+         f"(in a new session {median(fresh):.3f}); the version takes {stored / 1e6:.1f} MB")
+
+    def line(what, format, mine, yours, figure, bar=None, digits=3):
+        report.line(f"ALS {name[6:]} x {FACTORS}, {iterations} iterations: {what}", format(mine), format(yours), figure, bar, digits=digits)
+
+    def clock(times):
+        return f"{median(times):.3f} s"
+
+    def ratio(times):
+        return median([mine / yours for mine, yours in zip(times, theirs)])
+
     fits = [each["fit"] for each in phases]
-    label = f"ALS {name[6:]} x {FACTORS}, {iterations} iterations"
-    report.line(f"{label}: table to served model / bare fit", f"{median(ours):.3f} s", f"{median(theirs):.3f} s", median(ratios), bars["time"])
-    report.line(f"{label}: the fit alone", f"{median(fits):.3f} s", f"{median(theirs):.3f} s",
-                median([a / b for a, b in zip(fits, theirs)]))
-    report.line(f"{label}: peak of private memory", f"{peak_ours / 1e6:.0f} MB", f"{peak_theirs / 1e6:.0f} MB", peak_ours / peak_theirs)
-    note(f"  phases: {phases_line(phases)}, rest and commit {median(rest):.3f}, first recommend {median(first):.3f} (in a new session {median(fresh):.3f})")
-    stored = connection.execute("SELECT bytes FROM persona.model_facts((SELECT model_id FROM persona_internal.model WHERE relation::oid = %s::regclass))", [f"peers_{name}"]).fetchone()[0]
-    note(f"  the version takes {stored / 1e6:.1f} MB")
-    mine = data.factors(connection, "user_factors", f"peers_{name}", users, FACTORS), data.factors(connection, "item_factors", f"peers_{name}", items, FACTORS)
+    line("table to served model / bare fit", clock, ours, theirs, ratio(ours), bars.get("time"))
+    line("the fit alone", clock, fits, theirs, ratio(fits))
+    line("peak of private memory", lambda peak: f"{peak / 1e6:.0f} MB", peak_ours, peak_theirs, peak_ours / peak_theirs)
+    mine = (data.factors(connection, "user_factors", model, users, FACTORS),
+            data.factors(connection, "item_factors", model, items, FACTORS))
     yours = rival.user_factors, rival.item_factors
     a, b = (calculate_loss(weights, *pair, REGULARIZATION, THREADS) for pair in (mine, yours))
-    a64, b64 = exact_loss(weights, *mine), exact_loss(weights, *yours)
-    note(f"  loss: calculate_loss ours {a:.8f}, implicit {b:.8f}; in 64 bits ours {a64:.8f}, implicit {b64:.8f}; our log {losses[-1] if losses else None}")
-    report.line(f"{label}: loss by calculate_loss", f"{a:.7f}", f"{b:.7f}", a / b, bars["loss"], digits=5)
-    report.line(f"{label}: loss in 64 bits", f"{a64:.7f}", f"{b64:.7f}", a64 / b64, bars["loss"], digits=5)
-    connection.execute(f"SELECT persona.drop_model('peers_{name}')")
+    line("loss by calculate_loss", "{:.7f}".format, a, b, a / b, bars.get("loss"), digits=5)
+    a, b = exact_loss(weights, *mine), exact_loss(weights, *yours)
+    line("loss in 64 bits", "{:.7f}".format, a, b, a / b, bars.get("loss"), digits=5)
+    # Ours is the sum, theirs the mean over the confidences of all pairs.
+    pairs = float(weights.data.sum(dtype=np.float64)) + users * items - weights.nnz
+    note(f"  the loss in our training_log divides by that in 64 bits to {losses[-1] / pairs / a:.6f}")
+    connection.execute(f"SELECT persona.drop_model('{model}')")
 
 
 def measure_als(connection):
@@ -144,7 +158,7 @@ def measure_als(connection):
 
 
 def measure_als10m(connection):
-    compare_als(connection, "inter_10m", 2, 3, {"time": 1.0, "loss": 1.01})
+    compare_als(connection, "inter_10m", 2, 3, {})
 
 
 def measure_read(connection):
@@ -153,20 +167,24 @@ def measure_read(connection):
     connection.execute("SET max_parallel_workers_per_gather = 0")
     statement = "SELECT count(user_id), count(item_id), sum(value) FROM inter_10m"
     connection.execute(statement)
-    scans, parts, bytes_a_row = [], [], []
+    scans, interpreted, parts, bytes_a_row = [], [], [], []
     for _ in range(5):
         scans.append(seconds(lambda: connection.execute(statement).fetchone())[0])
+        connection.execute("SET jit = off")
+        interpreted.append(seconds(lambda: connection.execute(statement).fetchone())[0])
+        connection.execute("RESET jit")
         _, phases, _ = train(connection, "peers_read", "inter_10m", 1, 1)
         parts.append(phases)
         for message in connection.messages:
             if found := re.fullmatch(r"(\d+) rows, .* peak (\d+) MB", message):
                 bytes_a_row.append(int(found[2]) * 2 ** 20 / int(found[1]))
-        note(f"  read {phases['read']:.3f} s, sort {phases['sort']:.3f} s, scan {scans[-1]:.3f} s")
+        note(f"  read {phases['read']:.3f} s, sort {phases['sort']:.3f} s, scan {scans[-1]:.3f} s (without JIT {interpreted[-1]:.3f})")
     both = [each["read"] + each["sort"] for each in parts]
     ratios = [a / b for a, b in zip(both, scans)]
     read = [each["read"] for each in parts]
     report.line("reading 10M rows: read + sort / count, count, sum", f"{median(both):.3f} s", f"{median(scans):.3f} s", median(ratios), 2.5)
-    report.line("reading 10M rows: read alone", f"{median(read):.3f} s", f"{median(scans):.3f} s", median([a / b for a, b in zip(read, scans)]))
+    report.line("reading 10M rows: read alone", f"{median(read):.3f} s", f"{median(scans):.3f} s",
+                median([a / b for a, b in zip(read, scans)]))
     report.line("reading 10M rows: peak of memory taken", f"{median(bytes_a_row):.1f} B a row")
     connection.execute("SELECT persona.drop_model('peers_read')")
     connection.execute("RESET max_parallel_workers_per_gather")
@@ -201,9 +219,11 @@ def measure_recommend(connection):
         times["implicit"].append(took / calls * 1000)
         note("  " + ", ".join(f"{key} {values[-1]:.4f} ms" for key, values in times.items()))
     theirs = median(times["implicit"])
-    for key, label in (("recommend", "persona.recommend"), ("typed", f"typed function")):
-        report.line(f"10 of 100,000 items, {label}", f"{median(times[key]):.4f} ms", f"{theirs:.4f} ms", median(times[key]), 0.5, unit="ms", digits=4)
-    found = connection.execute(f"SELECT who.n, array_agg(r.item_id::int - 1) FROM who, LATERAL persona.recommend('{model}', who.id, 10) r GROUP BY 1").fetchall()
+    for key, label in (("recommend", "persona.recommend"), ("typed", "typed function")):
+        took = median(times[key])
+        report.line(f"10 of 100,000 items, {label}", f"{took:.4f} ms", f"{theirs:.4f} ms", took, 0.5, unit="ms", digits=4)
+    found = connection.execute(f"SELECT who.n, array_agg(r.item_id::int - 1) FROM who, "
+                               f"LATERAL persona.recommend('{model}', who.id, 10) r GROUP BY 1").fetchall()
     same = sum(len(set(mine) & set(answers[n - 1][0].tolist())) for n, mine in found) / (calls * 10)
     note(f"  items in common with implicit's recommend: {same:.2%}")
     connection.execute(f"SELECT persona.drop_model('{model}')")
@@ -275,8 +295,9 @@ def summarize(client, times):
     base = middle(times["SELECT 1"])
     for name, _, bar in CALLS[1:]:
         took = middle(times[name])
-        report.line(f"one call, {client}: {name} above SELECT 1", f"{took:.1f} us", f"{base:.1f} us", took - base, bar, unit="us", digits=1)
-    note(f"  {client}: " + ", ".join(f"{name} {middle(values):.1f} us (median {np.median(values):.1f})" for name, values in times.items()))
+        report.line(f"one call, {client}: {name} above SELECT 1", f"{took:.1f} us", f"{base:.1f} us", took - base, bar,
+                    unit="us", digits=1)
+    note(f"  {client}: " + ", ".join(f"{name} {middle(values):.1f} us" for name, values in times.items()))
 
 
 MEASUREMENTS = {"als": measure_als, "read": measure_read, "recommend": measure_recommend, "call": measure_call, "als10m": measure_als10m}
