@@ -111,7 +111,7 @@ bench: ## speed of the mathematics
 	$(CARGO) bench --locked -p algorithms
 
 bench-peers: ready ## side by side with other systems
-	@$(CLUSTER) benches/peers/run
+	@$(CLUSTER) -o shared_buffers=2GB -o max_wal_size=8GB benches/peers/run
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } \
