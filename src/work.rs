@@ -1,7 +1,8 @@
 //! The runner of long work: the computation has its own threads, the backend's main thread waits, answers
 //! interrupts and reports progress. No thread outlives the call.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use algorithms::Control;
@@ -83,6 +84,63 @@ pub(crate) fn run<T: Send>(
             (None, Ok(())) => {
                 Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer"))
             }
+        }
+    })
+}
+
+/// Starts a thread that takes no signals.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let _blocked = SignalsBlocked::now();
+    std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body).map_err(|error| {
+        fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
+    })
+}
+
+/// The main thread's end of a pipe: full buffers go, empty ones come back.
+pub(crate) struct Feeder<B> {
+    full: SyncSender<B>,
+    empty: Receiver<B>,
+}
+
+impl<B> Feeder<B> {
+    /// Hands a full buffer over and gets an empty one; `None` where the consumer has failed.
+    pub(crate) fn exchange(&self, full: B) -> Option<B> {
+        self.full.send(full).ok()?;
+        self.empty.recv().ok()
+    }
+}
+
+/// Runs `produce` on the main thread, where it may call Postgres, and `consume` on another one, which owns
+/// `state`. An error that leaves `produce` closes the pipe, and the consumer is joined before it goes on.
+pub(crate) fn pipe<S: Send, B: Send, T>(
+    mut state: S,
+    spare: Vec<B>,
+    consume: impl Fn(&mut S, &mut B) -> algorithms::Result<()> + Send,
+    produce: impl FnOnce(Feeder<B>) -> Result<T>,
+) -> Result<(T, S)> {
+    std::thread::scope(|scope| {
+        // Room for every buffer there is: sending never waits, only an exchange without spare ones does.
+        let (full_sender, full) = sync_channel(spare.len() + 1);
+        let (empty_sender, empty) = sync_channel(spare.len() + 1);
+        for each in spare {
+            let _ = empty_sender.send(each);
+        }
+        let consumer = start(scope, move || {
+            while let Ok(mut buffer) = full.recv() {
+                consume(&mut state, &mut buffer)?;
+                // At the end nobody takes the empty ones back.
+                let _ = empty_sender.send(buffer);
+            }
+            Ok(state)
+        })?;
+        let produced = produce(Feeder { full: full_sender, empty });
+        match consumer.join() {
+            Ok(Ok(state)) => Ok((produced?, state)),
+            Ok(Err(error)) => Err(error).or_report(),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     })
 }

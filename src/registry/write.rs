@@ -2,7 +2,7 @@
 //! has checked the right to do so.
 
 use pgrx::datum::DatumWithOid;
-use pgrx::{IntoDatum, JsonB, Spi, Uuid, pg_sys};
+use pgrx::{IntoDatum, JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 
 use super::{Metric, scan};
 use crate::access::{self, Identity};
@@ -176,11 +176,19 @@ pub(crate) fn insert_version(new: NewVersion) -> Result<()> {
 /// Stores an image in pieces.
 pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
     as_registry_owner(|| {
+        // Each piece becomes a datum of its own, which must not stay until the statement ends.
+        let mut context = PgMemoryContexts::new("pg_persona image");
         for (ordinal, piece) in image.chunks(CHUNK).enumerate() {
-            run(
-                "INSERT INTO persona_internal.chunk VALUES ($1, $2, $3)",
-                &[argument(image_id), argument(ordinal as i32), argument(piece)],
-            )?;
+            // SAFETY: nothing that is made in the context outlives the closure.
+            unsafe {
+                context.switch_to(|_| {
+                    run(
+                        "INSERT INTO persona_internal.chunk VALUES ($1, $2, $3)",
+                        &[argument(image_id), argument(ordinal as i32), argument(piece)],
+                    )
+                })?;
+                context.reset();
+            }
             pgrx::check_for_interrupts!();
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Reading a relation: its columns checked by name and type, its rows streamed from the executor into Rust
 //! arrays, with the rights of the current user.
 
+mod batch;
 mod receiver;
 
 use std::ffi::{CStr, CString};
@@ -11,6 +12,8 @@ use pgrx::pg_sys;
 use crate::error::{Code, Result, fail, nearest};
 use crate::identity;
 use crate::ids::{Class, base_type, type_name};
+use crate::work;
+use batch::{BATCHES, Batch, Sink};
 use receiver::{Receiver, Skipped};
 
 /// A relation to read from.
@@ -122,12 +125,13 @@ impl Source {
     }
 
     /// Streams the interactions into the builder, as the current user sees them.
-    pub(crate) fn read(
+    pub(crate) fn read<'c>(
         &self,
         columns: &InteractionColumns,
-        builder: &mut InteractionsBuilder<'_>,
+        mut builder: InteractionsBuilder<'c>,
+        threads: usize,
         on_batch: &mut dyn FnMut(u64),
-    ) -> Result<Counts> {
+    ) -> Result<(Counts, InteractionsBuilder<'c>)> {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
         list.extend(columns.value.as_ref().map(|column| {
             let name = identity::quote(&column.name);
@@ -139,9 +143,22 @@ impl Source {
         }));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
         let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
-        let mut receiver = Receiver::new(columns, builder, on_batch);
-        receiver.run(&query)?;
-        receiver.finish()
+        let mut receive = |sink: Sink<'_, '_>| {
+            let mut receiver = Receiver::new(columns, sink, on_batch);
+            receiver.run(&query)?;
+            receiver.finish()
+        };
+        if threads == 1 {
+            let counts = receive(Sink::Here(&mut builder))?;
+            return Ok((counts, builder));
+        }
+        let spare = (1..BATCHES).map(|_| Batch::new(columns.user_class, columns.item_class)).collect();
+        work::pipe(
+            builder,
+            spare,
+            |builder, batch| batch.drain(builder),
+            |feeder| receive(Sink::There(feeder)),
+        )
     }
 }
 

@@ -1,17 +1,13 @@
-//! A DestReceiver: the executor pushes each row into the batch buffers of an `InteractionsBuilder`. No tuple
+//! A DestReceiver: the executor pushes each row into batches. No tuple
 //! table, no copy of a tuple: measured, this costs no more than `count(a), count(b), sum(c)` over the same rows.
 
-use algorithms::ids::{IdKind, IdsRef};
-use algorithms::interactions::InteractionsBuilder;
 use pgrx::{pg_guard, pg_sys};
 
+use super::batch::{Batch, Sink};
 use super::{Counts, InteractionColumns, c_string};
 use crate::call::raise;
-use crate::error::{Code, OrReport, Result, fail};
-use crate::ids::{Class, base_type, enum_label, read_integer, read_text};
-
-/// Rows that are handed over at a time: the buffers stay in the first-level cache.
-const BATCH: usize = 1024;
+use crate::error::{Code, Result, fail};
+use crate::ids::{Class, base_type};
 
 /// Rows that were left out, by reason.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,59 +23,6 @@ impl Skipped {
     }
 }
 
-/// Ids of a batch in the form of their kind.
-enum IdBatch {
-    Integer(Vec<i64>),
-    Fixed16(Vec<[u8; 16]>),
-    Bytes { offsets: Vec<u64>, bytes: Vec<u8> },
-}
-
-impl IdBatch {
-    fn new(kind: IdKind) -> IdBatch {
-        match kind {
-            IdKind::Integer => IdBatch::Integer(Vec::with_capacity(BATCH)),
-            IdKind::Fixed16 => IdBatch::Fixed16(Vec::with_capacity(BATCH)),
-            IdKind::Bytes => IdBatch::Bytes { offsets: vec![0], bytes: Vec::new() },
-        }
-    }
-
-    fn view(&self) -> IdsRef<'_> {
-        match self {
-            IdBatch::Integer(ids) => IdsRef::Integer(ids),
-            IdBatch::Fixed16(ids) => IdsRef::Fixed16(ids),
-            IdBatch::Bytes { offsets, bytes } => IdsRef::Bytes { offsets, bytes },
-        }
-    }
-
-    fn clear(&mut self) {
-        match self {
-            IdBatch::Integer(ids) => ids.clear(),
-            IdBatch::Fixed16(ids) => ids.clear(),
-            IdBatch::Bytes { offsets, bytes } => {
-                offsets.truncate(1);
-                bytes.clear();
-            }
-        }
-    }
-
-    /// # Safety
-    /// The datum is not NULL and has the class's type.
-    unsafe fn push(&mut self, class: Class, value: pg_sys::Datum) {
-        // SAFETY: promised by the caller.
-        unsafe {
-            match self {
-                IdBatch::Integer(ids) => ids.push(read_integer(class, value)),
-                IdBatch::Fixed16(ids) => ids.push(*value.cast_mut_ptr::<[u8; 16]>()),
-                IdBatch::Bytes { offsets, bytes } => {
-                    let id = if class == Class::Enum { enum_label(value) } else { read_text(value, class) };
-                    bytes.extend_from_slice(&id);
-                    offsets.push(bytes.len() as u64);
-                }
-            }
-        }
-    }
-}
-
 /// The receiver. `head` comes first: Postgres sees a pointer to it.
 #[repr(C)]
 pub(super) struct Receiver<'a, 'b> {
@@ -89,11 +32,8 @@ pub(super) struct Receiver<'a, 'b> {
     item_class: Class,
     value_type: Option<pg_sys::Oid>,
     time_type: Option<pg_sys::Oid>,
-    users: IdBatch,
-    items: IdBatch,
-    values: Vec<f32>,
-    times: Vec<i64>,
-    builder: &'a mut InteractionsBuilder<'b>,
+    batch: Option<Batch>,
+    sink: Sink<'a, 'b>,
     on_batch: &'a mut dyn FnMut(u64),
     counts: Counts,
 }
@@ -101,7 +41,7 @@ pub(super) struct Receiver<'a, 'b> {
 impl<'a, 'b> Receiver<'a, 'b> {
     pub(super) fn new(
         columns: &InteractionColumns,
-        builder: &'a mut InteractionsBuilder<'b>,
+        sink: Sink<'a, 'b>,
         on_batch: &'a mut dyn FnMut(u64),
     ) -> Receiver<'a, 'b> {
         // The cast of numeric is in the query.
@@ -123,11 +63,8 @@ impl<'a, 'b> Receiver<'a, 'b> {
             item_class: columns.item_class,
             value_type,
             time_type,
-            users: IdBatch::new(columns.user_class.kind()),
-            items: IdBatch::new(columns.item_class.kind()),
-            values: Vec::with_capacity(BATCH),
-            times: Vec::with_capacity(BATCH),
-            builder,
+            batch: Some(Batch::new(columns.user_class, columns.item_class)),
+            sink,
             on_batch,
             counts: Counts::default(),
         }
@@ -164,19 +101,15 @@ impl<'a, 'b> Receiver<'a, 'b> {
         Ok(self.counts)
     }
 
-    fn flush(&mut self) -> Result<()> {
-        self.builder.push(self.users.view(), self.items.view(), &self.values, &self.times).or_report()?;
-        self.users.clear();
-        self.items.clear();
-        self.values.clear();
-        self.times.clear();
+    /// Passes the batch on; false where nobody wants more rows.
+    fn flush(&mut self) -> Result<bool> {
         (self.on_batch)(self.counts.rows_read);
-        Ok(())
+        self.sink.pass(&mut self.batch)
     }
 
     /// # Safety
     /// The slot holds a row of the query that `run` was given.
-    unsafe fn take(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<()> {
+    unsafe fn take(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool> {
         // SAFETY: the slot is deformed up to our last column, so values and nulls hold that many entries, of
         // the types that were checked when the query was made.
         unsafe {
@@ -188,30 +121,32 @@ impl<'a, 'b> Receiver<'a, 'b> {
             self.counts.rows_read += 1;
             if nulls.contains(&true) {
                 self.counts.skipped.null += 1;
-                return Ok(());
+                return Ok(true);
             }
             let value = self.value_type.map_or(1.0, |type_oid| read_value(type_oid, values[2]));
             if !value.is_finite() {
                 self.counts.skipped.not_finite += 1;
-                return Ok(());
+                return Ok(true);
             }
             if value <= 0.0 {
                 self.counts.skipped.not_positive += 1;
-                return Ok(());
+                return Ok(true);
             }
-            self.users.push(self.user_class, values[0]);
-            self.items.push(self.item_class, values[1]);
-            self.values.push(value);
-            if let Some(type_oid) = self.time_type {
+            let time = self.time_type.map(|type_oid| {
                 let datum = values[self.columns as usize - 1];
-                self.times.push(if type_oid == pg_sys::DATEOID {
+                if type_oid == pg_sys::DATEOID {
                     i64::from(datum.value() as i32)
                 } else {
                     datum.value() as i64
-                });
+                }
+            });
+            let Some(batch) = &mut self.batch else { return Ok(false) };
+            batch.push((self.user_class, values[0]), (self.item_class, values[1]), value, time);
+            if !batch.is_full() {
+                return Ok(true);
             }
         }
-        if self.values.len() == BATCH { self.flush() } else { Ok(()) }
+        self.flush()
     }
 }
 
@@ -236,7 +171,7 @@ unsafe extern "C-unwind" fn receive(
 ) -> bool {
     // SAFETY: Postgres passes the receiver that `run` gave it, which is a Receiver, and a slot of its query.
     match unsafe { (*receiver.cast::<Receiver<'_, '_>>()).take(slot) } {
-        Ok(()) => true,
+        Ok(more) => more,
         Err(error) => raise(error),
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{OrReport, Result};
 use crate::progress::Progress;
 use crate::registry::write::LogLine;
 use crate::source::{Counts, InteractionColumns, Source};
-use crate::{notice, work};
+use crate::{notice, settings, work};
 
 /// A running training.
 pub(super) struct Training<'a> {
@@ -63,15 +63,15 @@ pub(super) fn read(
     let control = training.control;
     let progress = &mut training.progress;
     progress.phase = "read";
-    let mut builder = InteractionsBuilder::new(
+    let builder = InteractionsBuilder::new(
         columns.user_class.kind(),
         columns.item_class.kind(),
         columns.time.is_some(),
         control,
     );
     let mut last = Instant::now();
-    let counts = source.read(columns, &mut builder, &mut |rows| {
-        // The clock is read once in a batch of 1024 rows.
+    let (counts, builder) = source.read(columns, builder, settings::max_threads(), &mut |rows| {
+        // The clock is read once in a batch.
         if last.elapsed().as_millis() >= 100 {
             last = Instant::now();
             progress.rows_read = rows;
