@@ -262,6 +262,7 @@ SELECT * FROM fails($$SELECT persona.train_als('x', 'empty', 'user_id', 'item_id
 INSERT INTO empty (user_id, item_id, value)
 VALUES (NULL, 1, 1), (1, NULL, 1), (1, 1, NULL), (1, 1, 'NaN'), (1, 1, 'Infinity'), (1, 1, 0), (1, 1, -0.0), (1, 1, -5);
 SELECT * FROM fails($$SELECT persona.train_als('x', 'empty', 'user_id', 'item_id', 'value')$$);
+SELECT * FROM fails($$SELECT persona.train_als('x', 'empty', 'user_id', 'item_id', time_column => 'taken_at')$$);
 
 -- 22003: numbers that no model can hold
 INSERT INTO empty (user_id, item_id, value) SELECT user_id, item_id, 3e38 FROM likes;
@@ -278,7 +279,22 @@ SELECT * FROM fails($$SELECT persona.alter_model('moved', 'bigger')$$);
 SELECT * FROM fails($$SELECT persona.alter_model('moved', 'bigger', '{"item_column": "artikle_id"}')$$);
 SELECT persona.alter_model('moved', 'bigger', '{"item_column": "article_id"}');
 SELECT (persona.retrain('moved')).version;
+-- Messages reach clients of every encoding.
+ALTER TABLE bigger RENAME TO big;
+SET client_encoding = 'LATIN1';
+SELECT persona.retrain('moved');
+RESET client_encoding;
+ALTER TABLE big RENAME TO bigger;
 SELECT * FROM fails($$SELECT persona.alter_model('moved', 'words', '{"item_column": "item_id"}')$$);
+
+-- 22P02: a label that an enum no longer has, until the model is trained again
+CREATE TYPE letter AS ENUM ('a', 'b', 'c');
+CREATE TABLE letters AS SELECT u AS user_id, i AS item_id FROM generate_series(1, 4) AS u, unnest('{a,b,c}'::letter[]) AS i;
+SELECT (persona.train_als('by_letter', 'letters', 'user_id', 'item_id', factors => 2, holdout => 'none')).version;
+ALTER TYPE letter RENAME VALUE 'c' TO 'z';
+SELECT * FROM fails($$SELECT by_letter_recommend(9)$$);
+SELECT (persona.retrain('by_letter')).version;
+SELECT item_id FROM by_letter_recommend(9);
 
 -- 53200: more than the memory allowed
 RESET ROLE;
@@ -318,7 +334,7 @@ SELECT persona.train_als('x', 'likes', 'userid', 'item_id');
 SELECT persona.recommend('nothing', 1);
 SELECT persona.train_als('x', 'likes', 'userid', 'item_id');
 
-SELECT persona.drop_model(m) FROM unnest('{m,tuned,held,bigs,moved,fat}'::text[]) AS m;
+SELECT persona.drop_model(m) FROM unnest('{m,tuned,held,bigs,moved,by_letter,fat}'::text[]) AS m;
 SELECT count(*) FROM persona_internal.model;
 DROP SCHEMA errors CASCADE;
 DROP OWNED BY regress_persona_owner, regress_persona_stranger;

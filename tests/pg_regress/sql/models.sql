@@ -77,12 +77,15 @@ SELECT deployed, deploy_reason ~ '^(not above popularity: 0\.\d{4} against 0\.\d
 FROM persona.retrain('guarded');
 SELECT version, is_live FROM persona.versions WHERE model = 'guarded' ORDER BY version;
 SELECT deployed, deploy_reason FROM persona.retrain('guarded', '{"deploy": "never"}');
+-- It says so with a WARNING, whose figures are not this test's business.
+SET client_min_messages = error;
 SELECT deployed, deploy_reason FROM persona.retrain('guarded', '{"deploy": "always"}');
+SET client_min_messages = warning;
 SELECT persona.alter_model('guarded', 'likes');
 SELECT deployed, deploy_reason FROM persona.retrain('guarded', '{"deploy": "auto", "holdout": "none"}');
-SELECT deployed, deploy_reason ~ '^nothing to compare with version 4$' AS says_why FROM persona.retrain('guarded', '{"holdout": "time"}');
+SELECT persona.retrain('guarded', '{"holdout": "time"}');
 SELECT persona.alter_model('guarded', column_map => '{"time_column": "at"}');
-SELECT deployed, deploy_reason FROM persona.retrain('guarded', '{"holdout": "time"}') AS r WHERE deploy_reason LIKE 'nothing to compare%';
+SELECT deployed, deploy_reason FROM persona.retrain('guarded', '{"holdout": "time"}');
 SELECT persona.drop_model('guarded');
 
 -- evaluate: stored figures at five cutoffs, a refit for any other, or where nothing is stored.
@@ -139,6 +142,25 @@ SET ROLE regress_persona_owner;
 SELECT persona.revoke_model('e', 'PUBLIC');
 SET ROLE regress_persona_heir;
 SELECT e_recommend(7, 1);
+-- GRANT SELECT on the view alone is the right to be served, whatever was revoked before.
+SET ROLE regress_persona_owner;
+GRANT SELECT ON e TO regress_persona_heir;
+SET ROLE regress_persona_heir;
+SELECT item_id FROM e_recommend(7, 1);
+SELECT item_id FROM persona.recommend('e', 7, 1);
+SET ROLE regress_persona_owner;
+REVOKE SELECT ON e FROM regress_persona_heir;
+-- The word public is everybody; a role whose name only looks like it is a role.
+RESET ROLE;
+CREATE ROLE "Public";
+SET ROLE regress_persona_owner;
+SELECT persona.grant_model('e', 'Public');
+SELECT has_table_privilege('regress_persona_reader', 'e', 'SELECT') AS everybody, has_table_privilege('Public', 'e', 'SELECT') AS that_role;
+SELECT persona.revoke_model('e', 'Public');
+REVOKE ALL ON e FROM PUBLIC;
+RESET ROLE;
+DROP OWNED BY "Public";
+DROP ROLE "Public";
 -- A member of the owner owns the model too; what it trains stays the owner's.
 SET ROLE regress_persona_member;
 SELECT (persona.retrain('e')).version;
@@ -177,7 +199,7 @@ SELECT (item_id + 7) % 2 AS colour FROM other_recommend(7, 1, candidates => '{7,
 ALTER VIEW e RENAME TO moved;
 SELECT (persona.train_als('e', 'likes', 'u', 'i', factors => 4)).version;
 SELECT persona.drop_model('moved');
-SELECT to_regproc('other_recommend') IS NULL AS gone, to_regproc('e_recommend') IS NULL AS gone_too;
+SELECT to_regproc('other_recommend') IS NULL AS gone, to_regproc('e_recommend') IS NOT NULL AS kept;
 ALTER VIEW other RENAME TO e;
 SELECT serves('e');
 
@@ -374,7 +396,7 @@ CREATE TABLE secret (u int, i int);
 INSERT INTO secret SELECT u, i FROM likes;
 ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
 ALTER TABLE secret FORCE ROW LEVEL SECURITY;
-CREATE POLICY some ON secret USING (u <= 10);
+CREATE POLICY tens ON secret USING (u <= 10);
 SELECT count(*) FROM secret;
 SELECT rows_used = (SELECT count(*) FROM secret) AS visible FROM persona.train_als('s', 'secret', 'u', 'i', factors => 4);
 RESET ROLE;

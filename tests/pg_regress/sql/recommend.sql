@@ -258,10 +258,5 @@ SELECT round(score::numeric, 6) AS score, item_id, rank FROM tiny_model_recommen
 SELECT rows_used FROM persona.train_als('tiny_other', 'tiny', 'i', 'u', factors => 1, iterations => 1);
 SELECT item_id, score, rank, source FROM tiny_other_recommend(99);
 
--- So much regularization that all factors are zero: every score is equal, and ties go by id.
-SELECT rows_used FROM persona.train_als('tied', 'board', 'u', 'i', factors => 4, regularization => 1e300, holdout => 'none');
-SELECT array_agg(item_id ORDER BY rank) FROM tied_recommend(7, 11) WHERE score = 0 AND source = 'model';
-SELECT array_agg(item_id ORDER BY rank) FROM tied_recommend(NULL, 20);
-
-SELECT persona.drop_model(m) FROM unnest('{tied,m,n,n2,shop_model,tiny_model,tiny_other,by_v2,by_v8,by_f4,by_f8,by_n}'::text[]) AS m;
+SELECT persona.drop_model(m) FROM unnest('{m,n,n2,shop_model,tiny_model,tiny_other,by_v2,by_v8,by_f4,by_f8,by_n}'::text[]) AS m;
 DROP SCHEMA recommend CASCADE;
