@@ -163,6 +163,12 @@ SELECT item_id FROM persona.recommend('"Odd Schema"."Für Dich"', 3, 1);
 SELECT item_id FROM "Odd Schema"."Für Dich_recommend"(3, 1);
 SELECT model, relation FROM persona.models WHERE model LIKE '%Odd%';
 SELECT (persona.retrain('"Odd Schema"."Für Dich"')).version;
+-- A reserved word, and the longest name there is: 40 bytes.
+SELECT (persona.train_als('select', 't_int', 'user_id', 'item_id', factors => 8)).model;
+SELECT item_id FROM persona.recommend('select', 3, 1);
+SELECT item_id FROM select_recommend(3, 1);
+SELECT (persona.train_als('"' || repeat('ж', 20) || '"', 't_int', 'user_id', 'item_id', factors => 8)).version;
+SELECT proname FROM pg_proc WHERE pronamespace = 'ids'::regnamespace AND proname LIKE 'ж%' ORDER BY proname;
 -- Names fold as in SQL.
 SELECT item_id FROM persona.recommend('M_INT', 3, 1);
 SELECT item_id FROM persona.recommend('Ids.M_Int', 3, 1);

@@ -176,6 +176,10 @@ SELECT rows_used = (SELECT count(*) FROM noise) AS all_rows, rows_skipped FROM p
 SELECT fingerprint('n') = fingerprint('n2') AS same;
 SELECT hyperparameters -> 'rows_with_null' AS with_null, hyperparameters -> 'rows_not_finite' AS not_finite, hyperparameters -> 'rows_not_positive' AS not_positive
 FROM persona.versions WHERE model = 'n2' AND is_live;
+-- What no double precision can hold is not finite either, nor is a sum that no real can hold: skipped, the rest is learned from.
+CREATE TABLE vast AS SELECT u, i, value::numeric FROM noise UNION ALL VALUES (1, 1, numeric '1e400'), (51, 1, -1e400);
+SELECT rows_used = (SELECT count(*) FROM noise) AS all_rows, rows_skipped FROM persona.train_als('n2', 'vast', 'u', 'i', 'value', factors => 24, holdout => 'none');
+SELECT fingerprint('n') = fingerprint('n2') AS same;
 -- A holdout does not change what is published: it is fitted on all rows.
 SELECT (persona.train_als('n2', 'noise', 'u', 'i', 'value', factors => 24, holdout => 'hash', deploy => 'always')).version;
 SELECT fingerprint('n') = fingerprint('n2') AS same;
