@@ -396,6 +396,32 @@ CREATE TEMP TABLE passing AS SELECT * FROM likes;
 SELECT version FROM persona.train_als('from_temporary', 'passing', 'u', 'i', factors => 4);
 SELECT persona.drop_model('from_temporary');
 
+-- What an owner named is run as that owner, in a restricted operation, also when a superuser starts it.
+CREATE VIEW owners AS SELECT u, i FROM likes WHERE current_user = 'regress_persona_owner';
+SELECT persona.alter_model('t', 'owners');
+RESET ROLE;
+SELECT rows_used = (SELECT count(*) FROM likes) AS as_owner FROM persona.retrain('t');
+SELECT current_user = session_user AS back, current_setting('search_path') AS search_path;
+SET ROLE regress_persona_owner;
+CREATE FUNCTION plants() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE planted (); RETURN true; END $$;
+CREATE VIEW planting AS SELECT u, i FROM likes WHERE plants();
+SELECT persona.alter_model('t', 'planting');
+RESET ROLE;
+\set SHOW_CONTEXT never
+SELECT persona.retrain('t');
+SELECT persona.evaluate('t', k => 7);
+SELECT current_user = session_user AS back, current_setting('search_path') AS search_path;
+-- An error in the source is caught like any other; the caller is who it was.
+DO $$ BEGIN
+  FOR n IN 1..3 LOOP
+    BEGIN PERFORM persona.retrain('t'); EXCEPTION WHEN insufficient_privilege THEN
+      IF current_user <> session_user THEN RAISE EXCEPTION 'still %', current_user; END IF;
+    END;
+  END LOOP;
+END $$;
+SET ROLE regress_persona_owner;
+SELECT serves('t');
+
 -- A source with row security: the owner learns from what the owner may see.
 CREATE TABLE secret (u int, i int);
 INSERT INTO secret SELECT u, i FROM likes;
