@@ -87,7 +87,7 @@ def test_registry_is_closed(cluster):
         for session in (alice, bob, mallory):
             for sql in (
                 f"SELECT * FROM {name}", f"TABLE {name}", f"INSERT INTO {name} DEFAULT VALUES", f"DELETE FROM {name}",
-                f"UPDATE {name} SET model_id = NULL", f"TRUNCATE {name}", f"COPY {name} TO STDOUT", f"LOCK {name}",
+                f"UPDATE {name} SET model_id = NULL", f"TRUNCATE {name}", f"COPY {name} TO STDOUT", f"DO $$ BEGIN LOCK {name}; END $$",
                 f"ALTER TABLE {name} ADD x int", f"DROP TABLE {name}",
             ):  # fmt: skip
                 error = session.error(sql)
@@ -179,9 +179,7 @@ def test_nothing_of_the_search_path_runs_as_another(cluster):
           $$ BEGIN INSERT INTO public.seen VALUES ('now'); RETURN NULL; END $$;
         CREATE FUNCTION recommend(text, anycompatible, int) RETURNS SETOF text LANGUAGE plpgsql AS
           $$ BEGIN INSERT INTO public.seen VALUES ('recommend'); RETURN; END $$;
-        CREATE FUNCTION has_table_privilege(oid, text) RETURNS bool LANGUAGE sql AS 'SELECT true';
-        CREATE DOMAIN public.text AS varchar; CREATE DOMAIN public.uuid AS varchar;
-        CREATE DOMAIN public.regclass AS varchar""")
+        CREATE FUNCTION has_table_privilege(oid, text) RETURNS bool LANGUAGE sql AS 'SELECT true'""")
     for session in (root, alice):
         # The worst path there is: theirs before pg_catalog, with temporary tables of the registry's names.
         session.run("SET search_path = public, pg_catalog, pg_temp")
@@ -203,6 +201,18 @@ def test_nothing_of_the_search_path_runs_as_another(cluster):
     assert root.run("SELECT * FROM public.seen") == []
 
 
+def test_types_of_the_search_path(cluster):
+    """A type of the search path named like one of pg_catalog is never taken for it."""
+    root, alice, _, mallory, _ = people(cluster)
+    mallory.run("CREATE DOMAIN public.text AS varchar; CREATE DOMAIN public.uuid AS varchar; CREATE DOMAIN public.regclass AS oid")
+    for session in (root, alice):
+        session.run("SET search_path = public, pg_catalog")
+        session.run("SELECT persona.train_als('alice.fresh', 'alice.events', 'user_id', 'item_id')")
+        assert session.run("SELECT * FROM alice.fresh_recommend(7)")
+        for call in ("grant_model('alice.fresh', 'mallory')", "revoke_model('alice.fresh', 'mallory')", "drop_model('alice.fresh')"):
+            session.run(f"SELECT persona.{call}")
+
+
 def test_installation_takes_nothing_from_the_search_path(cluster):
     """Operators and functions that lie in public before CREATE EXTENSION are not built into its views and functions."""
     cluster.session().run("CREATE ROLE keeper LOGIN")
@@ -218,8 +228,10 @@ def test_installation_takes_nothing_from_the_search_path(cluster):
             CREATE FUNCTION trap{number}({left}, {right}) RETURNS {result} LANGUAGE sql AS 'SELECT NULL::{result}';
             CREATE OPERATOR {operator} (FUNCTION = trap{number}, LEFTARG = {left}, RIGHTARG = {right})""")
     extension(cluster.session("shop"))
-    taken = cluster.session("shop").run("""
+    root = cluster.session("shop")
+    root.run("SET search_path = pg_catalog")  # this query, too, would fall into the traps
+    taken = root.run("""
         SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0), d.refobjid::regoperator
         FROM pg_depend d JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
-        WHERE o.oprcode::text LIKE 'trap%' AND d.classid <> 'pg_operator'::regclass""")
+        WHERE o.oprcode::text LIKE 'public.trap%' AND d.classid <> 'pg_operator'::regclass""")
     assert taken == [], taken
