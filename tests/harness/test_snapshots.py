@@ -34,7 +34,7 @@ def test_repeatable_read_keeps_its_version(cluster):
     for factors in (13, 14, 15):
         train(one, factors=factors)
     one.run("VACUUM persona_internal.chunk, persona_internal.deployment, persona_internal.version")
-    assert not one.run("SELECT FROM persona.versions WHERE version = 1 AND is_stored")
+    assert not one.run("SELECT 1 FROM persona.versions WHERE version = 1 AND is_stored")
     # `two` has the image in its memory, `fresh` has to read the pieces that are deleted for everybody else.
     for session in (two, fresh):
         assert scores(session) == first and live(session) == 1
