@@ -30,6 +30,12 @@ def threads(session):
     return len(os.listdir(f"/proc/{session.pid}/task"))
 
 
+def resident(session):
+    """Bytes of memory that the session's backend has for itself."""
+    pages = Path(f"/proc/{session.pid}/statm").read_text().split()
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
 def records(cluster):
     """The files by which trainings tell of their progress."""
     return list(Path(cluster.data).glob("base/pgsql_tmp/*progress*"))
@@ -73,6 +79,7 @@ def test_cancel_at_any_moment(cluster):
     session.run(TRAINING)
     whole = time.monotonic() - begin
     session.run("SELECT persona.drop_model('big')")
+    memory = resident(session)
     chance, latencies, phases = random.Random(5), {}, {}
     for number in range(30):
         session.start(TRAINING)
@@ -87,7 +94,8 @@ def test_cancel_at_any_moment(cluster):
             latencies[number] = end - sent
             phases.setdefault(phase[0][0] if phase else "none", []).append(round((end - sent) * 1000))
         nothing_left(cluster, session, watch)
-    print(f"       {phases} ms", flush=True)
+    print(f"       {phases} ms; memory {memory >> 20} MB before, {resident(session) >> 20} MB after", flush=True)
+    assert resident(session) < memory + (64 << 20)
     assert len(latencies) >= 24 and len(phases) >= 4
     report("pg_cancel_backend", latencies.values())
     assert session.run(TRAINING) == [("t",)]

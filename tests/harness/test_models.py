@@ -80,7 +80,7 @@ def test_a_restore_gives_no_model_away(cluster):
     mallory = cluster.session("copy", "mallory")
     mallory.run("CREATE VIEW for_you AS SELECT 1 AS version")
     try:
-        cluster.command("pg_restore", *cluster.address(), "-d", "copy", path)
+        cluster.command("pg_restore", *cluster.address(), "--no-owner", "-d", "copy", path)
     except RuntimeError as error:
         assert 'relation "for_you" already exists' in str(error)
     assert mallory.error("SELECT * FROM persona.recommend('for_you', 7)").sqlstate == "42704"

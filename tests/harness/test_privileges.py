@@ -72,6 +72,19 @@ def test_grant_model_is_enough_for_a_web_role(cluster):
         assert mallory.error(sql).sqlstate == "42501", name
 
 
+def test_functions_of_strangers_are_not_beside_a_model(cluster):
+    """A function that a stranger hangs on a model neither goes with it nor keeps its owner from granting and dropping."""
+    _, alice, _, mallory, _ = people(cluster)
+    mallory.run("""
+        CREATE FUNCTION public.hook() RETURNS bigint LANGUAGE sql BEGIN ATOMIC
+        SELECT count(*) FROM persona._recommend('alice.for_you'::regclass, 1, NULL::text, 5, NULL::text[], NULL::text[]); END""")
+    alice.run("SELECT persona.grant_model('for_you', 'bob')")
+    assert alice.run("SELECT * FROM persona.check()") == []
+    error = alice.error("SELECT persona.drop_model('for_you')")
+    # As for any view that something of somebody else depends on.
+    assert error.sqlstate == "2BP01", error.text
+
+
 def test_a_view_over_a_model(cluster):
     """Who may read a view of alice over her model reads it without a right on the model, as with any table."""
     root, alice, _, mallory, _ = people(cluster)
