@@ -81,22 +81,27 @@ def test_cancel_at_any_moment(cluster):
     session.run("SELECT persona.drop_model('big')")
     memory = resident(session)
     chance, latencies, phases = random.Random(5), {}, {}
-    for number in range(30):
+    for number in range(60):
+        begin = time.monotonic()
         session.start(TRAINING)
-        time.sleep(whole * (number + chance.random()) / 31)
+        time.sleep(whole * (number * 7 % 30 + chance.random()) / 31)
         phase = watch.run("SELECT phase FROM persona.training_progress")
         sent = time.monotonic()
         watch.run(f"SELECT pg_cancel_backend({session.pid})")
         end = ended(session, "57014")
         if end is None:
+            # It was faster than the canceller thought: so is the machine now.
+            whole = min(whole, time.monotonic() - begin)
             session.run("SELECT persona.drop_model('big')")
         else:
             latencies[number] = end - sent
             phases.setdefault(phase[0][0] if phase else "none", []).append(round((end - sent) * 1000))
         nothing_left(cluster, session, watch)
+        if len(latencies) == 30:
+            break
     print(f"       {phases} ms; memory {memory >> 20} MB before, {resident(session) >> 20} MB after", flush=True)
     assert resident(session) < memory + (64 << 20)
-    assert len(latencies) >= 24 and len(phases) >= 4
+    assert len(latencies) == 30 and len(phases) >= 4
     report("pg_cancel_backend", latencies.values())
     assert session.run(TRAINING) == [("t",)]
 
@@ -109,19 +114,22 @@ def test_statement_timeout_at_any_moment(cluster):
     whole = time.monotonic() - begin
     session.run("SELECT persona.drop_model('big')")
     latencies = []
-    for number in range(20):
-        limit = whole * (number + 0.5) / 21
+    for number in range(40):
+        limit = whole * (number * 7 % 20 + 0.5) / 21
         session.run(f"SET statement_timeout = {limit * 1000:.0f}")
         begin = time.monotonic()
         session.start(TRAINING)
         end = ended(session, "57014")
         session.run("RESET statement_timeout")
         if end is None:
+            whole = min(whole, time.monotonic() - begin)
             session.run("SELECT persona.drop_model('big')")
         else:
             latencies.append(end - begin - limit)
         nothing_left(cluster, session, watch)
-    assert len(latencies) >= 16
+        if len(latencies) == 20:
+            break
+    assert len(latencies) == 20
     report("statement_timeout", latencies)
 
 
