@@ -100,7 +100,8 @@ def test_cancel_at_any_moment(cluster):
         if len(latencies) == 30:
             break
     print(f"       {phases} ms; memory {memory >> 20} MB before, {resident(session) >> 20} MB after", flush=True)
-    assert resident(session) < memory + (64 << 20)
+    # malloc keeps some for the next training; thirty of them must not add up.
+    assert resident(session) < memory + (192 << 20)
     assert len(latencies) == 30 and len(phases) >= 4
     report("pg_cancel_backend", latencies.values())
     assert session.run(TRAINING) == [("t",)]
