@@ -181,7 +181,8 @@ class Cluster:
     def command(self, program, *arguments):
         """Runs a program of this PostgreSQL as the server's user; raises with what it printed."""
         become = ["runuser", "-u", self.user, "--"] if os.getuid() == 0 else []
-        locale = {**os.environ, "LC_ALL": "C.UTF-8"}
+        # Servers answer as those of users do: a developer's RUST_BACKTRACE would fill every DETAIL.
+        locale = {**os.environ, "LC_ALL": "C.UTF-8", "RUST_BACKTRACE": "0"}
         done = subprocess.run(
             [*become, BINDIR / program, *arguments],
             cwd=self.directory, env=locale, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
