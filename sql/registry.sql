@@ -37,7 +37,6 @@ CREATE TABLE persona_internal.model (
   kind text NOT NULL,
   spec jsonb NOT NULL,
   created_at timestamptz NOT NULL);
-CREATE INDEX model_relation ON persona_internal.model (relation);
 
 CREATE TABLE persona_internal.version (
   model_id uuid,

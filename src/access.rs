@@ -22,7 +22,10 @@ pub(crate) fn require_owner(relation: pg_sys::Oid, name: &str) -> Result<()> {
     if owns(relation) {
         return Ok(());
     }
-    Err(fail(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("must be owner of model \"{name}\"")))
+    Err(fail(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("must be owner of model {}", crate::identity::shown(name)),
+    ))
 }
 
 /// 42501 unless the current user may be served by the model: SELECT on its view.
@@ -32,8 +35,11 @@ pub(crate) fn require_select(relation: pg_sys::Oid, name: &str) -> Result<()> {
     if answer == pg_sys::AclResult::ACLCHECK_OK {
         return Ok(());
     }
-    Err(fail(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("permission denied for model \"{name}\""))
-        .set_hint(format!("Its owner can run: GRANT SELECT ON {name} TO <role>;")))
+    Err(fail(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for model {}", crate::identity::shown(name)),
+    )
+    .set_hint(format!("Its owner can run: GRANT SELECT ON {name} TO <role>;")))
 }
 
 /// The name of the current user.
@@ -64,6 +70,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// The current user, with a search path that nobody can plant objects in.
+    pub(crate) fn pinned_path() -> Identity {
+        // SAFETY: the current user is set in every backend.
+        Identity::become_user(unsafe { pg_sys::GetUserId() }, false)
+    }
+
     /// Acts as `user` with a search path that nobody can plant objects in. `restricted` adds
     /// SECURITY_RESTRICTED_OPERATION: for running what `user` named, on behalf of somebody else.
     pub(crate) fn become_user(user: pg_sys::Oid, restricted: bool) -> Identity {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use algorithms::als::{Params, fit, start};
+use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, fit, start};
 use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
@@ -131,7 +131,10 @@ fn number(value: Option<f64>, name: &str) -> Result<Value> {
     match value {
         Some(value) if !value.is_finite() => Err(fail(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("\"{name}\" must be a finite number, got {value}"),
+            format!(
+                "\"{name}\" must be a finite number, got {}",
+                if value.is_nan() { "NaN" } else { "Infinity" }
+            ),
         )),
         value => Ok(value.into()),
     }
@@ -148,6 +151,17 @@ pub(crate) fn run(
 ) -> Result<Option<pg_sys::Datum>> {
     let (request, als) = parse(model, relation, &spec, kept)?;
     train::train(call, &request, &als)
+}
+
+/// A model's spec with the settings of one of its versions.
+pub(crate) fn spec_of_version(mut spec: Map<String, Value>, used: &Map<String, Value>) -> Map<String, Value> {
+    for key in ["factors", "regularization", "alpha", "iterations", "seed"] {
+        spec.extend(used.get(key).map(|value| (key.to_string(), value.clone())));
+    }
+    if let (Some(Value::Object(options)), Some(steps)) = (spec.get_mut("options"), used.get("cg_steps")) {
+        options.insert("cg_steps".into(), steps.clone());
+    }
+    spec
 }
 
 /// Measures a spec at a cutoff without writing a version.
@@ -185,19 +199,20 @@ fn parse(
     }
     let given = spec.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
     let options = Options::new(given, &OPTIONS)?;
-    let positive = |key: &'static str| {
+    let size = |key: &'static str, most: usize| {
         let value = whole(key).unwrap_or(0);
-        usize::try_from(value).map_err(|_| {
-            fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{key}\" must be above 0, got {value}"))
+        usize::try_from(value).ok().filter(|size| (1..=most).contains(size)).ok_or_else(|| {
+            let message = format!("\"{key}\" must be between 1 and {most}, got {value}");
+            fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
         })
     };
     let most = settings::max_threads() as i64;
     let seed = whole("seed").unwrap_or(42);
     let als = Als {
-        factors: positive("factors")?,
+        factors: size("factors", MAX_FACTORS)?,
         regularization: real("regularization"),
         alpha: real("alpha"),
-        iterations: positive("iterations")?,
+        iterations: size("iterations", MAX_ITERATIONS)?,
         cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
         seed: seed as u64,
         threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,

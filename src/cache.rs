@@ -8,7 +8,7 @@ use std::rc::Rc;
 use algorithms::Control;
 use algorithms::image::{AlignedBytes, Image};
 use algorithms::recommender::Recommender;
-use pgrx::Uuid;
+use pgrx::{Uuid, pg_sys};
 
 use crate::access;
 use crate::deploy;
@@ -39,22 +39,22 @@ thread_local! {
     static CACHE: RefCell<Vec<Rc<Loaded>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The live image of a model that the current user may be served by.
-pub(crate) fn serve(named: Named) -> Result<Rc<Loaded>> {
-    let (named, model_id) = identity::model_id_of(named)?;
+/// The live image of a model that the current user may be served by, by name.
+pub(crate) fn serve_name(name: &str) -> Result<Rc<Loaded>> {
+    serve(identity::served_by_name(name)?)
+}
+
+/// The same by the oid of the model's view.
+pub(crate) fn serve_relation(relation: pg_sys::Oid) -> Result<Rc<Loaded>> {
+    serve(identity::served_by_relation(relation)?)
+}
+
+fn serve((named, model_id): (Named, Uuid)) -> Result<Rc<Loaded>> {
     access::require_select(named.relation, &named.name)?;
     let Some(live) = registry::live(model_id, Seen::Statement)? else {
         return Err(deploy::not_deployed(&named));
     };
     load(&named, model_id, live.image_id, live.version)
-}
-
-/// The same by name.
-pub(crate) fn serve_name(name: &str) -> Result<Rc<Loaded>> {
-    match identity::lookup(name)? {
-        Some(named) => serve(named),
-        None => Err(identity::no_model(name)),
-    }
 }
 
 fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<Rc<Loaded>> {

@@ -8,7 +8,7 @@ use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named};
 use crate::locks;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Deployment, write};
+use crate::registry::{self, Deployment, Model, write};
 
 /// Versions whose images are kept, the live one included, unless the spec says otherwise.
 pub(crate) const KEEP_VERSIONS: i64 = 2;
@@ -18,27 +18,34 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.deploy()");
     let name: String = call.required(0, "model")?;
     let number: i32 = call.required(1, "version")?;
-    let (named, model) = identity::model(&name)?;
-    access::require_owner(named.relation, &named.name)?;
-    locks::deploying(named.relation)?;
+    let (_, model) = locked(&name)?;
     let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("version {number} of model \"{name}\" does not exist"),
+            format!("version {number} of model {} does not exist", identity::shown(&name)),
         )
         .set_hint("The view persona.versions lists the versions of a model."));
     };
     if !registry::has_image(version.image_id, Seen::Latest)? {
         return Err(fail(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("version {number} of model \"{name}\" is no longer stored"),
+            format!("version {number} of model {} is no longer stored", identity::shown(&name)),
         )
         .set_hint(
-            "Only the newest versions are kept (option \"keep_versions\" of the training); train again.",
+            "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
         ));
     }
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
+}
+
+/// The model of a name, which the current user must own, under its deploy lock.
+fn locked(name: &str) -> Result<(Named, Model)> {
+    let (named, _) = identity::model(name, Seen::Latest)?;
+    access::require_owner(named.relation, &named.name)?;
+    locks::deploying(named.relation)?;
+    // Whoever had the lock before may have dropped the model.
+    identity::model(name, Seen::Latest)
 }
 
 /// Appends a version to the log. The caller holds the deploy lock.
@@ -51,9 +58,7 @@ pub(crate) fn publish(model_id: Uuid, version: i32, image_id: Uuid, action: &str
 pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.rollback()");
     let name: String = call.required(0, "model")?;
-    let (named, model) = identity::model(&name)?;
-    access::require_owner(named.relation, &named.name)?;
-    locks::deploying(named.relation)?;
+    let (named, model) = locked(&name)?;
     let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| not_deployed(&named))?;
     let mut older = earlier(model.model_id, &live)?;
     while let Some(candidate) = older {
@@ -68,7 +73,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     Err(fail(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("model \"{name}\" has no older version to return to"),
+        format!("model {} has no older version to return to", identity::shown(&name)),
     )
     .set_detail(format!("Version {} is live.", live.version)))
 }
@@ -102,7 +107,7 @@ pub(crate) fn prune(model_id: Uuid, keep: i64) -> Result<()> {
 pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
     fail(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("model \"{}\" has no deployed version", named.name),
+        format!("model {} has no deployed version", identity::shown(&named.name)),
     )
     .set_hint(format!(
         "Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);",

@@ -37,11 +37,11 @@ fn report(error: Error) -> ErrorReport {
         Error::NoMemory { .. } => fail(Code::ERRCODE_OUT_OF_MEMORY, message)
             .set_detail("The system refused memory that \"persona.max_memory\" allows.")
             .set_hint("Lower \"persona.max_memory\", or train on fewer rows."),
-        Error::NoData => fail(Code::ERRCODE_NO_DATA_FOUND, message)
-            .set_hint("Every row was skipped or the relation is empty; ids must not be null and values must be above 0."),
+        Error::NoData => fail(Code::ERRCODE_NO_DATA, message)
+            .set_hint("Every row was skipped or the relation is empty; ids, values and times must not be null, and values must be above 0."),
         Error::TooMany { .. } => fail(Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED, message),
         Error::Diverged { .. } => fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
-            .set_hint("Lower \"alpha\", raise \"regularization\", or scale the value column down."),
+            .set_hint("Lower \"alpha\" or \"regularization\", or scale the value column down."),
         Error::Format(_) => fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
             .set_hint("Update the extension, or train the model again."),
         Error::Corrupted(_) => {
@@ -66,7 +66,7 @@ pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&given, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(given.chars().count()).div_ceil(2))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(given.chars().count()).div_ceil(3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

@@ -16,7 +16,7 @@ use crate::registry::{self, Metric};
 /// refit on a split of the rows of now, which its owner alone may ask for.
 pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let name: String = call.required(0, "model")?;
-    let k = call.get::<i32>(2).unwrap_or(0);
+    let k = call.required::<i32>(2, "k")?;
     if k < 1 {
         return Err(fail(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -24,27 +24,28 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
         ));
     }
     Options::new(call.object(3, "options")?, &[])?;
-    let (named, model) = identity::model(&name)?;
+    let (named, model) = identity::model(&name, Seen::Statement)?;
     access::require_select(named.relation, &named.name)?;
     let version = match call.get::<i32>(1) {
         Some(version) => version,
-        None => match registry::live(model.model_id, Seen::Latest)? {
+        None => match registry::live(model.model_id, Seen::Statement)? {
             Some(live) => live.version,
             None => return Err(crate::deploy::not_deployed(&named)),
         },
     };
-    if registry::version(model.model_id, Some(version), Seen::Latest)?.is_none() {
+    let Some(facts) = registry::version(model.model_id, Some(version), Seen::Statement)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("version {version} of model \"{name}\" does not exist"),
+            format!("version {version} of model {} does not exist", identity::shown(&name)),
         )
         .set_hint("The view persona.versions lists the versions of a model."));
-    }
+    };
     let mut stored = registry::metrics(model.model_id, version, k)?;
     if stored.is_empty() {
         access::require_owner(named.relation, &named.name)?;
         let relation = lifecycle::trained_from(&named, &model.spec)?;
-        stored = als::measure(named.name.clone(), relation, model.spec, k as usize)?;
+        let spec = als::spec_of_version(model.spec, &facts.hyperparameters);
+        stored = als::measure(named.name.clone(), relation, spec, k as usize)?;
     }
     push(call, &named, version, &stored)
 }

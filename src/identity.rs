@@ -1,12 +1,13 @@
-//! Which model a name means. The one rule: a name is looked up like any relation's, and the registry row that
-//! holds that relation's oid is the model. Renames, swaps, SET SCHEMA and OWNER TO keep the oid; a relation that
-//! takes a model's name has another; dumps carry the oid as the name of that moment (type
-//! `persona_internal.relation`), so a restore binds it again.
+//! Which model a name means. The one rule: a name is looked up like any relation's; that relation is a view whose
+//! body carries a model's id, and the registry row of that id holds the view's oid. Both must agree. Renames,
+//! swaps, SET SCHEMA and OWNER TO keep the oid; a relation that takes a model's name carries no id, and a copy of
+//! the view has another oid. Dumps carry the oid as the name of that moment (type `persona_internal.relation`), so
+//! a restore binds it again.
 
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{Uuid, pg_sys};
+use pgrx::{FromDatum, Uuid, pg_sys};
 
 use crate::call::Call;
 use crate::error::{Code, Result, fail};
@@ -49,20 +50,28 @@ fn range_var(name: &str) -> Result<*mut pg_sys::RangeVar> {
     }
 }
 
-/// The relation that a name means along the search path, if there is one.
-pub(crate) fn lookup(name: &str) -> Result<Option<Named>> {
+/// The relation that a name means along the search path, if there is one. With a lock that the transaction
+/// keeps where serving needs the relation to stay; otherwise with none.
+fn find(name: &str, lock: u32) -> Result<Option<Named>> {
     let range = range_var(name)?;
-    // SAFETY: the range variable was just made; no lock is taken, no callback given.
+    // SAFETY: the range variable was just made; no callback is given. Without a lock, names that another
+    // transaction changed meanwhile must be asked for.
     let relation = unsafe {
+        pg_sys::AcceptInvalidationMessages();
         pg_sys::RangeVarGetRelidExtended(
             range,
-            pg_sys::NoLock as _,
+            lock as _,
             pg_sys::RVROption::RVR_MISSING_OK,
             None,
             std::ptr::null_mut(),
         )
     };
     Ok((relation != pg_sys::InvalidOid).then(|| Named { relation, name: name.to_string() }))
+}
+
+/// The relation that a name means along the search path, if there is one; no lock is taken.
+pub(crate) fn lookup(name: &str) -> Result<Option<Named>> {
+    find(name, pg_sys::NoLock)
 }
 
 /// Where a relation of this name would be made: the named schema, or the first of the search path. Checks
@@ -83,24 +92,141 @@ pub(crate) fn place(name: &str) -> Result<Place> {
                 "Objects beside a model carry its name and a suffix within the 63 bytes of an identifier.",
             ));
         }
+        if pg_sys::isAnyTempNamespace(schema) {
+            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "models cannot be temporary")
+                .set_hint("Name the model with a schema: 'schema.model'."));
+        }
         Ok(Place { schema, schema_name: schema_name(schema), name })
     }
 }
 
-/// The model that a name means, or 42704.
-pub(crate) fn model(name: &str) -> Result<(Named, Model)> {
-    let Some(named) = lookup(name)? else { return Err(no_model(name)) };
-    match registry::model_by_relation(named.relation, Seen::Latest)? {
-        Some(model) => Ok((named, model)),
-        None => Err(not_a_model(&named)?),
+/// The model that a name means, or 42704. Holds no lock: a training may take hours.
+pub(crate) fn model(name: &str, seen: Seen) -> Result<(Named, Model)> {
+    match existing(name, seen)? {
+        Found::Model(named, model) => Ok((named, model)),
+        Found::Leftover(named, _) => Err(not_stored(&named)),
+        Found::Other(named) => Err(not_a_model(&named)),
+        Found::Nothing => Err(no_model(name)),
     }
 }
 
-/// The id of the model that a relation is: the cheap way, for serving.
-pub(crate) fn model_id_of(named: Named) -> Result<(Named, Uuid)> {
-    match registry::model_id_by_relation(named.relation)? {
-        Some(id) => Ok((named, id)),
-        None => Err(not_a_model(&named)?),
+/// What stands under a name.
+pub(crate) enum Found {
+    Model(Named, Model),
+    /// The view of a model whose registry row is missing.
+    Leftover(Named, Uuid),
+    /// A relation that is no model.
+    Other(Named),
+    Nothing,
+}
+
+/// What stands under a name.
+pub(crate) fn existing(name: &str, seen: Seen) -> Result<Found> {
+    let Some(named) = find(name, pg_sys::AccessShareLock)? else { return Ok(Found::Nothing) };
+    let id = id_of_view(named.relation);
+    // SAFETY: gives back the lock that the look-up took.
+    unsafe { pg_sys::UnlockRelationOid(named.relation, pg_sys::AccessShareLock as _) };
+    let Some(id) = id else { return Ok(Found::Other(named)) };
+    Ok(match registry::model(id, seen)? {
+        Some(model) if model.relation == named.relation => Found::Model(named, model),
+        // The row's own view is gone: nobody else has the model.
+        Some(model) if qualified_name(model.relation).is_none() => Found::Leftover(named, id),
+        Some(_) => Found::Other(named),
+        None => Found::Leftover(named, id),
+    })
+}
+
+/// The model to serve by name; its view stays locked against DROP until the transaction ends.
+pub(crate) fn served_by_name(name: &str) -> Result<(Named, Uuid)> {
+    match find(name, pg_sys::AccessShareLock)? {
+        Some(named) => served(named),
+        None => Err(no_model(name)),
+    }
+}
+
+/// The model to serve by the oid of its view.
+pub(crate) fn served_by_relation(relation: pg_sys::Oid) -> Result<(Named, Uuid)> {
+    // SAFETY: a lock that the transaction keeps; whether the relation still exists is asked next.
+    unsafe { pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as _) };
+    match qualified_name(relation) {
+        Some(name) => served(Named { relation, name }),
+        None => Err(no_model(&format!("with OID {}", relation.to_u32()))),
+    }
+}
+
+fn served(named: Named) -> Result<(Named, Uuid)> {
+    let Some(id) = id_of_view(named.relation) else { return Err(not_a_model(&named)) };
+    match registry::view_of(id)? {
+        Some(view) if view == named.relation => Ok((named, id)),
+        Some(view) if qualified_name(view).is_some() => Err(not_a_model(&named)),
+        _ => Err(not_stored(&named)),
+    }
+}
+
+/// The id that a view passes to `persona.model_facts`; the caller holds a lock on the relation.
+fn id_of_view(relation: pg_sys::Oid) -> Option<Uuid> {
+    // SAFETY: the relation is locked; its rules are read while it is open, and nodes are checked for their type
+    // before they are read as such.
+    unsafe {
+        let opened = pg_sys::relation_open(relation, pg_sys::NoLock as _);
+        let rules = (*opened).rd_rules;
+        let is_view = (*(*opened).rd_rel).relkind as u8 == pg_sys::RELKIND_VIEW;
+        let id = if is_view && !rules.is_null() && (*rules).numLocks == 1 {
+            cells::<pg_sys::Query>((**(*rules).rules).actions).next().and_then(|query| id_in_query(query))
+        } else {
+            None
+        };
+        pg_sys::relation_close(opened, pg_sys::NoLock as _);
+        id
+    }
+}
+
+/// The pointers of a list.
+///
+/// # Safety
+/// The list is NULL or a valid list of pointers to `T` that outlives the iterator.
+unsafe fn cells<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: promised by the caller; a list has as many elements as its length says.
+    let length = if list.is_null() { 0 } else { unsafe { (*list).length } };
+    // SAFETY: as above.
+    (0..length as usize).map(move |at| unsafe { (*(*list).elements.add(at)).ptr_value.cast::<T>() })
+}
+
+/// # Safety
+/// The query is a valid one, such as the action of a rule.
+unsafe fn id_in_query(query: *mut pg_sys::Query) -> Option<Uuid> {
+    // SAFETY: promised by the caller; a node is read as what its tag says.
+    unsafe {
+        for entry in cells::<pg_sys::RangeTblEntry>((*query).rtable) {
+            if (*entry).rtekind != pg_sys::RTEKind::RTE_FUNCTION {
+                continue;
+            }
+            for function in cells::<pg_sys::RangeTblFunction>((*entry).functions) {
+                let call = (*function).funcexpr.cast::<pg_sys::FuncExpr>();
+                if !pgrx::is_a(call.cast(), pg_sys::NodeTag::T_FuncExpr) || !is_model_facts((*call).funcid) {
+                    continue;
+                }
+                let argument = cells::<pg_sys::Const>((*call).args).next()?;
+                let is_id = pgrx::is_a(argument.cast(), pg_sys::NodeTag::T_Const)
+                    && (*argument).consttype == pg_sys::UUIDOID;
+                return if is_id {
+                    Uuid::from_datum((*argument).constvalue, (*argument).constisnull)
+                } else {
+                    None
+                };
+            }
+        }
+    }
+    None
+}
+
+fn is_model_facts(function: pg_sys::Oid) -> bool {
+    // SAFETY: system cache look-ups; a function that is gone has no name.
+    unsafe {
+        let name = pg_sys::get_func_name(function);
+        !name.is_null()
+            && CStr::from_ptr(name) == c"model_facts"
+            && pg_sys::get_func_namespace(function) == pg_sys::get_namespace_oid(c"persona".as_ptr(), true)
     }
 }
 
@@ -136,21 +262,29 @@ pub(crate) fn quote(identifier: &str) -> String {
     pgrx::spi::quote_identifier(identifier)
 }
 
+/// A name in a message: quoted, unless it brings its own quotes.
+pub(crate) fn shown(name: &str) -> String {
+    if name.contains('"') { name.to_string() } else { format!("\"{name}\"") }
+}
+
 pub(crate) fn no_model(name: &str) -> ErrorReport {
-    fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model \"{name}\" does not exist"))
+    fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model {} does not exist", shown(name)))
         .set_hint("The view persona.models lists the models that you may use; a model outside the search path needs its schema: 'schema.model'.")
 }
 
-fn not_a_model(named: &Named) -> Result<ErrorReport> {
-    if registry::scan::shows_model_facts(named.relation)? {
-        let error = format!("the data of model \"{}\" are not stored here", named.name);
-        return Ok(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, error)
-            .set_detail("Its view is here, its row in the registry is not: a dump without the tables of schema persona_internal leaves that out.")
-            .set_hint("Call the trainer again under this name, for example persona.train_als(): the view and the functions beside it are kept."));
-    }
-    Ok(fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model \"{}\" does not exist", named.name))
-        .set_detail(format!("There is a relation \"{}\", but it is not a model.", named.name))
-        .set_hint("The view persona.models lists the models that you may use."))
+fn not_a_model(named: &Named) -> ErrorReport {
+    let name = shown(&named.name);
+    fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model {name} does not exist"))
+        .set_detail(format!("There is a relation {name}, but it is not a model."))
+        .set_hint("The view persona.models lists the models that you may use.")
+}
+
+/// 55000 for the view of a model that has no row in the registry.
+fn not_stored(named: &Named) -> ErrorReport {
+    let error = format!("the data of model {} are not stored here", shown(&named.name));
+    fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, error)
+        .set_detail("Its view is here, its row in the registry is not: a dump without the tables of schema persona_internal leaves that out.")
+        .set_hint("Call its trainer again under this name, for example persona.train_als(): the view, its grants and the functions beside it are kept.")
 }
 
 /// `persona_internal.relation_in(cstring)`: the oid of a relation by name, 0 where there is none.

@@ -56,6 +56,12 @@ pub(crate) fn base_type(type_oid: pg_sys::Oid) -> pg_sys::Oid {
     unsafe { pg_sys::getBaseType(type_oid) }
 }
 
+/// A type's name as people write it.
+pub(crate) fn type_title(type_oid: pg_sys::Oid) -> String {
+    // SAFETY: the result is a palloc'd string, copied at once; unknown types are shown as such.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(type_oid)).to_string_lossy().into_owned() }
+}
+
 /// A type's name with its schema, as SQL that reads it back.
 pub(crate) fn type_name(type_oid: pg_sys::Oid) -> String {
     // SAFETY: the result is a palloc'd string, copied at once.
@@ -147,6 +153,11 @@ impl Class {
             let text = unsafe { CStr::from_ptr(value.cast_mut_ptr()) };
             return self.parse(&text.to_string_lossy());
         }
+        if type_oid == pg_sys::NAMEOID {
+            // SAFETY: a name is a NUL-terminated string.
+            let text = unsafe { CStr::from_ptr(value.cast_mut_ptr()) };
+            return self.parse(&text.to_string_lossy());
+        }
         let Some(given) = Class::of(type_oid) else {
             if base_type(type_oid) == pg_sys::NUMERICOID && self.is_integer() {
                 return self.read_numeric(value);
@@ -192,7 +203,7 @@ impl Class {
     fn mismatch(self, given: pg_sys::Oid) -> pgrx::pg_sys::panic::ErrorReport {
         fail(
             Code::ERRCODE_DATATYPE_MISMATCH,
-            format!("ids of type {} cannot be given as {}", self.name(), type_name(given)),
+            format!("ids of type {} cannot be given as {}", self.name(), type_title(given)),
         )
         .set_hint(format!("Cast the id to {}, or write it as text.", self.name()))
     }
@@ -201,6 +212,10 @@ impl Class {
     pub(crate) fn text(self, id: IdRef<'_>) -> String {
         match id {
             IdRef::Integer(days) if self == Class::Date => {
+                // In ISO form whatever DateStyle says: the text must be that of every session.
+                if let Some(text) = iso_date(days) {
+                    return text;
+                }
                 // SAFETY: date_out takes the days since 2000 and answers a palloc'd string, copied at once.
                 unsafe {
                     let text = pg_sys::OidOutputFunctionCall(
@@ -224,13 +239,18 @@ impl Class {
         use pgrx::IntoDatum;
         let Some(wanted) = Class::of(type_oid) else { return Err(self.mismatch(type_oid)) };
         let found = match (id, wanted) {
-            (IdRef::Integer(value), Class::SmallInt) if self.is_integer() => {
-                i16::try_from(value).ok().map(|v| v.into())
+            (IdRef::Integer(value), _) if self.is_integer() && wanted.is_integer() => {
+                let narrow = match wanted {
+                    Class::SmallInt => i16::try_from(value).ok().map(|value| value.into()),
+                    Class::Integer => i32::try_from(value).ok().map(|value| value.into()),
+                    _ => Some(value.into()),
+                };
+                return narrow.ok_or_else(|| {
+                    let message = format!("id {value} is out of range for type {}", wanted.name());
+                    fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
+                        .set_hint("Ask for the items in the type of their column.")
+                });
             }
-            (IdRef::Integer(value), Class::Integer) if self.is_integer() => {
-                i32::try_from(value).ok().map(|v| v.into())
-            }
-            (IdRef::Integer(value), Class::BigInt) if self.is_integer() => Some(value.into()),
             (IdRef::Integer(value), Class::Date) if self == Class::Date => Some((value as i32).into()),
             (IdRef::Fixed16(bytes), Class::Uuid) => pgrx::Uuid::from_bytes(*bytes).into_datum(),
             (IdRef::Bytes(bytes), Class::Enum) => {
@@ -249,16 +269,20 @@ impl Class {
                 String::from_utf8_lossy(bytes).into_owned().into_datum()
             }
             (id, Class::Text) => self.text(id).into_datum(),
-            (IdRef::Integer(value), _) if self.is_integer() && wanted.is_integer() => {
-                return Err(fail(
-                    Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-                    format!("id {value} is out of range for type {}", wanted.name()),
-                ));
-            }
             _ => None,
         };
         found.ok_or_else(|| self.mismatch(type_oid))
     }
+}
+
+/// Days since 2000 as an ISO date; nothing for years before Christ and for the infinities.
+fn iso_date(days: i64) -> Option<String> {
+    let days = i32::try_from(days).ok().filter(|days| ![i32::MIN, i32::MAX].contains(days))?;
+    let julian = days.checked_add(pg_sys::POSTGRES_EPOCH_JDATE as i32)?;
+    let (mut year, mut month, mut day) = (0, 0, 0);
+    // SAFETY: fills the three integers.
+    unsafe { pg_sys::j2date(julian, &mut year, &mut month, &mut day) };
+    (year > 0).then(|| format!("{year:04}-{month:02}-{day:02}"))
 }
 
 /// An integer or date datum as a number.

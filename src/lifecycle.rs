@@ -1,9 +1,11 @@
 //! The life of a model after its first training: retrain, alter, drop, grant, revoke, and the facts of its view.
 
+use std::ffi::CStr;
+
 use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::access::{self, Identity};
+use crate::access;
 use crate::call::{Call, Rows, datum, null_argument};
 use crate::error::{Code, Result, fail, nearest, words};
 use crate::identity::{self, Named};
@@ -18,7 +20,7 @@ type Answer = Result<Option<pg_sys::Datum>>;
 /// The model of the first argument, which the current user must own.
 fn owned(call: &Call) -> Result<(Named, Model)> {
     let name: String = call.required(0, "model")?;
-    let (named, model) = identity::model(&name)?;
+    let (named, model) = identity::model(&name, Seen::Latest)?;
     access::require_owner(named.relation, &named.name)?;
     Ok((named, model))
 }
@@ -51,7 +53,7 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
         None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
             .set_detail(format!("Model \"{}\" was trained from it.", named.name))
             .set_hint(format!(
-                "Name another one: SELECT persona.alter_model('{}', relation => '…');",
+                "Name another one: SELECT persona.alter_model('{}', relation => ...);",
                 named.name
             ))),
     }
@@ -110,9 +112,11 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
-    locks::deploying(named.relation)?;
     let view = full_name(&named);
-    for (function, _) in made(&named)? {
+    // Serving transactions end first, before the deploy lock is taken: rollback takes the two in this order.
+    outputs::execute(&format!("LOCK TABLE ONLY {view} IN ACCESS EXCLUSIVE MODE"))?;
+    locks::deploying(named.relation)?;
+    for function in outputs::functions(named.relation)? {
         outputs::execute(&format!("DROP FUNCTION {function}"))?;
     }
     outputs::execute(&format!("DROP VIEW {view}"))?;
@@ -120,44 +124,33 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// The functions made beside a model, by qualified names.
-fn made(named: &Named) -> Result<Vec<(String, pg_sys::Oid)>> {
-    // The pinned search path makes every name come out qualified.
-    // SAFETY: the current user is set in every backend.
-    let _identity = Identity::become_user(unsafe { pg_sys::GetUserId() }, false);
-    outputs::functions(named.relation)
-}
-
-/// `persona.grant_model(model, role)`: GRANT SELECT on the view, EXECUTE on the functions.
+/// `persona.grant_model(model, role)`: GRANT SELECT on what the model made.
 pub(crate) fn grant_model(call: &Call) -> Answer {
-    privileges(call, "GRANT", "TO")
+    privileges(call, c"persona.grant_model()", "GRANT", "TO")
 }
 
 /// `persona.revoke_model(model, role)`: takes back what `grant_model` gave.
 pub(crate) fn revoke_model(call: &Call) -> Answer {
-    privileges(call, "REVOKE", "FROM")
+    privileges(call, c"persona.revoke_model()", "REVOKE", "FROM")
 }
 
-fn privileges(call: &Call, verb: &str, preposition: &str) -> Answer {
+fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer {
+    locks::writable(what);
     let (named, _) = owned(call)?;
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
-    // The role PUBLIC is a key word.
-    let role =
-        if role.eq_ignore_ascii_case("public") { "PUBLIC".to_string() } else { identity::quote(&role) };
+    // No role can be called so: the word means everybody.
+    let role = if role == "public" { "PUBLIC".to_string() } else { identity::quote(&role) };
     outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", full_name(&named)))?;
-    for (function, _) in made(&named)? {
-        outputs::execute(&format!("{verb} EXECUTE ON FUNCTION {function} {preposition} {role}"))?;
-    }
     Ok(None)
 }
 
 /// The row of `persona.model_facts`: algorithm, version, trained_at, rows, metric, value, baseline, bytes.
 pub(crate) fn push_facts(model_id: Uuid, rows: &mut Rows) -> Result<()> {
-    let Some(model) = registry::model_by_id(model_id)? else { return Ok(()) };
-    let Some(name) = identity::qualified_name(model.relation) else { return Ok(()) };
-    access::require_select(model.relation, &name)?;
+    let Some(relation) = registry::view_of(model_id)? else { return Ok(()) };
+    let Some(name) = identity::qualified_name(relation) else { return Ok(()) };
+    access::require_select(relation, &name)?;
     let Some(live) = registry::live(model_id, Seen::Statement)? else {
-        return Err(deploy::not_deployed(&Named { relation: model.relation, name }));
+        return Err(deploy::not_deployed(&Named { relation, name }));
     };
     let Some(version) = registry::version(model_id, Some(live.version), Seen::Statement)? else {
         return Ok(());

@@ -39,9 +39,12 @@ fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
     if acquire(object, purpose, true)? {
         return Ok(());
     }
-    Err(fail(Code::ERRCODE_LOCK_NOT_AVAILABLE, format!("model \"{name}\" is being trained"))
-        .set_detail("Another session is training it; its transaction has not ended yet.")
-        .set_hint("The view persona.training_progress shows running trainings."))
+    Err(fail(
+        Code::ERRCODE_LOCK_NOT_AVAILABLE,
+        format!("model {} is being trained", crate::identity::shown(name)),
+    )
+    .set_detail("Another session trains, alters or drops it and has not ended its transaction yet.")
+    .set_hint("The view persona.training_progress shows running trainings."))
 }
 
 /// 25006 in a read-only transaction, and on a standby: before anything is locked or read.

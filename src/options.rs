@@ -4,6 +4,13 @@ use serde_json::{Map, Value};
 
 use crate::error::{Code, Result, fail, nearest, words};
 
+/// A whole number, also where JSON writes it as 3.0.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        value.as_f64().filter(|real| real.fract() == 0.0 && real.abs() < 1e15).map(|real| real as i64)
+    })
+}
+
 /// The options of one call.
 pub(crate) struct Options {
     given: Map<String, Value>,
@@ -31,7 +38,7 @@ impl Options {
     /// A whole number within a range.
     pub(crate) fn integer(&self, key: &str, low: i64, high: i64) -> Result<Option<i64>> {
         let Some(value) = self.given.get(key) else { return Ok(None) };
-        match value.as_i64().filter(|number| (low..=high).contains(number)) {
+        match whole(value).filter(|number| (low..=high).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(fail(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -2,12 +2,14 @@
 
 use pgrx::{Spi, Uuid, pg_sys};
 
+use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Place};
 use crate::ids::type_name;
 
-/// Runs one DDL statement as the current user.
+/// Runs one DDL statement as the current user, with a search path in which nobody can plant types.
 pub(crate) fn execute(statement: &str) -> Result<()> {
+    let _path = Identity::pinned_path();
     Spi::run(statement)
         .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not run DDL: {error}")))
 }
@@ -86,18 +88,20 @@ pub(crate) fn create_recommender_functions(
     Ok(())
 }
 
-/// The typed functions of a model, found by what they depend on: its view and a serving function of the
-/// library. Each with its owner.
-pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<(String, pg_sys::Oid)>> {
+/// The typed functions of a model by qualified name, found by what they depend on: its view and a serving
+/// function of the library. What belongs to somebody else than the view is not the model's.
+pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<String>> {
+    let _path = Identity::pinned_path();
     let failed = |error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}"));
     Spi::connect(|client| {
         let found = client.select(
             &format!(
-                "SELECT p.oid::pg_catalog.regprocedure::text, p.proowner
+                "SELECT p.oid::pg_catalog.regprocedure::text
                  FROM pg_catalog.pg_proc p
-                 WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d
+                 WHERE p.proowner = (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = {0})
+                   AND EXISTS (SELECT FROM pg_catalog.pg_depend d
                                WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
-                                 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {})
+                                 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {0})
                    AND EXISTS (SELECT FROM pg_catalog.pg_depend d
                                JOIN pg_catalog.pg_proc s ON s.oid = d.refobjid
                                JOIN pg_catalog.pg_namespace n ON n.oid = s.pronamespace
@@ -112,18 +116,8 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<(String, pg_sys::Oi
             &[],
         )?;
         found
-            .map(|row| Ok((row.get::<String>(1)?.unwrap_or_default(), row.get(2)?.unwrap_or(pg_sys::InvalidOid))))
+            .map(|row| Ok(row.get::<String>(1)?.unwrap_or_default()))
             .collect::<pgrx::spi::Result<Vec<_>>>()
     })
     .map_err(failed)
-}
-
-/// The id that the view of a model passes to `persona.model_facts`.
-pub(crate) fn model_id_of_view(view: pg_sys::Oid) -> Result<Option<Uuid>> {
-    let statement = format!(
-        "SELECT (pg_catalog.regexp_match(pg_catalog.pg_get_viewdef({}::pg_catalog.oid), $$model_facts\\('([0-9a-f-]{{36}})'$$))[1]::pg_catalog.uuid",
-        view.to_u32()
-    );
-    Spi::connect(|client| client.select(&statement, Some(1), &[])?.first().get_one::<Uuid>())
-        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}")))
 }

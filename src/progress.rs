@@ -39,6 +39,7 @@ impl Progress {
         let pid = unsafe { pg_sys::MyProcPid };
         // The folder is absent on a fresh cluster; without the file the training runs all the same.
         let _ = fs::create_dir(FOLDER);
+        remove_stale();
         let file = PathBuf::from(format!("{FOLDER}/{PREFIX}{pid}"));
         let progress = Progress {
             file,
@@ -73,6 +74,18 @@ impl Progress {
             "started_at": self.started_at, "at": now(),
         });
         let _ = fs::write(&self.file, record.to_string());
+    }
+}
+
+/// Removes the records of backends that ended without doing so.
+fn remove_stale() {
+    for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_string_lossy().strip_prefix(PREFIX).and_then(|pid| pid.parse().ok());
+        // SAFETY: signal 0 only asks whether the process exists.
+        if pid.is_some_and(|pid| unsafe { libc::kill(pid, 0) } != 0) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use crate::arrays;
 use crate::cache::{self, Loaded};
 use crate::call::{Call, Rows, datum};
 use crate::error::Result;
-use crate::identity::{self, Named};
 use crate::ids::Class;
 
 /// The live version of a model, and the types of its ids.
@@ -27,9 +26,7 @@ pub(super) fn by_name<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T
 /// Asks the model that the first argument is, a regclass.
 pub(super) fn by_relation<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
     let relation: pg_sys::Oid = call.required(0, "model")?;
-    let name = identity::qualified_name(relation)
-        .ok_or_else(|| identity::no_model(&format!("with OID {}", relation.to_u32())))?;
-    ask(&*cache::serve(Named { relation, name })?, body)
+    ask(&*cache::serve_relation(relation)?, body)
 }
 
 fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {

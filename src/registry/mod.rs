@@ -43,33 +43,23 @@ pub(crate) struct Version {
     pub(crate) value: Option<f64>,
     pub(crate) baseline: Option<f64>,
     pub(crate) bytes: i64,
-}
-
-/// The model behind a relation, if the relation is one.
-pub(crate) fn model_by_relation(relation: pg_sys::Oid, seen: Seen) -> Result<Option<Model>> {
-    let key = (2, pg_sys::F_OIDEQ, pg_sys::Datum::from(relation));
-    first(Scan::start("model", "model_relation", seen, &[key], false)?)
+    pub(crate) hyperparameters: Map<String, Value>,
 }
 
 /// The model of an id.
-pub(crate) fn model_by_id(model_id: Uuid) -> Result<Option<Model>> {
-    first(Scan::start("model", "model_pkey", Seen::Statement, &[uuid_key(1, model_id)], false)?)
-}
-
-fn first(mut scan: Scan) -> Result<Option<Model>> {
+pub(crate) fn model(model_id: Uuid, seen: Seen) -> Result<Option<Model>> {
+    let mut scan = Scan::start("model", "model_pkey", seen, &[uuid_key(1, model_id)], false)?;
     let Some(row) = scan.next() else { return Ok(None) };
-    let JsonB(spec) = row.expect(5)?;
-    let Value::Object(spec) = spec else {
+    let JsonB(Value::Object(spec)) = row.expect(5)? else {
         return Err(fail(Code::ERRCODE_DATA_CORRUPTED, "a row of the registry of pg_persona is damaged"));
     };
     Ok(Some(Model { model_id: row.expect(1)?, relation: row.expect(2)?, kind: row.expect(4)?, spec }))
 }
 
-/// The model and relation only: what serving needs, without parsing the spec.
-pub(crate) fn model_id_by_relation(relation: pg_sys::Oid) -> Result<Option<Uuid>> {
-    let key = (2, pg_sys::F_OIDEQ, pg_sys::Datum::from(relation));
-    let mut scan = Scan::start("model", "model_relation", Seen::Statement, &[key], false)?;
-    scan.next().map(|row| row.expect(1)).transpose()
+/// The view of a model: what serving needs, without parsing the spec.
+pub(crate) fn view_of(model_id: Uuid) -> Result<Option<pg_sys::Oid>> {
+    let mut scan = Scan::start("model", "model_pkey", Seen::Statement, &[uuid_key(1, model_id)], false)?;
+    scan.next().map(|row| row.expect(2)).transpose()
 }
 
 /// The deployment that is live.
@@ -110,6 +100,10 @@ pub(crate) fn version(model_id: Uuid, version: Option<i32>, seen: Seen) -> Resul
         value: row.get(14),
         baseline: row.get(15),
         bytes: row.expect(18)?,
+        hyperparameters: match row.expect(20)? {
+            JsonB(Value::Object(map)) => map,
+            JsonB(_) => Map::new(),
+        },
     }))
 }
 

@@ -11,8 +11,6 @@ use crate::error::{Code, Result, fail};
 /// The schema of the registry.
 const SCHEMA: &CStr = c"persona_internal";
 
-const CATALOG: &CStr = c"pg_catalog";
-
 /// Which rows a scan sees.
 pub(crate) enum Seen {
     /// What the running statement sees: the rule for serving.
@@ -37,67 +35,20 @@ pub(super) struct Scan {
 
 /// The oid of a registry table or index.
 pub(crate) fn relation(name: &str) -> Result<pg_sys::Oid> {
-    relation_of(SCHEMA, name)
-}
-
-fn relation_of(schema: &CStr, name: &str) -> Result<pg_sys::Oid> {
     let missing = || fail(Code::ERRCODE_UNDEFINED_TABLE, "the registry of pg_persona is missing");
     let name = CString::new(name).map_err(|_| missing())?;
     // SAFETY: system cache look-ups of NUL-terminated names.
     let found = unsafe {
-        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     };
     if found == pg_sys::InvalidOid { Err(missing()) } else { Ok(found) }
 }
 
-/// Whether a relation is a view over `persona.model_facts`: that of a model, or what is left of one.
-pub(crate) fn shows_model_facts(view: pg_sys::Oid) -> Result<bool> {
-    let (pg_rewrite, pg_proc) = (relation_of(CATALOG, "pg_rewrite")?, relation_of(CATALOG, "pg_proc")?);
-    let is_facts = is_function(c"persona", c"model_facts");
-    let of_view = [(3, pg_sys::F_OIDEQ, pg_sys::Datum::from(view))];
-    let mut rules =
-        Scan::of(CATALOG, "pg_rewrite", "pg_rewrite_rel_rulename_index", Seen::Statement, &of_view, false)?;
-    while let Some(rule) = rules.next() {
-        let rule: pg_sys::Oid = rule.expect(1)?;
-        let of_rule = [
-            (1, pg_sys::F_OIDEQ, pg_sys::Datum::from(pg_rewrite)),
-            (2, pg_sys::F_OIDEQ, pg_sys::Datum::from(rule)),
-        ];
-        let index = "pg_depend_depender_index";
-        let mut uses = Scan::of(CATALOG, "pg_depend", index, Seen::Statement, &of_rule, false)?;
-        while let Some(used) = uses.next() {
-            let (class, object): (pg_sys::Oid, pg_sys::Oid) = (used.expect(4)?, used.expect(5)?);
-            if class == pg_proc && is_facts(object) {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// Tells the functions of a schema and name.
-fn is_function(schema: &'static CStr, name: &'static CStr) -> impl Fn(pg_sys::Oid) -> bool {
-    move |function| {
-        // SAFETY: system cache look-ups; a function that is gone has no name.
-        unsafe {
-            let found = pg_sys::get_func_name(function);
-            let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
-            !found.is_null()
-                && CStr::from_ptr(found) == name
-                && pg_sys::get_func_namespace(function) == namespace
-        }
-    }
-}
-
 impl Scan {
     /// Rows of `table` whose first index columns equal `keys`; newest first where `backward`.
     pub(super) fn start(table: &str, index: &str, seen: Seen, keys: &[Key], backward: bool) -> Result<Scan> {
-        Scan::of(SCHEMA, table, index, seen, keys, backward)
-    }
-
-    fn of(schema: &CStr, table: &str, index: &str, seen: Seen, keys: &[Key], backward: bool) -> Result<Scan> {
-        let (table, index) = (relation_of(schema, table)?, relation_of(schema, index)?);
+        let (table, index) = (relation(table)?, relation(index)?);
         // SAFETY: all of ScanKeyData is plain data, for which zero is valid.
         let mut scan_keys: Vec<pg_sys::ScanKeyData> =
             keys.iter().map(|_| unsafe { std::mem::zeroed() }).collect();

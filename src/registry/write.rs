@@ -102,11 +102,12 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
 /// Removes the models whose view somebody dropped by hand, or that a restore left without one.
 pub(crate) fn sweep() -> Result<()> {
     let orphans: Vec<Uuid> = as_registry_owner(|| {
-        Spi::connect(|client| {
-            let found = client.select(
+        Spi::connect_mut(|client| {
+            let found = client.update(
                 "SELECT model_id FROM persona_internal.model m
                  WHERE NOT EXISTS
-                   (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) m.relation::pg_catalog.oid)",
+                   (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) m.relation::pg_catalog.oid)
+                 FOR UPDATE SKIP LOCKED",
                 None,
                 &[],
             )?;

@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail, nearest};
 use crate::identity;
-use crate::ids::{Class, base_type, type_name};
+use crate::ids::{Class, base_type, type_title};
 use crate::work;
 use batch::{BATCHES, Batch, Sink};
 use receiver::{Receiver, Skipped};
@@ -82,7 +82,7 @@ impl Source {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
             let missing = fail(
                 Code::ERRCODE_UNDEFINED_COLUMN,
-                format!("column \"{name}\" of relation {} does not exist", self.name),
+                format!("column \"{name}\" of relation {} does not exist", identity::shown(&self.name)),
             );
             match nearest(name, self.columns.iter().map(|column| column.name.as_str())) {
                 Some(near) => missing.set_hint(format!("Perhaps you meant the column \"{near}\".")),
@@ -133,14 +133,7 @@ impl Source {
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
-        list.extend(columns.value.as_ref().map(|column| {
-            let name = identity::quote(&column.name);
-            if base_type(column.type_oid) == pg_sys::NUMERICOID {
-                format!("{name}::pg_catalog.float8")
-            } else {
-                name
-            }
-        }));
+        list.extend(columns.value.as_ref().map(|column| identity::quote(&column.name)));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
         let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
         let mut receive = |sink: Sink<'_, '_>| {
@@ -217,7 +210,7 @@ impl Column {
     fn wrong_type(&self, role: &str, allowed: &str) -> pgrx::pg_sys::panic::ErrorReport {
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("column \"{}\" of type {} cannot hold {role}", self.name, type_name(self.type_oid)),
+            format!("column \"{}\" of type {} cannot hold {role}", self.name, type_title(self.type_oid)),
         )
         .set_detail(format!("Supported are {allowed}."))
         .set_hint("Read from a view that casts the column.")

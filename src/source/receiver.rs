@@ -1,7 +1,7 @@
 //! A DestReceiver: the executor pushes each row into batches. No tuple
 //! table, no copy of a tuple: measured, this costs no more than `count(a), count(b), sum(c)` over the same rows.
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{direct_function_call, pg_guard, pg_sys};
 
 use super::batch::{Batch, Sink};
 use super::{Counts, InteractionColumns, c_string};
@@ -44,11 +44,7 @@ impl<'a, 'b> Receiver<'a, 'b> {
         sink: Sink<'a, 'b>,
         on_batch: &'a mut dyn FnMut(u64),
     ) -> Receiver<'a, 'b> {
-        // The cast of numeric is in the query.
-        let value_type = columns.value.as_ref().map(|column| match base_type(column.type_oid) {
-            pg_sys::NUMERICOID => pg_sys::FLOAT8OID,
-            other => other,
-        });
+        let value_type = columns.value.as_ref().map(|column| base_type(column.type_oid));
         let time_type = columns.time.as_ref().map(|column| base_type(column.type_oid));
         Receiver {
             head: pg_sys::DestReceiver {
@@ -158,6 +154,12 @@ unsafe fn read_value(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> f32 {
     match type_oid {
         pg_sys::FLOAT4OID => f32::from_bits(value.value() as u32),
         pg_sys::FLOAT8OID => f64::from_bits(value.value() as u64) as f32,
+        pg_sys::NUMERICOID => {
+            // SAFETY: the datum is a numeric; what overflows becomes infinite instead of an error.
+            let real =
+                unsafe { direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(value)]) };
+            real.map_or(f32::NAN, |real| real as f32)
+        }
         pg_sys::INT2OID => f32::from(value.value() as i16),
         pg_sys::INT4OID => value.value() as i32 as f32,
         _ => value.value() as i64 as f32,

@@ -38,7 +38,7 @@ pub(super) fn decide(
         DeployChoice::Never => (false, "deploy is never".into()),
         DeployChoice::Always => (true, "deploy is always".into()),
         DeployChoice::Auto => match (value, baseline, live_value) {
-            (Some(value), Some(baseline), _) if value <= baseline => {
+            (Some(value), Some(baseline), Some(_)) if value <= baseline => {
                 (false, format!("not above popularity: {value:.4} against {baseline:.4}"))
             }
             (Some(value), _, Some(live_value)) if value < live_value * (1.0 - GUARD_MARGIN) => (

@@ -18,8 +18,10 @@ use serde_json::{Map, Value};
 use crate::call::Call;
 use crate::error::{Code, Result, fail, words};
 use crate::registry::Metric;
+use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
 use crate::source::Source;
+use crate::work::GiveMemoryBack;
 use crate::{identity, settings};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
 use holdout::{CUTOFFS, holdout, metrics, score};
@@ -83,6 +85,8 @@ pub(crate) fn train(
     request: &Request,
     factorizer: &dyn Factorizer,
 ) -> Result<Option<pg_sys::Datum>> {
+    // Dropped last, when everything else is freed.
+    let _memory = GiveMemoryBack;
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
 
@@ -161,7 +165,7 @@ pub(crate) fn train(
 pub(crate) fn measure(request: &Request, factorizer: &dyn Factorizer, k: usize) -> Result<Vec<Metric>> {
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
-    let (named, _) = identity::model(&request.model)?;
+    let (named, _) = identity::model(&request.model, Seen::Statement)?;
     let _identity = as_owner(named.relation);
     let source = Source::open(request.relation)?;
     let columns = source.interaction_columns(

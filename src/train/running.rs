@@ -63,6 +63,7 @@ pub(super) fn read(
     let control = training.control;
     let progress = &mut training.progress;
     progress.phase = "read";
+    progress.write(0, 0, 0);
     let builder = InteractionsBuilder::new(
         columns.user_class.kind(),
         columns.item_class.kind(),

@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::identity::Found;
 use crate::ids::type_name;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Model, write};
+use crate::registry::{Model, write};
 use crate::source::InteractionColumns;
 use crate::{identity, locks, outputs};
 
@@ -24,21 +25,15 @@ pub(super) struct Target {
 
 /// The model of a name, if there is one; takes its training lock, or that of the name.
 pub(super) fn find(name: &str) -> Result<Option<(identity::Named, Model)>> {
-    let look = || -> Result<Option<(identity::Named, Model)>> {
-        let Some(named) = identity::lookup(name)? else { return Ok(None) };
-        let model = registry::model_by_relation(named.relation, Seen::Latest)?;
-        Ok(model.map(|model| (named, model)))
-    };
-    if look()?.is_none() {
+    if !matches!(identity::existing(name, Seen::Latest)?, Found::Model(..)) {
         locks::creating(&identity::place(name)?)?;
     }
     // Somebody may have made it between the look and the lock.
-    let found = look()?;
-    if let Some((named, _)) = &found {
-        access::require_owner(named.relation, &named.name)?;
-        locks::training(named.relation, &named.name)?;
-    }
-    Ok(found)
+    let Found::Model(named, _) = identity::existing(name, Seen::Latest)? else { return Ok(None) };
+    access::require_owner(named.relation, &named.name)?;
+    locks::training(named.relation, &named.name)?;
+    // Whoever had the lock before may have changed or dropped it.
+    identity::model(name, Seen::Latest).map(Some)
 }
 
 /// Acts as the owner of a model where that is somebody else.
@@ -114,20 +109,13 @@ pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String,
     Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
 }
 
-/// The view of a model whose registry row a restore left out: it is taken up again by its owner. Nothing is
-/// inherited but the name and the functions. A view that shows the facts of another, living model is none.
+/// The view of a model whose registry row a restore left out: its owner takes it up again. Nothing is inherited
+/// but the name, the grants and the functions.
 fn leftover(place: &identity::Place) -> Result<Option<(Uuid, pg_sys::Oid)>> {
-    let Some(named) = identity::lookup(&place.beside(""))? else { return Ok(None) };
-    if !registry::scan::shows_model_facts(named.relation)? {
+    let Found::Leftover(named, model_id) = identity::existing(&place.beside(""), Seen::Latest)? else {
         return Ok(None);
-    }
+    };
     access::require_owner(named.relation, &named.name)?;
-    let Some(model_id) = outputs::model_id_of_view(named.relation)? else { return Ok(None) };
-    if let Some(model) = registry::model_by_id(model_id)? {
-        if identity::qualified_name(model.relation).is_some() {
-            return Ok(None);
-        }
-        write::delete_model(model_id)?;
-    }
+    write::delete_model(model_id)?;
     Ok(Some((model_id, named.relation)))
 }

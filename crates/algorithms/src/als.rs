@@ -32,6 +32,9 @@ use memory::Buffer;
 /// The most factors a model can have.
 pub const MAX_FACTORS: usize = 2048;
 
+/// The most iterations of a training.
+pub const MAX_ITERATIONS: usize = 10_000;
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Params {
@@ -80,7 +83,7 @@ impl Params {
         if !(self.alpha > 0.0 && self.alpha.is_finite()) {
             return error("alpha", "a finite number above 0", self.alpha.to_string());
         }
-        if !(1..=10_000).contains(&self.iterations) {
+        if !(1..=MAX_ITERATIONS).contains(&self.iterations) {
             return error("iterations", "between 1 and 10000", self.iterations.to_string());
         }
         if !(1..=100).contains(&self.cg_steps) {

@@ -54,7 +54,8 @@ fn by_exponent(values: &[f32], control: &Control) -> Result<f32> {
 
 /// One NaN for all, because its sign would depend on the order.
 fn narrow(sum: f64) -> f32 {
-    if sum.is_nan() { f32::NAN } else { sum as f32 }
+    // A sum beyond the range of f32 stays finite: the largest is as good as any.
+    if sum.is_nan() { f32::NAN } else { sum.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32 }
 }
 
 #[cfg(test)]
