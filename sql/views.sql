@@ -199,7 +199,7 @@ FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
 JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
 WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass
-  AND d.refobjid = 'persona.model_facts(uuid)'::regprocedure
+  AND d.refobjid = 'persona.model_facts(uuid)'::regprocedure AND c.relnamespace <> 'persona_internal'::regnamespace
   AND NOT EXISTS (SELECT FROM persona_internal.model m WHERE m.relation::oid = c.oid)
   AND pg_catalog.has_table_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW persona_internal.problems IS 'behind persona.check()';

@@ -13,9 +13,8 @@ use pgrx::{Uuid, pg_sys};
 use crate::access;
 use crate::deploy;
 use crate::error::{Code, OrReport, Result, fail};
-use crate::identity::{self, Named};
+use crate::identity::{self, Served};
 use crate::registry;
-use crate::registry::scan::Seen;
 use crate::settings;
 
 /// Images that a backend keeps at most.
@@ -49,15 +48,15 @@ pub(crate) fn serve_relation(relation: pg_sys::Oid) -> Result<Rc<Loaded>> {
     serve(identity::served_by_relation(relation)?)
 }
 
-fn serve((named, model_id): (Named, Uuid)) -> Result<Rc<Loaded>> {
-    access::require_select(named.relation, &named.name)?;
-    let Some(live) = registry::live(model_id, Seen::Statement)? else {
-        return Err(deploy::not_deployed(&named));
-    };
-    load(&named, model_id, live.image_id, live.version)
+fn serve(model: Served) -> Result<Rc<Loaded>> {
+    access::require_select(model.named.relation, &model.named.name)?;
+    match registry::live(model.model_id, model.seen)? {
+        Some(live) => load(&model, live.image_id, live.version),
+        None => Err(deploy::not_deployed(&model.named)),
+    }
 }
 
-fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<Rc<Loaded>> {
+fn load(model: &Served, image_id: Uuid, version: i32) -> Result<Rc<Loaded>> {
     let cached = CACHE.with_borrow_mut(|cache| {
         let found = cache.iter().position(|each| each.image_id == image_id)?;
         cache[..=found].rotate_right(1);
@@ -66,6 +65,7 @@ fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<R
     if let Some(loaded) = cached {
         return Ok(loaded);
     }
+    let named = &model.named;
     let missing = || {
         fail(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -74,7 +74,7 @@ fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<R
         .set_detail("A dump without the tables of schema persona_internal leaves them out.")
         .set_hint(format!("Train it again: SELECT persona.retrain('{}');", named.name))
     };
-    let facts = registry::version(model_id, Some(version), Seen::Statement)?.ok_or_else(missing)?;
+    let facts = registry::version(model.model_id, Some(version), model.seen)?.ok_or_else(missing)?;
     let limit = settings::max_memory();
     if facts.bytes as u64 > limit {
         return Err(fail(
@@ -88,11 +88,10 @@ fn load(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<R
         )
         .set_hint("Have a superuser raise \"persona.max_memory\", or train with fewer factors."));
     }
-    let bytes = registry::load_image(image_id, facts.bytes as usize)?.ok_or_else(missing)?;
+    let bytes = registry::load_image(image_id, facts.bytes as usize, model.seen)?.ok_or_else(missing)?;
     let image = Image::open(&bytes).or_report()?;
     image.verify(&Control::unlimited()).or_report()?;
-    let model = Recommender::new(&image).or_report()?;
-    model.check().or_report()?;
+    Recommender::new(&image).or_report()?.check().or_report()?;
     let loaded = Rc::new(Loaded { image_id, bytes });
     CACHE.with_borrow_mut(|cache| {
         cache.insert(0, Rc::clone(&loaded));

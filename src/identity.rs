@@ -51,8 +51,8 @@ fn range_var(name: &str) -> Result<*mut pg_sys::RangeVar> {
 }
 
 /// The relation that a name means along the search path, if there is one. With a lock that the transaction
-/// keeps where serving needs the relation to stay; otherwise with none.
-fn find(name: &str, lock: u32) -> Result<Option<Named>> {
+/// keeps where serving needs the relation to stay; otherwise with none. `nowait` is 55P03 instead of waiting.
+fn find(name: &str, lock: u32, nowait: bool) -> Result<Option<Named>> {
     let range = range_var(name)?;
     // SAFETY: the range variable was just made; no callback is given. Without a lock, names that another
     // transaction changed meanwhile must be asked for.
@@ -61,7 +61,7 @@ fn find(name: &str, lock: u32) -> Result<Option<Named>> {
         pg_sys::RangeVarGetRelidExtended(
             range,
             lock as _,
-            pg_sys::RVROption::RVR_MISSING_OK,
+            pg_sys::RVROption::RVR_MISSING_OK | if nowait { pg_sys::RVROption::RVR_NOWAIT } else { 0 },
             None,
             std::ptr::null_mut(),
         )
@@ -71,7 +71,7 @@ fn find(name: &str, lock: u32) -> Result<Option<Named>> {
 
 /// The relation that a name means along the search path, if there is one; no lock is taken.
 pub(crate) fn lookup(name: &str) -> Result<Option<Named>> {
-    find(name, pg_sys::NoLock)
+    find(name, pg_sys::NoLock, false)
 }
 
 /// Where a relation of this name would be made: the named schema, or the first of the search path. Checks
@@ -102,7 +102,7 @@ pub(crate) fn place(name: &str) -> Result<Place> {
 
 /// The model that a name means, or 42704. Holds no lock: a training may take hours.
 pub(crate) fn model(name: &str, seen: Seen) -> Result<(Named, Model)> {
-    match existing(name, seen)? {
+    match existing(name, seen, false)? {
         Found::Model(named, model) => Ok((named, model)),
         Found::Leftover(named, _) => Err(not_stored(&named)),
         Found::Other(named) => Err(not_a_model(&named)),
@@ -120,9 +120,9 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// What stands under a name.
-pub(crate) fn existing(name: &str, seen: Seen) -> Result<Found> {
-    let Some(named) = find(name, pg_sys::AccessShareLock)? else { return Ok(Found::Nothing) };
+/// What stands under a name. `nowait` is 55P03 where somebody changes it right now.
+pub(crate) fn existing(name: &str, seen: Seen, nowait: bool) -> Result<Found> {
+    let Some(named) = find(name, pg_sys::AccessShareLock, nowait)? else { return Ok(Found::Nothing) };
     let id = id_of_view(named.relation);
     // SAFETY: gives back the lock that the look-up took.
     unsafe { pg_sys::UnlockRelationOid(named.relation, pg_sys::AccessShareLock as _) };
@@ -136,16 +136,23 @@ pub(crate) fn existing(name: &str, seen: Seen) -> Result<Found> {
     })
 }
 
+/// A model that is about to serve, and which rows of the registry it serves from.
+pub(crate) struct Served {
+    pub(crate) named: Named,
+    pub(crate) model_id: Uuid,
+    pub(crate) seen: Seen,
+}
+
 /// The model to serve by name; its view stays locked against DROP until the transaction ends.
-pub(crate) fn served_by_name(name: &str) -> Result<(Named, Uuid)> {
-    match find(name, pg_sys::AccessShareLock)? {
+pub(crate) fn served_by_name(name: &str) -> Result<Served> {
+    match find(name, pg_sys::AccessShareLock, false)? {
         Some(named) => served(named),
         None => Err(no_model(name)),
     }
 }
 
 /// The model to serve by the oid of its view.
-pub(crate) fn served_by_relation(relation: pg_sys::Oid) -> Result<(Named, Uuid)> {
+pub(crate) fn served_by_relation(relation: pg_sys::Oid) -> Result<Served> {
     // SAFETY: a lock that the transaction keeps; whether the relation still exists is asked next.
     unsafe { pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as _) };
     match qualified_name(relation) {
@@ -154,10 +161,18 @@ pub(crate) fn served_by_relation(relation: pg_sys::Oid) -> Result<(Named, Uuid)>
     }
 }
 
-fn served(named: Named) -> Result<(Named, Uuid)> {
-    let Some(id) = id_of_view(named.relation) else { return Err(not_a_model(&named)) };
-    match registry::view_of(id)? {
-        Some(view) if view == named.relation => Ok((named, id)),
+fn served(named: Named) -> Result<Served> {
+    let Some(model_id) = id_of_view(named.relation) else { return Err(not_a_model(&named)) };
+    let mut seen = Seen::Statement;
+    let mut view = registry::view_of(model_id, seen)?;
+    // SAFETY: asks for the state of this process.
+    if view.is_none() && !unsafe { pg_sys::IsInParallelMode() } {
+        // Made by a transaction that this statement waited for: it serves as it is now, like the name.
+        seen = Seen::Latest;
+        view = registry::view_of(model_id, seen)?;
+    }
+    match view {
+        Some(view) if view == named.relation => Ok(Served { named, model_id, seen }),
         Some(view) if qualified_name(view).is_some() => Err(not_a_model(&named)),
         _ => Err(not_stored(&named)),
     }

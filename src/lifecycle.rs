@@ -146,7 +146,7 @@ fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer
 
 /// The row of `persona.model_facts`: algorithm, version, trained_at, rows, metric, value, baseline, bytes.
 pub(crate) fn push_facts(model_id: Uuid, rows: &mut Rows) -> Result<()> {
-    let Some(relation) = registry::view_of(model_id)? else { return Ok(()) };
+    let Some(relation) = registry::view_of(model_id, Seen::Statement)? else { return Ok(()) };
     let Some(name) = identity::qualified_name(relation) else { return Ok(()) };
     access::require_select(relation, &name)?;
     let Some(live) = registry::live(model_id, Seen::Statement)? else {

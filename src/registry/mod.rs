@@ -57,8 +57,8 @@ pub(crate) fn model(model_id: Uuid, seen: Seen) -> Result<Option<Model>> {
 }
 
 /// The view of a model: what serving needs, without parsing the spec.
-pub(crate) fn view_of(model_id: Uuid) -> Result<Option<pg_sys::Oid>> {
-    let mut scan = Scan::start("model", "model_pkey", Seen::Statement, &[uuid_key(1, model_id)], false)?;
+pub(crate) fn view_of(model_id: Uuid, seen: Seen) -> Result<Option<pg_sys::Oid>> {
+    let mut scan = Scan::start("model", "model_pkey", seen, &[uuid_key(1, model_id)], false)?;
     scan.next().map(|row| row.expect(2)).transpose()
 }
 
@@ -114,9 +114,9 @@ pub(crate) fn has_image(image_id: Uuid, seen: Seen) -> Result<bool> {
 }
 
 /// The image of a version, put together from its pieces, or `None` where they are missing.
-pub(crate) fn load_image(image_id: Uuid, bytes: usize) -> Result<Option<AlignedBytes>> {
+pub(crate) fn load_image(image_id: Uuid, bytes: usize, seen: Seen) -> Result<Option<AlignedBytes>> {
     let mut image = AlignedBytes::with_capacity(bytes).or_report()?;
-    let mut scan = Scan::start("chunk", "chunk_pkey", Seen::Statement, &[uuid_key(1, image_id)], false)?;
+    let mut scan = Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)?;
     let mut any = false;
     while let Some(row) = scan.next() {
         any = true;

@@ -12,6 +12,7 @@ use crate::error::{Code, Result, fail};
 const SCHEMA: &CStr = c"persona_internal";
 
 /// Which rows a scan sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// What the running statement sees: the rule for serving.
     Statement,

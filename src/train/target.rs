@@ -25,11 +25,11 @@ pub(super) struct Target {
 
 /// The model of a name, if there is one; takes its training lock, or that of the name.
 pub(super) fn find(name: &str) -> Result<Option<(identity::Named, Model)>> {
-    if !matches!(identity::existing(name, Seen::Latest)?, Found::Model(..)) {
+    if !matches!(identity::existing(name, Seen::Latest, true)?, Found::Model(..)) {
         locks::creating(&identity::place(name)?)?;
     }
     // Somebody may have made it between the look and the lock.
-    let Found::Model(named, _) = identity::existing(name, Seen::Latest)? else { return Ok(None) };
+    let Found::Model(named, _) = identity::existing(name, Seen::Latest, true)? else { return Ok(None) };
     access::require_owner(named.relation, &named.name)?;
     locks::training(named.relation, &named.name)?;
     // Whoever had the lock before may have changed or dropped it.
@@ -112,7 +112,7 @@ pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String,
 /// The view of a model whose registry row a restore left out: its owner takes it up again. Nothing is inherited
 /// but the name, the grants and the functions.
 fn leftover(place: &identity::Place) -> Result<Option<(Uuid, pg_sys::Oid)>> {
-    let Found::Leftover(named, model_id) = identity::existing(&place.beside(""), Seen::Latest)? else {
+    let Found::Leftover(named, model_id) = identity::existing(&place.beside(""), Seen::Latest, true)? else {
         return Ok(None);
     };
     access::require_owner(named.relation, &named.name)?;

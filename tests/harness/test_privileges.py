@@ -87,9 +87,11 @@ def test_functions_of_strangers_are_not_beside_a_model(cluster):
 
 
 def test_a_view_over_a_model(cluster):
-    """Who may read a view of alice over her model reads it without a right on the model, as with any table."""
+    """A view over a model shows its facts to those who may be served by the model, and to nobody else."""
     root, alice, _, mallory, _ = people(cluster)
     alice.run("CREATE VIEW facts AS SELECT version, value FROM for_you; GRANT SELECT ON facts TO mallory")
+    assert mallory.error("SELECT * FROM alice.facts").sqlstate == "42501"
+    alice.run("GRANT SELECT ON for_you TO mallory")
     assert len(mallory.run("SELECT * FROM alice.facts")) == 1
 
 

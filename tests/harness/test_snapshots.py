@@ -56,21 +56,27 @@ def test_evaluate_keeps_to_the_snapshot(cluster):
     assert web.run("SELECT * FROM persona.evaluate('for_you')") == before
 
 
-def test_repeatable_read_and_a_drop(cluster):
-    """Names are resolved at once, as for any view: after a drop by another session 42704, no internal error."""
+def test_a_transaction_keeps_the_model_it_used(cluster):
+    """What a transaction was served by stays until it ends, as with any view: DROP and RENAME wait for it."""
     one, two, first, _ = model(cluster)
-    two.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-    assert scores(two) == first
+    for level in ("READ COMMITTED", "REPEATABLE READ"):
+        two.run(f"BEGIN ISOLATION LEVEL {level}")
+        assert scores(two) == first
+        for change in ("SELECT persona.drop_model('for_you')", "ALTER VIEW for_you RENAME TO gone"):
+            assert one.error(f"BEGIN; SET LOCAL lock_timeout = '100ms'; {change}; COMMIT").sqlstate == "55P03"
+            one.run("ROLLBACK")
+        assert scores(two) == first
+        two.run("COMMIT")
+    # A training that runs holds no lock on the view: renaming it does not wait for hours.
     one.run("SELECT persona.drop_model('for_you')")
     assert two.error("SELECT * FROM persona.recommend('for_you', 7)").sqlstate == "42704"
 
 
 def test_renames_are_seen_by_the_next_statement(cluster):
-    """Two models that swap their names swap for the next statement of an open transaction, as two tables would."""
+    """Two models that swap their names swap for the next statement of another session."""
     one, two, first, _ = model(cluster)
     train(one, "other", factors=6)
     other = scores(one, "other")
-    two.run("BEGIN")
     assert scores(two) == first
     one.run("""BEGIN; ALTER VIEW for_you RENAME TO third; ALTER VIEW other RENAME TO for_you;
                ALTER VIEW third RENAME TO other; COMMIT""")
