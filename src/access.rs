@@ -51,6 +51,13 @@ pub(crate) fn current_user() -> String {
     }
 }
 
+/// Whether there is a role of this name.
+pub(crate) fn role_exists(name: &str) -> bool {
+    let Ok(name) = CString::new(name) else { return false };
+    // SAFETY: a system cache look-up of a NUL-terminated name.
+    unsafe { pg_sys::get_role_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
+}
+
 /// The owner of a relation.
 pub(crate) fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: the caller resolved the relation; opening it takes a lock that the transaction keeps.

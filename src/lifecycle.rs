@@ -138,8 +138,9 @@ fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer
     locks::writable(what);
     let (named, _) = owned(call)?;
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
-    // No role can be called so: the word means everybody.
-    let role = if role == "public" { "PUBLIC".to_string() } else { identity::quote(&role) };
+    // In any case that is not the name of a role, the word means everybody.
+    let everybody = role.eq_ignore_ascii_case("public") && !access::role_exists(&role);
+    let role = if everybody { "PUBLIC".to_string() } else { identity::quote(&role) };
     outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", full_name(&named)))?;
     Ok(None)
 }

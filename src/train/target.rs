@@ -57,7 +57,13 @@ pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, columns: &Intera
     for (key, now) in id_types(columns) {
         let was = spec.get(&key);
         if was.is_some_and(|was| *was != now) {
-            let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_string();
+            let text = |value: Option<&Value>| {
+                value
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .trim_start_matches("pg_catalog.")
+                    .to_string()
+            };
             let role = if key == "user_type" { "users" } else { "items" };
             return Err(fail(
                 Code::ERRCODE_DATATYPE_MISMATCH,
