@@ -22,7 +22,9 @@ fn main() -> Result<()> {
         inserts(&users)?;
     }
     for timed in [false, false, false, true] {
-        whole(&users, &items, &values, if timed { &times } else { &[] })?;
+        for threads in [1, 2] {
+            whole(&users, &items, &values, if timed { &times } else { &[] }, threads)?;
+        }
     }
     Ok(())
 }
@@ -48,7 +50,7 @@ fn inserts(users: &[i64]) -> Result<()> {
     Ok(())
 }
 
-fn whole(users: &[i64], items: &[i64], values: &[f32], times: &[i64]) -> Result<()> {
+fn whole(users: &[i64], items: &[i64], values: &[f32], times: &[i64], threads: usize) -> Result<()> {
     let control = Control::unlimited();
     let timed = !times.is_empty();
     let start = now();
@@ -60,12 +62,14 @@ fn whole(users: &[i64], items: &[i64], values: &[f32], times: &[i64]) -> Result<
         builder.push(IdsRef::Integer(users), IdsRef::Integer(items), &values[range], times)?;
     }
     let pushed = now() - start;
-    let result = builder.finish()?;
+    let wall = std::time::Instant::now();
+    let result = builder.finish(threads)?;
     let finished = now() - start;
+    println!("finish {:.3} s of wall time", wall.elapsed().as_secs_f64());
     let ids = result.users.bytes() + result.items.bytes();
     let per_row = |seconds: f64| seconds * 1e9 / users.len() as f64;
     println!(
-        "interactions{}: push {:.1} + finish {:.1} = {:.1} ns per row ({:.3} s), peak {:.1} bytes per row, {} entries",
+        "interactions{}, {threads} threads: push {:.1} + finish {:.1} = {:.1} ns per row ({:.3} s), peak {:.1} bytes per row, {} entries",
         if timed { " with times" } else { "" },
         per_row(pushed),
         per_row(finished - pushed),

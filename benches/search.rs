@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use algorithms::Control;
-use algorithms::search::{Bounds, Index, Similarity, quantize};
+use algorithms::search::{Bounds, Index, Sections, Similarity, quantize};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -34,9 +34,13 @@ impl<T: Clone> Aligned<T> {
 /// Prints the times of searching `factors` for each of `queries`, and of quantizing.
 fn measure(name: &str, factors: &[f32], queries: &[f32], k: usize) -> Result<(), algorithms::Error> {
     let rows = factors.len() / FACTORS;
-    let start = Instant::now();
-    let sections = quantize(factors, FACTORS, &Control::unlimited())?;
-    println!("{rows} x {FACTORS}, {name}: quantized in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    let mut sections = Sections::default();
+    for threads in [1, 2] {
+        let start = Instant::now();
+        sections = quantize(factors, FACTORS, threads, &Control::unlimited())?;
+        let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+        println!("{rows} x {FACTORS}, {name}: quantized in {milliseconds:.0} ms on {threads} threads");
+    }
     let quantized = Aligned::new(&sections.quantized);
     let bounds: Aligned<Bounds> = Aligned::new(&sections.bounds);
     let (quantized, bounds) = (quantized.get(sections.quantized.len()), bounds.get(sections.bounds.len()));

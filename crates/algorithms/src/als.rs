@@ -8,7 +8,6 @@
 
 mod fold;
 mod gram;
-mod jobs;
 mod kernel;
 mod lanes;
 mod loss;
@@ -245,7 +244,7 @@ impl Training<'_> {
         let mut losses = vec![0.0; matrix.rows().div_ceil(ROWS)];
         let threads = params.threads.min(losses.len());
         let jobs = rows.chunks_mut(ROWS * width).zip(&mut losses).enumerate();
-        jobs::share(jobs, threads, |jobs| {
+        crate::jobs::share(jobs, threads, |jobs| {
             let mut scratch = solve::Scratch::new(width, control)?;
             while let Some((job, (rows, loss))) = jobs.next() {
                 let first = job * ROWS;

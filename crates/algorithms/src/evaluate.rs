@@ -37,7 +37,7 @@ pub fn evaluate(
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
     let items = item_counts.len();
-    let sections = quantize(&factors.items, factors.factors, control)?;
+    let sections = quantize(&factors.items, factors.factors, threads, control)?;
     let index = Index::new(&factors.items, factors.factors, &sections.quantized, &sections.bounds)?;
     let mut by_popularity: Vec<u32> = (0..items as u32).collect();
     by_popularity.sort_by_key(|&item| std::cmp::Reverse(item_counts[item as usize]));

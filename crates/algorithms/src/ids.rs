@@ -5,6 +5,7 @@ mod budget;
 mod builder;
 mod finish;
 mod hash;
+mod integers;
 mod sort;
 mod table;
 

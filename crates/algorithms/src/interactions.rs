@@ -3,6 +3,7 @@
 mod builder;
 mod counting;
 mod duplicates;
+mod parts;
 mod split;
 
 pub use builder::InteractionsBuilder;

@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod ids;
 pub mod image;
 pub mod interactions;
+mod jobs;
 pub mod metrics;
 pub mod recommender;
 pub mod search;

@@ -13,6 +13,7 @@
 
 mod exact;
 mod quantize;
+mod rounded;
 mod scan;
 mod select;
 #[cfg(test)]

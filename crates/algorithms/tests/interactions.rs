@@ -25,6 +25,10 @@ fn joined(ids: &[i64]) -> Ids {
 }
 
 fn build(rows: &[Row], with_time: bool, batch: usize) -> Interactions {
+    build_on(rows, with_time, batch, 2)
+}
+
+fn build_on(rows: &[Row], with_time: bool, batch: usize, threads: usize) -> Interactions {
     let control = Control::unlimited();
     let mut builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, with_time, &control);
     for rows in rows.chunks(batch) {
@@ -35,7 +39,7 @@ fn build(rows: &[Row], with_time: bool, batch: usize) -> Interactions {
         builder.push(IdsRef::Integer(&users), IdsRef::Integer(&items), &values, &times).unwrap();
     }
     assert_eq!(builder.bytes(), control.used());
-    let result = builder.finish().unwrap();
+    let result = builder.finish(threads).unwrap();
     assert_eq!(control.used(), result.bytes());
     result
 }
@@ -188,7 +192,7 @@ fn every_kind_of_ids() {
     let control = Control::unlimited();
     let mut builder = InteractionsBuilder::new(IdKind::Fixed16, IdKind::Bytes, false, &control);
     builder.push(IdsRef::Fixed16(&uuids), words.view(), &values, &[]).unwrap();
-    let result = builder.finish().unwrap();
+    let result = builder.finish(2).unwrap();
     assert_eq!(control.used(), result.bytes());
     assert_eq!(result.item_users, result.user_items.transpose(result.items.len()));
     // Non-negative integers as big-endian bytes have the order of the integers.
@@ -210,10 +214,22 @@ fn at_most_24_bytes_a_row() {
         let (users, items) = (IdsRef::Integer(&users[range.clone()]), IdsRef::Integer(&items[range.clone()]));
         builder.push(users, items, &values[range], &[]).unwrap();
     }
-    let result = builder.finish().unwrap();
+    let result = builder.finish(2).unwrap();
     let ids = result.users.bytes() + result.items.bytes();
     let per_row = (control.peak() - ids) as f64 / rows.len() as f64;
     assert!(per_row <= 24.0, "{per_row} bytes a row");
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let rows = random_rows(7, 400_000, 3000, 300);
+    for with_time in [false, true] {
+        let expected = build_on(&rows, with_time, 1024, 1);
+        assert!(expected.user_items.entries() > 1 << 18);
+        for threads in [0, 2, 5, 64] {
+            assert_eq!(build_on(&rows, with_time, 1024, threads), expected);
+        }
+    }
 }
 
 #[test]
@@ -226,7 +242,7 @@ fn errors_leave_nothing_taken() {
         let control = Control::new(limit);
         let mut builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, true, &control);
         let ids = IdsRef::Integer(&users);
-        let result = builder.push(ids, ids, &values, &users).and_then(|()| builder.finish());
+        let result = builder.push(ids, ids, &values, &users).and_then(|()| builder.finish(2));
         match result {
             Ok(result) => assert_eq!(control.used(), result.bytes()),
             Err(error) => {
@@ -250,7 +266,7 @@ fn errors_leave_nothing_taken() {
     push(&mut builder, &[1], bytes, &[]).unwrap();
     assert_eq!(builder.rows(), 1);
     control.cancel();
-    assert_eq!(builder.finish().unwrap_err(), Error::Cancelled);
+    assert_eq!(builder.finish(2).unwrap_err(), Error::Cancelled);
     assert_eq!(control.used(), 0);
 }
 

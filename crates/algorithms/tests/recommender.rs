@@ -23,7 +23,7 @@ fn blocks() -> Interactions {
             builder.push(IdsRef::Integer(&[user]), IdsRef::Integer(&[item]), &[1.0], &[]).unwrap();
         }
     }
-    builder.finish().unwrap()
+    builder.finish(2).unwrap()
 }
 
 fn trained(data: &Interactions) -> Factors {
@@ -279,7 +279,7 @@ fn ten_thousand_users_rank_by_rank() {
                 .unwrap();
         }
     }
-    let data = builder.finish().unwrap();
+    let data = builder.finish(2).unwrap();
     assert_eq!((data.users.len(), data.items.len()), (USERS, ITEMS));
     let bytes = image(&data, &factors);
     let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 const SIMILARITIES: [Similarity; 2] = [Similarity::InnerProduct, Similarity::Cosine];
 
 fn sections(rows: &[f32], factors: usize) -> Sections {
-    quantize(rows, factors, &Control::unlimited()).unwrap()
+    quantize(rows, factors, 1, &Control::unlimited()).unwrap()
 }
 
 fn index<'a>(rows: &'a [f32], factors: usize, sections: &'a Sections) -> Index<'a> {
@@ -141,15 +141,18 @@ fn lengths_that_do_not_fit_are_refused() {
 fn quantizing_takes_memory_and_can_be_stopped() {
     let rows = uniform(100_000 * 16, 9);
     let control = Control::unlimited();
-    let sections = quantize(&rows, 16, &control).unwrap();
+    let sections = quantize(&rows, 16, 2, &control).unwrap();
     assert_eq!(control.used(), sections.bytes());
-    assert!(matches!(quantize(&rows, 16, &Control::new(1000)), Err(Error::Memory { .. })));
-    assert!(matches!(quantize(&rows, 0, &control), Err(Error::Parameter { .. })));
-    assert!(matches!(quantize(&rows, 40_000, &control), Err(Error::Parameter { .. })));
-    assert!(matches!(quantize(&rows[1..], 16, &control), Err(Error::Corrupted(_))));
+    for threads in [0, 1, 3, 100] {
+        assert_eq!(quantize(&rows, 16, threads, &Control::unlimited()).unwrap(), sections);
+    }
+    assert!(matches!(quantize(&rows, 16, 2, &Control::new(1000)), Err(Error::Memory { .. })));
+    assert!(matches!(quantize(&rows, 0, 1, &control), Err(Error::Parameter { .. })));
+    assert!(matches!(quantize(&rows, 40_000, 1, &control), Err(Error::Parameter { .. })));
+    assert!(matches!(quantize(&rows[1..], 16, 1, &control), Err(Error::Corrupted(_))));
     let control = Control::unlimited();
     control.cancel();
-    assert_eq!(quantize(&rows, 16, &control), Err(Error::Cancelled));
+    assert_eq!(quantize(&rows, 16, 2, &control), Err(Error::Cancelled));
     assert_eq!(control.used(), 0);
 }
 

@@ -4,11 +4,11 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::simd::Level;
 
-use super::jobs::share;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Portable};
 use super::memory::{Aligned, Buffer, zeros};
+use crate::jobs::share;
 
 /// Rows read at a time: 16 kB at 64 factors, so that every tile finds them in the first-level cache.
 const BLOCK: usize = 64;

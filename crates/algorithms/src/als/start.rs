@@ -7,9 +7,9 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::control::Control;
 use crate::error::Result;
 
-use super::jobs::share;
 use super::memory::zeros;
 use super::{Factors, Params};
+use crate::jobs::share;
 
 /// Rows per stream of the generator: part of what makes a seed reproducible.
 const ROWS: usize = 1024;

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 
 use super::finish::{self, SortedIds};
+use super::integers::Integers;
 use super::table::Table;
 use super::{Budget, IdKind, IdRef, IdsRef, MAX_IDS};
 use crate::control::Control;
@@ -25,12 +26,12 @@ pub struct IdBuilder<'c> {
 #[derive(Debug)]
 enum Store {
     /// The table holds the ids themselves: one visit to memory per row, and nothing beside it.
-    Integer(Table<Slot>),
+    Integer(Integers),
     Fixed16(Table<u32>, Vec<[u8; 16]>),
     Bytes(Table<u32>, Arena),
 }
 
-/// Ids hashed ahead of their probes, so that the processor overlaps the cache misses of the probes.
+/// Ids hashed ahead of their probes, and their cache lines fetched, so that the processor overlaps the cache misses.
 const BLOCK: usize = 64;
 
 impl<'c> IdBuilder<'c> {
@@ -41,7 +42,7 @@ impl<'c> IdBuilder<'c> {
 
     fn with_limit(kind: IdKind, what: &'static str, control: &'c Control, limit: u64) -> Self {
         let store = match kind {
-            IdKind::Integer => Store::Integer(Table::default()),
+            IdKind::Integer => Store::Integer(Integers::default()),
             IdKind::Fixed16 => Store::Fixed16(Table::default(), Vec::new()),
             IdKind::Bytes => Store::Bytes(Table::default(), Arena::default()),
         };
@@ -121,16 +122,16 @@ impl<'c> IdBuilder<'c> {
         for (values, out) in values.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
             for (hash, value) in hashes.iter_mut().zip(values) {
                 *hash = hash_integer(&self.hasher, *value);
+                table.fetch(*hash);
             }
             for ((&value, to), &hash) in values.iter().zip(out).zip(&hashes) {
-                if let Some(slot) = table.find(hash, |slot| slot.value() == value) {
-                    *to = slot.id();
+                if let Some(found) = table.find(hash, value) {
+                    *to = found;
                     continue;
                 }
                 *to = next(self.len, self.limit, self.what)?;
-                let hasher = |slot: &Slot| hash_integer(&self.hasher, slot.value());
-                table.reserve(hash, hasher, &mut self.budget)?;
-                table.insert(hash, Slot::new(value, *to), hasher);
+                table.reserve(hash, |value| hash_integer(&self.hasher, value), &mut self.budget)?;
+                table.insert(hash, value, *to);
                 self.len += 1;
             }
         }
@@ -203,24 +204,6 @@ fn hash_bytes(hasher: &RandomState, bytes: &[u8]) -> u64 {
     state.finish()
 }
 
-/// An integer and its position in 12 bytes; a pair would be padded to 16.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slot([u32; 3]);
-
-impl Slot {
-    pub(super) fn new(value: i64, id: u32) -> Self {
-        Self([value as u32, (value >> 32) as u32, id])
-    }
-
-    pub(super) fn value(self) -> i64 {
-        i64::from(self.0[0]) | (i64::from(self.0[1]) << 32)
-    }
-
-    pub(super) fn id(self) -> u32 {
-        self.0[2]
-    }
-}
-
 /// Ids of any length, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
@@ -260,13 +243,5 @@ mod tests {
             assert_eq!(ids.len(), 2);
         }
         assert_eq!(control.used(), 0);
-    }
-
-    #[test]
-    fn a_slot_keeps_every_integer() {
-        for value in [0, 1, -1, i64::MIN, i64::MAX, 1 << 32, -(1 << 32), 0xffff_ffff] {
-            let slot = Slot::new(value, u32::MAX);
-            assert_eq!((slot.value(), slot.id()), (value, u32::MAX));
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! From the growing dictionary to the sorted one.
 
-use super::builder::{Arena, Slot};
+use super::builder::Arena;
+use super::integers::Integers;
 use super::sort::{Key, sort_keys};
 use super::table::Table;
 use super::{Budget, Ids};
@@ -25,15 +26,11 @@ impl SortedIds {
 /// Turns the sign bit over: as unsigned numbers, the results have the order of the integers.
 const SIGN: u64 = 1 << 63;
 
-pub(super) fn integers(table: Table<Slot>, len: usize, budget: &mut Budget<'_>) -> Result<SortedIds> {
+pub(super) fn integers(table: Integers, len: usize, budget: &mut Budget<'_>) -> Result<SortedIds> {
     let mut keys = budget.with_capacity(len)?;
-    for shard in &table.shards {
+    for shard in table.shards() {
         budget.control().check()?;
-        keys.extend(shard.iter().map(|slot| Key {
-            prefix: slot.value() as u64 ^ SIGN,
-            id: slot.id(),
-            unused: 0,
-        }));
+        keys.extend(shard.map(|(value, id)| Key { prefix: value as u64 ^ SIGN, id, unused: 0 }));
     }
     table.free(budget);
     let keys = sort_keys(keys, budget, |_, _| std::cmp::Ordering::Equal)?;

@@ -8,11 +8,11 @@ use crate::error::Result;
 /// One table would double as a whole, in one long step and with both sizes held. Sixteen double one by one, so that
 /// a growing dictionary stays cancellable and its peak near its size. At 16 million integers the
 /// slowest batch of 4096 took 85 ms, with a look at the control before each shard, and the peak was 1.03 times the size.
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    pub(super) shards: [HashTable<T>; SHARDS],
+    shards: [HashTable<T>; SHARDS],
 }
 
 impl<T> Default for Table<T> {

@@ -123,7 +123,9 @@ impl<'c> InteractionsBuilder<'c> {
 
     /// Sorts everything. [`Interactions::bytes`] of the result stay taken from the control; on an error nothing
     /// does. Without rows the result is empty; whether that is an error is for the caller to say.
-    pub fn finish(self) -> Result<Interactions> {
+    ///
+    /// Runs on up to `threads` threads, of which the caller's is one; every number of threads gives the same bits.
+    pub fn finish(self, threads: usize) -> Result<Interactions> {
         let Self { users, items, with_time, chunks, rows, mut budget } = self;
         let mut sorted = |ids: IdBuilder<'_>| -> Result<SortedIds> {
             let ids = ids.finish()?;
@@ -132,9 +134,9 @@ impl<'c> InteractionsBuilder<'c> {
         };
         let (users, items) = (sorted(users)?, sorted(items)?);
         let result = if with_time {
-            build::<Timed>(chunks, users, items, rows, &mut budget)?
+            build::<Timed>(chunks, users, items, rows, threads, &mut budget)?
         } else {
-            build::<Plain>(chunks, users, items, rows, &mut budget)?
+            build::<Plain>(chunks, users, items, rows, threads, &mut budget)?
         };
         budget.keep(result.bytes());
         Ok(result)
@@ -146,14 +148,15 @@ fn build<C: Cell>(
     users: SortedIds,
     items: SortedIds,
     rows: u64,
+    threads: usize,
     budget: &mut Budget<'_>,
 ) -> Result<Interactions> {
-    let by_item = counting::by_item::<C>(chunks, &items.permutation, rows, budget)?;
+    let by_item = counting::by_item::<C>(chunks, &items.permutation, rows, threads, budget)?;
     budget.free(items.permutation);
-    let by_user = counting::by_user(by_item, &users.permutation, budget)?;
+    let by_user = counting::by_user(by_item, &users.permutation, threads, budget)?;
     budget.free(users.permutation);
-    let (user_items, times) = counting::merge(by_user, budget)?;
-    let item_users = counting::transpose(&user_items, items.ids.len(), budget)?;
+    let (user_items, times) = counting::merge(by_user, threads, budget)?;
+    let item_users = counting::transpose(&user_items, items.ids.len(), threads, budget)?;
     Ok(Interactions { users: users.ids, items: items.ids, user_items, item_users, times, rows })
 }
 

@@ -4,28 +4,31 @@
 //! order. The ids never become sorted positions row by row: the cursors of the sorts are indexed by the
 //! provisional positions and point to where the sorted ones go.
 
-use bytemuck::Zeroable;
+use bytemuck::{Pod, Zeroable};
 
 use super::builder::Chunk;
 use super::duplicates;
+use super::parts::{self, Cursors, Shared, accumulate, divide};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::ids::Budget;
+use crate::jobs::share;
 
 /// Entries moved between two looks at the control: about 1 ms, at 10 to 15 ns each.
 const PIECE: usize = 1 << 16;
 
 /// An entry on its way: the other id, the value, and the time where there is one.
-pub(super) trait Cell: Copy + Zeroable {
+pub(super) trait Cell: Pod + Send + Sync {
     const TIMED: bool;
-    fn new(id: u32, value: f32, time: i64) -> Self;
+    fn put(to: Shared<'_>, at: u64, id: u32, value: f32, time: i64);
     fn id(self) -> u32;
     fn value(self) -> f32;
     fn time(self) -> i64;
 }
 
-#[derive(Debug, Clone, Copy, Zeroable)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 pub(super) struct Plain {
     id: u32,
     value: f32,
@@ -33,8 +36,9 @@ pub(super) struct Plain {
 
 impl Cell for Plain {
     const TIMED: bool = false;
-    fn new(id: u32, value: f32, _: i64) -> Self {
-        Self { id, value }
+    #[inline]
+    fn put(to: Shared<'_>, at: u64, id: u32, value: f32, _: i64) {
+        to.put(at, bytemuck::cast::<_, [u32; 2]>(Self { id, value }));
     }
     fn id(self) -> u32 {
         self.id
@@ -47,7 +51,8 @@ impl Cell for Plain {
     }
 }
 
-#[derive(Debug, Clone, Copy, Zeroable)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 pub(super) struct Timed {
     id: u32,
     value: f32,
@@ -56,8 +61,9 @@ pub(super) struct Timed {
 
 impl Cell for Timed {
     const TIMED: bool = true;
-    fn new(id: u32, value: f32, time: i64) -> Self {
-        Self { id, value, time }
+    #[inline]
+    fn put(to: Shared<'_>, at: u64, id: u32, value: f32, time: i64) {
+        to.put(at, bytemuck::cast::<_, [u32; 4]>(Self { id, value, time }));
     }
     fn id(self) -> u32 {
         self.id
@@ -87,58 +93,49 @@ impl<C> Grouped<C> {
     }
 }
 
-/// Where each group starts, and for each provisional id where its group starts, made from its count.
-fn starts(counts: &mut [u64], permutation: &[u32], budget: &mut Budget<'_>) -> Result<Vec<u64>> {
-    let mut offsets = budget.zeroed::<u64>(counts.len() + 1)?;
-    let mut pace = Pace::new(budget.control());
-    for (&count, &group) in counts.iter().zip(permutation) {
-        pace.step(1)?;
-        offsets[group as usize + 1] = count;
-    }
-    accumulate(&mut offsets);
-    for (count, &group) in counts.iter_mut().zip(permutation) {
-        pace.step(1)?;
-        *count = offsets[group as usize];
-    }
-    Ok(offsets)
-}
-
-fn accumulate(counts: &mut [u64]) {
-    let mut total = 0;
-    for count in counts {
-        total += *count;
-        *count = total;
-    }
-}
-
-/// Rows to cells by item, with provisional users inside. Frees each chunk as soon as it is done.
+/// Rows to cells by item, with provisional users inside.
 pub(super) fn by_item<C: Cell>(
     chunks: Vec<Chunk>,
     permutation: &[u32],
     rows: u64,
+    threads: usize,
     budget: &mut Budget<'_>,
 ) -> Result<Grouped<C>> {
-    let mut next = budget.zeroed::<u64>(permutation.len())?;
-    for chunk in &chunks {
-        budget.control().check()?;
-        for &item in &chunk.items {
-            next[item as usize] += 1;
+    let (rows, control) = (rows as usize, budget.control());
+    let parts = parts::count(threads, rows, permutation.len());
+    let part = chunks.len().div_ceil(parts).max(1);
+    let mut cursors = Cursors::new(parts, permutation.len(), budget)?;
+    share(chunks.chunks(part).zip(cursors.parts(parts)), parts, |jobs| {
+        while let Some((chunks, counts)) = jobs.next() {
+            for chunk in chunks {
+                control.check()?;
+                for &item in &chunk.items {
+                    counts[item as usize] += 1;
+                }
+            }
         }
-    }
-    let offsets = starts(&mut next, permutation, budget)?;
-    let mut cells = budget.zeroed::<C>(rows as usize)?;
-    for chunk in chunks {
-        budget.control().check()?;
-        let rows = chunk.items.iter().zip(&chunk.users).zip(&chunk.values);
-        for (n, ((&item, &user), &value)) in rows.enumerate() {
-            let time = if C::TIMED { chunk.times[n] } else { 0 };
-            let at = &mut next[item as usize];
-            cells[*at as usize] = C::new(user, value, time);
-            *at += 1;
+        Ok(())
+    })?;
+    let offsets = cursors.place(|id| permutation[id] as usize, budget)?;
+    let mut cells = budget.zeroed::<C>(rows)?;
+    let to = Shared::new(&mut cells);
+    share(chunks.chunks(part).zip(cursors.parts(parts)), parts, |jobs| {
+        while let Some((chunks, next)) = jobs.next() {
+            for chunk in chunks {
+                control.check()?;
+                let rows = chunk.items.iter().zip(&chunk.users).zip(&chunk.values);
+                for (n, ((&item, &user), &value)) in rows.enumerate() {
+                    let time = if C::TIMED { chunk.times[n] } else { 0 };
+                    let at = &mut next[item as usize];
+                    C::put(to, *at, user, value, time);
+                    *at += 1;
+                }
+            }
         }
-        chunk.free(budget);
-    }
-    budget.free(next);
+        Ok(())
+    })?;
+    chunks.into_iter().for_each(|chunk| chunk.free(budget));
+    cursors.free(budget);
     Ok(Grouped { offsets, cells })
 }
 
@@ -146,29 +143,45 @@ pub(super) fn by_item<C: Cell>(
 pub(super) fn by_user<C: Cell>(
     by_item: Grouped<C>,
     permutation: &[u32],
+    threads: usize,
     budget: &mut Budget<'_>,
 ) -> Result<Grouped<C>> {
-    let mut next = budget.zeroed::<u64>(permutation.len())?;
-    for piece in by_item.cells.chunks(PIECE) {
-        budget.control().check()?;
-        for cell in piece {
-            next[cell.id() as usize] += 1;
-        }
-    }
-    let offsets = starts(&mut next, permutation, budget)?;
-    let mut cells = budget.zeroed::<C>(by_item.cells.len())?;
-    let mut pace = Pace::new(budget.control());
-    for item in 0..by_item.offsets.len() - 1 {
-        for piece in by_item.group(item).chunks(PIECE) {
-            pace.step(piece.len())?;
-            for cell in piece {
-                let at = &mut next[cell.id() as usize];
-                cells[*at as usize] = C::new(item as u32, cell.value(), cell.time());
-                *at += 1;
+    let control = budget.control();
+    let parts = parts::count(threads, by_item.cells.len(), permutation.len());
+    let ranges = parts::ranges(&by_item.offsets, parts);
+    let mut cursors = Cursors::new(parts, permutation.len(), budget)?;
+    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
+        while let Some((items, counts)) = jobs.next() {
+            let [start, end] = [items.start, items.end].map(|item| by_item.offsets[item] as usize);
+            for piece in by_item.cells[start..end].chunks(PIECE) {
+                control.check()?;
+                for cell in piece {
+                    counts[cell.id() as usize] += 1;
+                }
             }
         }
-    }
-    budget.free(next);
+        Ok(())
+    })?;
+    let offsets = cursors.place(|id| permutation[id] as usize, budget)?;
+    let mut cells = budget.zeroed::<C>(by_item.cells.len())?;
+    let to = Shared::new(&mut cells);
+    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
+        while let Some((items, next)) = jobs.next() {
+            let mut pace = Pace::new(control);
+            for item in items.clone() {
+                for piece in by_item.group(item).chunks(PIECE) {
+                    pace.step(piece.len())?;
+                    for cell in piece {
+                        let at = &mut next[cell.id() as usize];
+                        C::put(to, *at, item as u32, cell.value(), cell.time());
+                        *at += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    cursors.free(budget);
     by_item.free(budget);
     Ok(Grouped { offsets, cells })
 }
@@ -176,92 +189,130 @@ pub(super) fn by_user<C: Cell>(
 /// One entry for each pair: values summed, the newest time.
 pub(super) fn merge<C: Cell>(
     by_user: Grouped<C>,
+    threads: usize,
     budget: &mut Budget<'_>,
 ) -> Result<(Csr, Option<Vec<i64>>)> {
-    let users = by_user.offsets.len() - 1;
-    let mut offsets = budget.with_capacity::<u64>(users + 1)?;
-    offsets.push(0);
-    let mut pace = Pace::new(budget.control());
-    let mut entries = 0;
-    for user in 0..users {
-        let mut before = None;
-        for piece in by_user.group(user).chunks(PIECE) {
-            pace.step(piece.len())?;
-            for cell in piece {
-                entries += usize::from(before != Some(cell.id()));
-                before = Some(cell.id());
+    let control = budget.control();
+    let parts = parts::count(threads, by_user.cells.len(), 0);
+    let ranges = parts::ranges(&by_user.offsets, parts);
+    let mut offsets = budget.zeroed::<u64>(by_user.offsets.len())?;
+    let counts = divide(&mut offsets[1..], ranges.iter().map(|users| users.len()));
+    share(ranges.iter().zip(counts), parts, |jobs| {
+        while let Some((users, counts)) = jobs.next() {
+            let mut pace = Pace::new(control);
+            for (user, count) in users.clone().zip(counts) {
+                let mut before = None;
+                for piece in by_user.group(user).chunks(PIECE) {
+                    pace.step(piece.len())?;
+                    for cell in piece {
+                        *count += u64::from(before != Some(cell.id()));
+                        before = Some(cell.id());
+                    }
+                }
             }
         }
-        offsets.push(entries as u64);
-    }
-    let mut indices = budget.with_capacity::<u32>(entries)?;
-    let mut values = budget.with_capacity::<f32>(entries)?;
-    let mut times = if C::TIMED { Some(budget.with_capacity::<i64>(entries)?) } else { None };
-    let mut scratch = Vec::new();
-    for user in 0..users {
-        let cells = by_user.group(user);
-        if offsets[user + 1] - offsets[user] < cells.len() as u64 {
-            for same in cells.chunk_by(|a, b| a.id() == b.id()) {
-                pace.step(same.len())?;
-                indices.push(same[0].id());
-                if let Some(times) = &mut times {
-                    times.push(same.iter().map(|cell| cell.time()).max().unwrap_or(i64::MIN));
-                }
-                if let [single] = same {
-                    values.push(single.value());
+        Ok(())
+    })?;
+    accumulate(&mut offsets);
+    let entries = offsets[offsets.len() - 1] as usize;
+    let mut indices = budget.zeroed::<u32>(entries)?;
+    let mut values = budget.zeroed::<f32>(entries)?;
+    let mut times = budget.zeroed::<i64>(if C::TIMED { entries } else { 0 })?;
+    let lengths = || ranges.iter().map(|users| (offsets[users.end] - offsets[users.start]) as usize);
+    let outputs = divide(&mut indices, lengths()).into_iter().zip(divide(&mut values, lengths()));
+    let outputs = outputs.zip(divide(&mut times, lengths().map(|length| if C::TIMED { length } else { 0 })));
+    share(ranges.iter().zip(outputs), parts, |jobs| {
+        let (mut scratch, mut budget) = (Vec::new(), Budget::new(control));
+        while let Some((users, ((indices, values), times))) = jobs.next() {
+            let mut pace = Pace::new(control);
+            let mut at = 0;
+            for user in users.clone() {
+                let cells = by_user.group(user);
+                if offsets[user + 1] - offsets[user] < cells.len() as u64 {
+                    for same in cells.chunk_by(|a, b| a.id() == b.id()) {
+                        pace.step(same.len())?;
+                        indices[at] = same[0].id();
+                        if C::TIMED {
+                            times[at] = same.iter().map(|cell| cell.time()).max().unwrap_or(i64::MIN);
+                        }
+                        values[at] = if let [single] = same {
+                            single.value()
+                        } else {
+                            scratch.clear();
+                            budget.reserve(&mut scratch, same.len())?;
+                            scratch.extend(same.iter().map(|cell| cell.value()));
+                            duplicates::sum(&scratch, control)?
+                        };
+                        at += 1;
+                    }
                     continue;
                 }
-                budget.reserve(&mut scratch, same.len())?;
-                scratch.extend(same.iter().map(|cell| cell.value()));
-                values.push(duplicates::sum(&scratch, budget.control())?);
-                scratch.clear();
+                for piece in cells.chunks(PIECE) {
+                    pace.step(piece.len())?;
+                    let range = at..at + piece.len();
+                    let to = indices[range.clone()].iter_mut().zip(&mut values[range.clone()]);
+                    for ((index, value), cell) in to.zip(piece) {
+                        (*index, *value) = (cell.id(), cell.value());
+                    }
+                    if C::TIMED {
+                        times[range].iter_mut().zip(piece).for_each(|(time, cell)| *time = cell.time());
+                    }
+                    at += piece.len();
+                }
             }
-            continue;
         }
-        for piece in cells.chunks(PIECE) {
-            pace.step(piece.len())?;
-            indices.extend(piece.iter().map(|cell| cell.id()));
-            values.extend(piece.iter().map(|cell| cell.value()));
-            if let Some(times) = &mut times {
-                times.extend(piece.iter().map(|cell| cell.time()));
-            }
-        }
-    }
-    budget.free(scratch);
+        Ok(())
+    })?;
     by_user.free(budget);
-    Ok((Csr { offsets, indices, values }, times))
+    Ok((Csr { offsets, indices, values }, C::TIMED.then_some(times)))
 }
 
 /// The transpose of a matrix of `columns` columns, like [`Csr::transpose`], counted and cancellable.
-pub(super) fn transpose(matrix: &Csr, columns: usize, budget: &mut Budget<'_>) -> Result<Csr> {
-    let mut next = budget.zeroed::<u64>(columns)?;
-    for piece in matrix.indices.chunks(PIECE) {
-        budget.control().check()?;
-        for &column in piece {
-            next[column as usize] += 1;
-        }
-    }
-    let mut offsets = budget.with_capacity::<u64>(columns + 1)?;
-    offsets.push(0);
-    offsets.extend_from_slice(&next);
-    accumulate(&mut offsets);
-    next.copy_from_slice(&offsets[..columns]);
-    let mut indices = budget.zeroed::<u32>(matrix.entries())?;
-    let mut values = budget.zeroed::<f32>(matrix.entries())?;
-    let mut pace = Pace::new(budget.control());
-    for row in 0..matrix.rows() {
-        let (row_indices, row_values) = matrix.row(row);
-        for (row_indices, row_values) in row_indices.chunks(PIECE).zip(row_values.chunks(PIECE)) {
-            pace.step(row_indices.len())?;
-            for (&column, &value) in row_indices.iter().zip(row_values) {
-                let at = &mut next[column as usize];
-                indices[*at as usize] = row as u32;
-                values[*at as usize] = value;
-                *at += 1;
+pub(super) fn transpose(
+    matrix: &Csr,
+    columns: usize,
+    threads: usize,
+    budget: &mut Budget<'_>,
+) -> Result<Csr> {
+    let control = budget.control();
+    let parts = parts::count(threads, matrix.entries(), columns);
+    let ranges = parts::ranges(&matrix.offsets, parts);
+    let mut cursors = Cursors::new(parts, columns, budget)?;
+    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
+        while let Some((rows, counts)) = jobs.next() {
+            let [start, end] = [rows.start, rows.end].map(|row| matrix.offsets[row] as usize);
+            for piece in matrix.indices[start..end].chunks(PIECE) {
+                control.check()?;
+                for &column in piece {
+                    counts[column as usize] += 1;
+                }
             }
         }
-    }
-    budget.free(next);
+        Ok(())
+    })?;
+    let offsets = cursors.place(|column| column, budget)?;
+    let mut indices = budget.zeroed::<u32>(matrix.entries())?;
+    let mut values = budget.zeroed::<f32>(matrix.entries())?;
+    let (to_indices, to_values) = (Shared::new(&mut indices), Shared::new(&mut values));
+    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
+        while let Some((rows, next)) = jobs.next() {
+            let mut pace = Pace::new(control);
+            for row in rows.clone() {
+                let (row_indices, row_values) = matrix.row(row);
+                for (row_indices, row_values) in row_indices.chunks(PIECE).zip(row_values.chunks(PIECE)) {
+                    pace.step(row_indices.len())?;
+                    for (&column, &value) in row_indices.iter().zip(row_values) {
+                        let at = &mut next[column as usize];
+                        to_indices.put(*at, [row as u32]);
+                        to_values.put(*at, [value.to_bits()]);
+                        *at += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    cursors.free(budget);
     Ok(Csr { offsets, indices, values })
 }
 

@@ -38,8 +38,8 @@ const ADVICE: &str = "Use fewer \"factors\".";
 /// the image stay taken.
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
     let Factors { factors, users: user_factors, items: item_factors } = parts.factors;
-    let user_sections = quantize(user_factors, *factors, control)?;
-    let item_sections = quantize(item_factors, *factors, control)?;
+    let user_sections = quantize(user_factors, *factors, threads, control)?;
+    let item_sections = quantize(item_factors, *factors, threads, control)?;
     let gram = gram(item_factors, *factors, threads, control)?;
     let popularity: Vec<u32> =
         parts.item_users.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as u32).collect();

@@ -129,7 +129,7 @@ fn all_ranked(
 
 /// Compares all levels with the full ranking, for several k, with and without exclusions.
 fn check(rows: &[f32], factors: usize, query: &[f32], name: &str) {
-    let sections = quantize(rows, factors, &Control::unlimited()).unwrap();
+    let sections = quantize(rows, factors, 1, &Control::unlimited()).unwrap();
     let index = Index::new(rows, factors, &sections.quantized, &sections.bounds).unwrap();
     let count = index.rows();
     let exclusions: [(&str, &dyn Fn(u32) -> bool); 3] = [
@@ -194,7 +194,7 @@ fn whole_numbers_are_ranked_as_by_plain_sums_to_the_bit() {
             (0..count * factors).map(|_| random.random_range(-3..=3) as f32).collect()
         };
         let (rows, query) = (draw(3000), draw(1));
-        let sections = quantize(&rows, factors, &Control::unlimited()).unwrap();
+        let sections = quantize(&rows, factors, 1, &Control::unlimited()).unwrap();
         let index = Index::new(&rows, factors, &sections.quantized, &sections.bounds).unwrap();
         let mut expected: Vec<(i64, u32)> = rows
             .chunks_exact(factors)
@@ -232,7 +232,7 @@ impl Sink for Bounded {
 
 /// Checks the bounds of every row at every level; gives the mean width of the finite ones by the norm.
 fn check_bounds(rows: &[f32], factors: usize, query: &[f32], similarity: Similarity) {
-    let sections = quantize(rows, factors, &Control::unlimited()).unwrap();
+    let sections = quantize(rows, factors, 1, &Control::unlimited()).unwrap();
     let scorer = Scorer::new(rows, factors, query, similarity);
     if scorer.norm() == 0.0 {
         return;
@@ -256,7 +256,7 @@ fn bounds_are_tight_enough_to_be_of_use() {
     let mut random = ChaCha8Rng::seed_from_u64(10);
     let rows = rows_of("normal", 1000, 64, &mut random);
     let query = rows_of("normal", 1, 64, &mut random);
-    let sections = quantize(&rows, 64, &Control::unlimited()).unwrap();
+    let sections = quantize(&rows, 64, 2, &Control::unlimited()).unwrap();
     let scorer = Scorer::new(&rows, 64, &query, Similarity::Cosine);
     let quantized = QuantizedQuery::new(&scorer);
     for level in levels() {

@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::Result;
 
 /// The jobs that no worker has begun.
-pub(super) struct Jobs<I>(Mutex<I>);
+pub(crate) struct Jobs<I>(Mutex<I>);
 
 impl<I: Iterator> Jobs<I> {
     /// The next job. A lock, not an atomic index: jobs carry exclusive slices, and at about 30 ns for
     /// jobs of about 30 microseconds the lock is never contended.
-    pub(super) fn next(&self) -> Option<I::Item> {
+    pub(crate) fn next(&self) -> Option<I::Item> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 }
@@ -18,7 +18,7 @@ impl<I: Iterator> Jobs<I> {
 /// Runs `worker` on `threads` threads, the caller's being one of them, until each returns. Scoped threads
 /// inherit the signal mask of the caller and all have ended on return. If the system refuses a thread, the
 /// others do its work.
-pub(super) fn share<I, W>(jobs: I, threads: usize, worker: W) -> Result<()>
+pub(crate) fn share<I, W>(jobs: I, threads: usize, worker: W) -> Result<()>
 where
     I: Iterator + Send,
     W: Fn(&Jobs<I>) -> Result<()> + Sync,
