@@ -81,7 +81,8 @@ pub(super) fn read(
     })?;
     progress.rows_read = counts.rows_read;
     training.logged("read", from);
-    let interactions = training.phase("sort", 0, || builder.finish())?;
+    let threads = settings::max_threads();
+    let interactions = training.phase("sort", 0, || builder.finish(threads))?;
     if interactions.user_items.entries() == 0 {
         let skipped = counts.skipped;
         return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(

@@ -58,7 +58,7 @@ SELECT persona.rollback('m');
 SELECT persona.deploy('m', 6);
 SELECT serves('m');
 
--- Options of retrain are kept for the next one.
+-- Options of retrain hold for that version only.
 SELECT version FROM persona.retrain('m', '{"factors": 3, "seed": 7, "deploy": "auto", "keep_versions": 2, "cg_steps": 2, "regularization": 0.5, "alpha": 2, "iterations": 4}');
 SELECT version, iterations FROM persona.retrain('m');
 SELECT hyperparameters - 'rows_with_null' - 'rows_not_finite' - 'rows_not_positive' FROM persona.versions WHERE model = 'm' ORDER BY version DESC LIMIT 1;
