@@ -11,7 +11,7 @@ use crate::ids::{Budget, IdBuilder, IdKind, IdsRef, SortedIds};
 const CHUNK: usize = 1 << 16;
 
 /// Rows as they arrived: provisional positions, values, and times where the input has them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) users: Vec<u32>,
     pub(super) items: Vec<u32>,
@@ -29,11 +29,10 @@ impl Chunk {
         })
     }
 
-    pub(super) fn free(self, budget: &mut Budget<'_>) {
-        budget.free(self.users);
-        budget.free(self.items);
-        budget.free(self.values);
-        budget.free(self.times);
+    /// Memory of the columns.
+    pub(super) fn bytes(&self) -> u64 {
+        let words = self.users.capacity() + self.items.capacity() + self.values.capacity();
+        words as u64 * 4 + self.times.capacity() as u64 * 8
     }
 }
 

@@ -93,9 +93,9 @@ impl<C> Grouped<C> {
     }
 }
 
-/// Rows to cells by item, with provisional users inside.
+/// Rows to cells by item, with provisional users inside. Each thread frees its chunks as soon as they are done.
 pub(super) fn by_item<C: Cell>(
-    chunks: Vec<Chunk>,
+    mut chunks: Vec<Chunk>,
     permutation: &[u32],
     rows: u64,
     threads: usize,
@@ -119,10 +119,12 @@ pub(super) fn by_item<C: Cell>(
     let offsets = cursors.place(|id| permutation[id] as usize, budget)?;
     let mut cells = budget.zeroed::<C>(rows)?;
     let to = Shared::new(&mut cells);
-    share(chunks.chunks(part).zip(cursors.parts(parts)), parts, |jobs| {
+    let bytes = chunks.iter().map(Chunk::bytes).sum();
+    share(chunks.chunks_mut(part).zip(cursors.parts(parts)), parts, |jobs| {
         while let Some((chunks, next)) = jobs.next() {
             for chunk in chunks {
                 control.check()?;
+                let chunk = std::mem::take(chunk);
                 let rows = chunk.items.iter().zip(&chunk.users).zip(&chunk.values);
                 for (n, ((&item, &user), &value)) in rows.enumerate() {
                     let time = if C::TIMED { chunk.times[n] } else { 0 };
@@ -134,7 +136,7 @@ pub(super) fn by_item<C: Cell>(
         }
         Ok(())
     })?;
-    chunks.into_iter().for_each(|chunk| chunk.free(budget));
+    budget.give(bytes);
     cursors.free(budget);
     Ok(Grouped { offsets, cells })
 }
