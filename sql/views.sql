@@ -179,8 +179,7 @@ SELECT 'warning', m.name, 'function ' || p.oid::regprocedure || ' beside it belo
 FROM mine m
 JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = m.relation::oid
                            AND d.classid = 'pg_catalog.pg_proc'::regclass
-JOIN pg_catalog.pg_class v ON v.oid = m.relation::oid
-JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proowner <> m.relowner AND p.pronamespace = v.relnamespace AND NOT p.prosecdef
+JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proowner <> m.relowner AND NOT p.prosecdef
                          AND p.proname ~ '_(recommend|similar_items|recommend_for_items)$'
 JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_proc'::regclass AND u.objid = p.oid
                            AND u.refclassid = 'pg_catalog.pg_proc'::regclass

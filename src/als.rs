@@ -126,15 +126,21 @@ const TYPES: [Typed; 7] = [
     ("deploy", Value::is_string, "a word"),
 ];
 
+/// A number as SQL writes it.
+fn shown_real(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        _ => value.to_string(),
+    }
+}
+
 /// JSON has no NaN and no infinity: they are refused by name.
 fn number(value: Option<f64>, name: &str) -> Result<Value> {
     match value {
         Some(value) if !value.is_finite() => Err(fail(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!(
-                "\"{name}\" must be a finite number, got {}",
-                if value.is_nan() { "NaN" } else { "Infinity" }
-            ),
+            format!("\"{name}\" must be a finite number, got {}", shown_real(value)),
         )),
         value => Ok(value.into()),
     }
