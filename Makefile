@@ -20,8 +20,7 @@ STAGE       = target/stage/$(PG_MAJOR)
 FEATURES    = --no-default-features --features pg$(PG_MAJOR)
 
 # A throw-away cluster around a command, for root and for an ordinary user, deleted afterwards.
-# Its encoding must not depend on the caller's locale: pg_persona serves UTF8 databases.
-CLUSTER     = pg_virtualenv -t -v $(PG_MAJOR) -c '--locale=C.UTF-8'
+CLUSTER     = tests/with_cluster $(PG_MAJOR)
 SUDO       := $(if $(filter 0,$(shell id -u)),,sudo)
 
 export PG_CONFIG
@@ -76,7 +75,7 @@ clean: ## remove everything built
 ##@ Try and test
 
 demo: ready ## show it on the package lists of this machine, in a throw-away cluster
-	@$(CLUSTER) psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
+	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
 test: deps lint test-algorithms ready check check-api harness check-docs demo ## every test, from a bare machine
 
@@ -93,25 +92,25 @@ installcheck: ## SQL tests of what is installed on the server that PGHOST, PGPOR
 	@tests/pg_regress.sh $(REGRESS)
 
 check: ## the same in a throw-away cluster
-	@$(CLUSTER) tests/pg_regress.sh $(REGRESS)
+	@$(CLUSTER) -- tests/pg_regress.sh $(REGRESS)
 
 check-api: ## every declared function exists in the library with the types it was declared with
-	@$(CLUSTER) tests/api_check
+	@$(CLUSTER) -- tests/api_check
 
 check-docs: ## run the SQL of README.md and docs/ and compare what it prints
-	@$(CLUSTER) python3 tests/docs.py README.md docs/*.md
+	@$(CLUSTER) -- python3 tests/docs.py README.md docs/*.md
 
 harness: ## tests with many sessions, crashes and standbys; HARNESS=name for some
 	@python3 tests/harness/run.py $(HARNESS)
 
 test-reference: ready ## reproduce published figures on the data sets in $SHARED_DATA
-	@$(CLUSTER) tests/reference/run.sh
+	@$(CLUSTER) -- tests/reference/run.sh
 
 bench: ## speed of the mathematics
 	$(CARGO) bench --locked -p algorithms
 
 bench-peers: ready ## side by side with other systems
-	@$(CLUSTER) -o shared_buffers=2GB -o max_wal_size=8GB benches/peers/run
+	@$(CLUSTER) -o shared_buffers=2GB -o max_wal_size=8GB -- benches/peers/run
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } \
