@@ -39,7 +39,7 @@ COMMENT ON FUNCTION persona.drop_model(text) IS
 CREATE FUNCTION persona.grant_model(model text, role name) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_grant_model';
 COMMENT ON FUNCTION persona.grant_model(text, name) IS
-  'Lets a role (or "public") be served: GRANT SELECT on the view of the model and EXECUTE on the functions beside it. The role also needs USAGE on the schema of the model, and on schema persona for the generic functions.';
+  'Lets a role (or "public") be served: GRANT SELECT on the view of the model. The role also needs USAGE on the schema of the model, and on schema persona for the generic functions.';
 
 CREATE FUNCTION persona.revoke_model(model text, role name) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_revoke_model';

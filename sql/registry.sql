@@ -23,6 +23,8 @@ CREATE FUNCTION persona_internal.relation_in(cstring) RETURNS persona_internal.r
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_relation_in';
 CREATE FUNCTION persona_internal.relation_out(persona_internal.relation) RETURNS cstring
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_relation_out';
+COMMENT ON FUNCTION persona_internal.relation_in(cstring) IS 'oid of a relation by name, 0 where it is missing';
+COMMENT ON FUNCTION persona_internal.relation_out(persona_internal.relation) IS 'qualified name of a relation, - where it is gone';
 CREATE TYPE persona_internal.relation (
   INPUT = persona_internal.relation_in, OUTPUT = persona_internal.relation_out, LIKE = pg_catalog.oid);
 CREATE CAST (persona_internal.relation AS oid) WITHOUT FUNCTION AS IMPLICIT;

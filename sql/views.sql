@@ -156,6 +156,10 @@ SELECT 'error', m.name, 'the data of version ' || l.version || ' are not stored 
 FROM mine m JOIN live l ON l.model_id = m.model_id
 WHERE NOT EXISTS (SELECT FROM persona_internal.chunk c WHERE c.image_id = l.image_id)
 UNION ALL
+SELECT 'error', m.name, 'somebody replaced the body of its view',
+       'CREATE OR REPLACE VIEW ' || m.name || ' AS SELECT * FROM persona.model_facts(' || pg_catalog.quote_literal(m.model_id) || '::uuid);'
+FROM mine m WHERE pg_catalog.strpos(pg_catalog.pg_get_viewdef(m.relation::oid), m.model_id::text) = 0
+UNION ALL
 SELECT 'warning', m.name, 'version ' || l.version || ' ranks below popularity',
        'Train on more interactions, or try other settings.'
 FROM mine m JOIN live l ON l.model_id = m.model_id
@@ -199,7 +203,9 @@ JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
 JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
 WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass
   AND d.refobjid = 'persona.model_facts(uuid)'::regprocedure AND c.relnamespace <> 'persona_internal'::regnamespace
-  AND NOT EXISTS (SELECT FROM persona_internal.model m WHERE m.relation::oid = c.oid)
+  -- A copy of the view of a living model is nobody's concern.
+  AND NOT EXISTS (SELECT FROM persona_internal.model m
+                  WHERE m.relation::oid = c.oid OR pg_catalog.strpos(pg_catalog.pg_get_viewdef(c.oid), m.model_id::text) > 0)
   AND pg_catalog.has_table_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW persona_internal.problems IS 'behind persona.check()';
 GRANT SELECT ON persona_internal.problems TO PUBLIC;

@@ -60,11 +60,11 @@ pub(crate) fn role_exists(name: &str) -> bool {
 
 /// The owner of a relation.
 pub(crate) fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
-    // SAFETY: the caller resolved the relation; opening it takes a lock that the transaction keeps.
+    // SAFETY: the caller resolved the relation; the lock ends with the look, for a training must not keep it.
     unsafe {
         let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
         let owner = (*(*opened).rd_rel).relowner;
-        pg_sys::relation_close(opened, pg_sys::NoLock as _);
+        pg_sys::relation_close(opened, pg_sys::AccessShareLock as _);
         owner
     }
 }

@@ -135,6 +135,9 @@ fn shown_real(value: f64) -> String {
     }
 }
 
+/// Settings that follow a rule where they are null.
+const NULLABLE: [&str; 2] = ["regularization", "alpha"];
+
 /// JSON has no NaN and no infinity: they are refused by name.
 fn number(value: Option<f64>, name: &str) -> Result<Value> {
     match value {
@@ -188,7 +191,9 @@ fn parse(
     kept: Map<String, Value>,
 ) -> Result<(Request, Als)> {
     for (key, is_right, expected) in TYPES {
-        if let Some(value) = spec.get(key).filter(|value| !value.is_null() && !is_right(value)) {
+        if let Some(value) =
+            spec.get(key).filter(|value| !is_right(value) && !(value.is_null() && NULLABLE.contains(&key)))
+        {
             return Err(fail(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("\"{key}\" must be {expected}, got {value}"),

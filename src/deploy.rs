@@ -41,11 +41,14 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
 
 /// The model of a name, which the current user must own, under its deploy lock.
 fn locked(name: &str) -> Result<(Named, Model)> {
-    let (named, _) = identity::model(name, Seen::Latest)?;
+    let (named, model) = identity::model(name, Seen::Latest)?;
     access::require_owner(named.relation, &named.name)?;
+    // The view first, then the deploy lock: everybody takes them in this order.
+    if !identity::hold(named.relation) {
+        return Err(identity::no_model(name));
+    }
     locks::deploying(named.relation)?;
-    // Whoever had the lock before may have dropped the model.
-    identity::model(name, Seen::Latest)
+    Ok((named, model))
 }
 
 /// Appends a version to the log. The caller holds the deploy lock.

@@ -30,6 +30,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Where an existing relation stands.
+    pub(crate) fn of(relation: pg_sys::Oid) -> Option<Place> {
+        // SAFETY: system cache look-ups that answer NULL for what is missing; results are copied at once.
+        unsafe {
+            let (name, schema) = (pg_sys::get_rel_name(relation), pg_sys::get_rel_namespace(relation));
+            if name.is_null() {
+                return None;
+            }
+            let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+            Some(Place { schema, schema_name: schema_name(schema), name })
+        }
+    }
+
     /// The schema-qualified, quoted name of the relation, or of one beside it.
     pub(crate) fn beside(&self, suffix: &str) -> String {
         qualified(&self.schema_name, &format!("{}{suffix}", self.name))
@@ -110,6 +123,22 @@ pub(crate) fn model(name: &str, seen: Seen) -> Result<(Named, Model)> {
     }
 }
 
+/// Keeps a view from being dropped until the transaction ends; false where it is gone already.
+pub(crate) fn hold(relation: pg_sys::Oid) -> bool {
+    lock(relation, pg_sys::AccessShareLock)
+}
+
+/// Waits until nobody uses a view and keeps it so until the transaction ends; false where it is gone already.
+pub(crate) fn seize(relation: pg_sys::Oid) -> bool {
+    lock(relation, pg_sys::AccessExclusiveLock)
+}
+
+fn lock(relation: pg_sys::Oid, mode: u32) -> bool {
+    // SAFETY: a lock that the transaction keeps; it also takes in what others changed meanwhile.
+    unsafe { pg_sys::LockRelationOid(relation, mode as _) };
+    qualified_name(relation).is_some()
+}
+
 /// What stands under a name.
 pub(crate) enum Found {
     Model(Named, Model),
@@ -153,8 +182,7 @@ pub(crate) fn served_by_name(name: &str) -> Result<Served> {
 
 /// The model to serve by the oid of its view.
 pub(crate) fn served_by_relation(relation: pg_sys::Oid) -> Result<Served> {
-    // SAFETY: a lock that the transaction keeps; whether the relation still exists is asked next.
-    unsafe { pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as _) };
+    hold(relation);
     match qualified_name(relation) {
         Some(name) => served(Named { relation, name }),
         None => Err(no_model(&format!("with OID {}", relation.to_u32()))),

@@ -192,7 +192,7 @@ impl Class {
             Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
             _ => &text,
         };
-        // As for the integer types: what does not fit is the id of nobody.
+        // Beyond bigint is 22003; beyond the type of the ids is the id of nobody.
         Class::BigInt.parse(whole)
     }
 
@@ -234,8 +234,20 @@ impl Class {
         }
     }
 
-    /// An id as a datum of the given SQL type: that of the source column, or a wider one.
+    /// An id as a datum of the given SQL type: that of the source column, or a wider one. A domain's constraints are
+    /// checked.
     pub(crate) fn datum(self, id: IdRef<'_>, type_oid: pg_sys::Oid) -> Result<pg_sys::Datum> {
+        let datum = self.base_datum(id, type_oid)?;
+        if base_type(type_oid) != type_oid {
+            // SAFETY: the datum has the domain's base type; without a cache each call looks the constraints up.
+            unsafe {
+                pg_sys::domain_check(datum, false, type_oid, std::ptr::null_mut(), std::ptr::null_mut());
+            }
+        }
+        Ok(datum)
+    }
+
+    fn base_datum(self, id: IdRef<'_>, type_oid: pg_sys::Oid) -> Result<pg_sys::Datum> {
         use pgrx::IntoDatum;
         let Some(wanted) = Class::of(type_oid) else { return Err(self.mismatch(type_oid)) };
         let found = match (id, wanted) {

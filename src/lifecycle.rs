@@ -25,13 +25,24 @@ fn owned(call: &Call) -> Result<(Named, Model)> {
     Ok((named, model))
 }
 
+/// The same under its training lock: a training writes the spec that it began with, and the next one must begin
+/// with that.
+fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
+    let (named, model) = owned(call)?;
+    locks::training(named.relation, &named.name)?;
+    match registry::model(model.model_id, Seen::Latest)? {
+        Some(model) => Ok((named, model)),
+        None => Err(identity::no_model(&named.name)),
+    }
+}
+
 /// Keys of a spec that `retrain` may change.
 const RETRAIN: [&str; 7] = ["factors", "regularization", "alpha", "iterations", "holdout", "deploy", "seed"];
 
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
     locks::writable(c"persona.retrain()");
-    let (named, model) = owned(call)?;
+    let (named, model) = owned_to_train(call)?;
     let mut spec = model.spec.clone();
     let known: Vec<&str> = RETRAIN.into_iter().chain(als::OPTIONS).collect();
     for (key, value) in Options::new(call.object(1, "options")?, &known)?.into_map() {
@@ -48,7 +59,9 @@ pub(crate) fn retrain(call: &Call) -> Answer {
 /// The relation that a spec names; 42P01 where it is gone.
 pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
-    match identity::lookup(relation)? {
+    // What a temporary relation was called may be another one in this session.
+    let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };
+    match found {
         Some(found) => Ok(found.relation),
         None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
             .set_detail(format!("Model \"{}\" was trained from it.", named.name))
@@ -64,10 +77,8 @@ const COLUMNS: [&str; 4] = ["user_column", "item_column", "value_column", "time_
 
 /// `persona.alter_model(model, relation, column_map)`: where the next training reads from.
 pub(crate) fn alter_model(call: &Call) -> Answer {
-    let (named, model) = owned(call)?;
     locks::writable(c"persona.alter_model()");
-    // A training that runs writes the spec it began with; the two must not cross.
-    locks::training(named.relation, &named.name)?;
+    let (named, model) = owned_to_train(call)?;
     let mut spec = model.spec;
     if let Some(relation) = call.get::<pg_sys::Oid>(1) {
         let source = Source::open(relation)?;
@@ -112,10 +123,12 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
-    let view = full_name(&named);
-    // Serving transactions end first, before the deploy lock is taken: rollback takes the two in this order.
-    outputs::execute(&format!("LOCK TABLE ONLY {view} IN ACCESS EXCLUSIVE MODE"))?;
+    // The view first, then the deploy lock: everybody takes them in this order. Its name may change until then.
+    if !identity::seize(named.relation) {
+        return Err(identity::no_model(&named.name));
+    }
     locks::deploying(named.relation)?;
+    let view = full_name(&named);
     for function in outputs::functions(named.relation)? {
         outputs::execute(&format!("DROP FUNCTION {function}"))?;
     }

@@ -5,7 +5,7 @@ use pgrx::{Spi, Uuid, pg_sys};
 use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Place};
-use crate::ids::type_name;
+use crate::ids::{type_name, type_title};
 
 /// Runs one DDL statement as the current user, with a search path in which nobody can plant types.
 pub(crate) fn execute(statement: &str) -> Result<()> {
@@ -98,7 +98,8 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<String>> {
             &format!(
                 "SELECT p.oid::pg_catalog.regprocedure::text
                  FROM pg_catalog.pg_proc p
-                 WHERE p.proowner = (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = {0})
+                 WHERE p.proname ~ '_(recommend|similar_items|recommend_for_items)$' AND NOT p.prosecdef
+                   AND p.proowner = (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = {0})
                    AND EXISTS (SELECT FROM pg_catalog.pg_depend d
                                WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
                                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {0})
@@ -120,4 +121,12 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<String>> {
             .collect::<pgrx::spi::Result<Vec<_>>>()
     })
     .map_err(failed)
+}
+
+/// Whether typed functions, named as `functions` does, are those of these id types.
+pub(crate) fn fit(functions: &[String], user: pg_sys::Oid, item: pg_sys::Oid) -> bool {
+    let _path = Identity::pinned_path();
+    let (user, item) = (type_title(user), type_title(item));
+    let expected = format!("_recommend({user},integer,{item}[],{item}[])");
+    functions.iter().any(|function| function.ends_with(&expected))
 }

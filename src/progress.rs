@@ -2,7 +2,6 @@
 //! rewritten every 20 ms at most and read by `persona.training_progress`. Needs no shared memory.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use pgrx::datum::TimestampWithTimeZone;
@@ -21,8 +20,9 @@ pub(crate) struct Progress {
     model: String,
     algorithm: &'static str,
     started_at: i64,
-    pub(crate) phase: &'static str,
-    pub(crate) iterations: usize,
+    phase: &'static str,
+    phase_at: i64,
+    iterations: usize,
     pub(crate) rows_read: u64,
 }
 
@@ -47,11 +47,19 @@ impl Progress {
             algorithm,
             started_at: now(),
             phase: "starting",
+            phase_at: now(),
             iterations: 0,
             rows_read: 0,
         };
         progress.write(0, 0, 0);
         progress
+    }
+
+    /// Begins a phase.
+    pub(crate) fn begin(&mut self, phase: &'static str, iterations: usize) {
+        self.phase = phase;
+        self.phase_at = now();
+        self.iterations = iterations;
     }
 
     /// Writes the record: `done` of `total` steps of the phase, bytes held.
@@ -71,7 +79,7 @@ impl Progress {
             "model": self.model, "algorithm": self.algorithm, "phase": self.phase,
             "iteration": (fraction * self.iterations as f64) as i64, "iterations": self.iterations,
             "fraction": fraction, "rows_read": self.rows_read, "memory_bytes": memory,
-            "started_at": self.started_at, "at": now(),
+            "started_at": self.started_at, "phase_at": self.phase_at, "at": now(),
         });
         let _ = fs::write(&self.file, record.to_string());
     }
@@ -99,12 +107,8 @@ impl Drop for Progress {
 /// over it joins pg_stat_activity and leaves out what the reader may not see.
 pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let mut rows = call.rows()?;
-    let entries = match fs::read_dir(FOLDER) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(_) => return Ok(None),
-    };
-    for entry in entries.flatten() {
+    // The folder is absent on a fresh cluster.
+    for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
@@ -123,8 +127,9 @@ pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
         let time = |at: i64| TimestampWithTimeZone::try_from(at as pg_sys::TimestampTz).ok();
         let started = number("started_at").unwrap_or(0);
         let fraction = record["fraction"].as_f64().unwrap_or(0.0);
-        let elapsed = number("at").unwrap_or(started) - started;
-        let eta = (fraction > 0.0).then(|| started + (elapsed as f64 / fraction) as i64);
+        let phase_at = number("phase_at").unwrap_or(started);
+        let elapsed = number("at").unwrap_or(phase_at) - phase_at;
+        let eta = (fraction > 0.0).then(|| phase_at.saturating_add((elapsed as f64 / fraction) as i64));
         rows.push(&[
             number("pid").and_then(|pid| datum(pid as i32)),
             number("backend_start").and_then(time).and_then(datum),

@@ -46,8 +46,8 @@ impl Drop for SignalsBlocked {
 }
 
 /// Runs `work` on another thread and waits for it. `tick` runs on the main thread every 20 ms and may call
-/// Postgres. An interrupt that ends the statement (cancel, statement_timeout, terminate) cancels the work,
-/// which is joined before the error goes on.
+/// Postgres. An interrupt that ends the statement (cancel, statement_timeout) cancels the work, which is
+/// joined before the error goes on. One that ends the backend ends the threads with the process.
 pub(crate) fn run<T: Send>(
     control: &Control,
     mut tick: impl FnMut(),

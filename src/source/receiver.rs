@@ -1,5 +1,6 @@
 //! A DestReceiver: the executor pushes each row into batches. No tuple
-//! table, no copy of a tuple: measured, this costs no more than `count(a), count(b), sum(c)` over the same rows.
+//! table, no copy of a tuple. With a second thread that looks ids up, 10 million rows of (bigint, bigint, real) took
+//! 0.50 s where `count(a), count(b), sum(c)` over them took 0.43 s.
 
 use pgrx::{direct_function_call, pg_guard, pg_sys};
 
@@ -28,6 +29,8 @@ impl Skipped {
 pub(super) struct Receiver<'a, 'b> {
     head: pg_sys::DestReceiver,
     columns: i32,
+    /// What the columns were when they were checked; their relation is read by name afterwards.
+    types: Vec<pg_sys::Oid>,
     user_class: Class,
     item_class: Class,
     value_type: Option<pg_sys::Oid>,
@@ -46,7 +49,10 @@ impl<'a, 'b> Receiver<'a, 'b> {
     ) -> Receiver<'a, 'b> {
         let value_type = columns.value.as_ref().map(|column| base_type(column.type_oid));
         let time_type = columns.time.as_ref().map(|column| base_type(column.type_oid));
+        let checked =
+            [Some(&columns.user), Some(&columns.item), columns.value.as_ref(), columns.time.as_ref()];
         Receiver {
+            types: checked.into_iter().flatten().map(|column| column.type_oid).collect(),
             head: pg_sys::DestReceiver {
                 receiveSlot: Some(receive),
                 rStartup: Some(startup),
@@ -70,7 +76,7 @@ impl<'a, 'b> Receiver<'a, 'b> {
     pub(super) fn run(&mut self, query: &str) -> Result<()> {
         let query = c_string(query)?;
         // SAFETY: SPI is connected and finished around the call; the receiver outlives it and is pinned by the
-        // borrow; an error unwinds through here and Postgres cleans SPI up with the transaction.
+        // borrow. An error unwinds through here without SPI_finish: the abort of the transaction does that.
         let code = unsafe {
             pg_sys::SPI_connect();
             let options = pg_sys::SPIExecuteOptions {
@@ -180,10 +186,23 @@ unsafe extern "C-unwind" fn receive(
 
 #[pg_guard]
 unsafe extern "C-unwind" fn startup(
-    _receiver: *mut pg_sys::DestReceiver,
+    receiver: *mut pg_sys::DestReceiver,
     _operation: i32,
-    _rows: pg_sys::TupleDesc,
+    descriptor: pg_sys::TupleDesc,
 ) {
+    // SAFETY: Postgres passes the receiver that `run` gave it and the descriptor of the rows that will come.
+    let same = unsafe {
+        let types = &(*receiver.cast::<Receiver<'_, '_>>()).types;
+        (*descriptor).natts as usize == types.len()
+            && (1..).zip(types).all(|(number, &checked)| pg_sys::SPI_gettypeid(descriptor, number) == checked)
+    };
+    if !same {
+        raise(
+            fail(Code::ERRCODE_DATATYPE_MISMATCH, "the columns changed while the relation was being opened")
+                .set_detail("Another session renamed or replaced the relation or its schema.")
+                .set_hint("Call the trainer again."),
+        );
+    }
 }
 
 #[pg_guard]

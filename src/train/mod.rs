@@ -29,7 +29,7 @@ pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
 use publish::{Trained, publish};
 use running::{Training, read};
 pub(crate) use target::same_types;
-use target::{as_owner, create, find, id_types, reuse};
+use target::{Whose, as_owner, create, find, id_types, reuse, take_up};
 
 /// A word of a fixed list, as the value that stands for it.
 pub(crate) fn choose<T: Copy>(what: &str, word: &str, choices: &[(&str, T)]) -> Result<T> {
@@ -91,8 +91,8 @@ pub(crate) fn train(
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
 
     // Whose model: an existing one is trained as its owner, whoever has the right to start it.
-    let existing = find(&request.model)?;
-    let identity = existing.as_ref().and_then(|(named, _)| as_owner(named.relation));
+    let whose = find(&request.model)?;
+    let identity = whose.identity();
     let source = Source::open(request.relation)?;
     let columns = source.interaction_columns(
         &request.user_column,
@@ -104,9 +104,10 @@ pub(crate) fn train(
     let mut spec = request.kept.clone();
     spec.insert("relation".into(), Value::String(source.name.clone()));
     spec.extend(id_types(&columns));
-    let target = match existing {
-        Some((named, model)) => reuse(named, model, &columns, spec)?,
-        None => create(&request.model, &columns, spec)?,
+    let target = match whose {
+        Whose::Known(named, model) => reuse(named, model, &columns, spec)?,
+        Whose::Leftover(named, model_id) => take_up(named, model_id, &columns, spec)?,
+        Whose::New => create(&request.model, &columns, spec)?,
     };
 
     let (counts, interactions) = read(&mut training, &source, &columns)?;
@@ -140,7 +141,7 @@ pub(crate) fn train(
         encode(&parts, *image_id.as_bytes(), threads, &control)
     })?;
     let from = Instant::now();
-    training.progress.phase = "write";
+    training.progress.begin("write", 0);
     training.progress.write(0, 0, control.used());
     write::insert_image(image_id, &image)?;
     training.logged("write", from);
@@ -163,6 +164,7 @@ pub(crate) fn train(
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.
 pub(crate) fn measure(request: &Request, factorizer: &dyn Factorizer, k: usize) -> Result<Vec<Metric>> {
+    let _memory = GiveMemoryBack;
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
     let (named, _) = identity::model(&request.model, Seen::Statement)?;

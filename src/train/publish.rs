@@ -11,12 +11,12 @@ use super::target::Target;
 use super::{Factorizer, Fitted, Request};
 use crate::call::{Call, datum};
 use crate::deploy::{self, KEEP_VERSIONS};
-use crate::error::Result;
+use crate::error::{Code, Result, fail};
 use crate::registry;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
 use crate::source::Counts;
-use crate::{locks, notice};
+use crate::{identity, locks, notice};
 
 /// What was trained.
 pub(super) struct Trained {
@@ -57,7 +57,14 @@ pub(super) fn publish(
 ) -> Result<Published> {
     let Trained { target, counts, users, items, evaluation, fitted, image_id, bytes } = trained;
     let model_id = target.model_id;
-    // From here on the deployment log is ours until the transaction ends.
+    // From here on the view stays and the deployment log is ours until the transaction ends.
+    if !identity::hold(target.relation) || registry::view_of(model_id, Seen::Latest)? != Some(target.relation)
+    {
+        return Err(fail(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("model {} was dropped while it was trained", identity::shown(&target.name)),
+        ));
+    }
     locks::deploying(target.relation)?;
     let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
     let value = guard.map(|guard| figure(guard.model.ndcg.mean));

@@ -33,8 +33,7 @@ impl<'a> Training<'a> {
         body: impl FnOnce() -> algorithms::Result<T> + Send,
     ) -> Result<T> {
         let from = Instant::now();
-        self.progress.phase = phase;
-        self.progress.iterations = iterations;
+        self.progress.begin(phase, iterations);
         self.control.start(0);
         let control = self.control;
         let progress = &self.progress;
@@ -62,7 +61,7 @@ pub(super) fn read(
     let from = Instant::now();
     let control = training.control;
     let progress = &mut training.progress;
-    progress.phase = "read";
+    progress.begin("read", 0);
     progress.write(0, 0, 0);
     let builder = InteractionsBuilder::new(
         columns.user_class.kind(),

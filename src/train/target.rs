@@ -23,17 +23,47 @@ pub(super) struct Target {
     pub(super) renewed: Option<(String, Map<String, Value>)>,
 }
 
-/// The model of a name, if there is one; takes its training lock, or that of the name.
-pub(super) fn find(name: &str) -> Result<Option<(identity::Named, Model)>> {
+/// Whose model it is.
+pub(super) enum Whose {
+    /// A model that exists.
+    Known(identity::Named, Model),
+    /// The view of a model whose registry row a restore left out.
+    Leftover(identity::Named, Uuid),
+    /// Nobody's yet.
+    New,
+}
+
+impl Whose {
+    /// The identity to train under: that of the view's owner, where somebody else started it.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        match self {
+            Whose::Known(named, _) | Whose::Leftover(named, _) => as_owner(named.relation),
+            Whose::New => None,
+        }
+    }
+}
+
+/// What stands under a name, under its training lock or that of the name.
+pub(super) fn find(name: &str) -> Result<Whose> {
     if !matches!(identity::existing(name, Seen::Latest, true)?, Found::Model(..)) {
         locks::creating(&identity::place(name)?)?;
     }
     // Somebody may have made it between the look and the lock.
-    let Found::Model(named, _) = identity::existing(name, Seen::Latest, true)? else { return Ok(None) };
-    access::require_owner(named.relation, &named.name)?;
-    locks::training(named.relation, &named.name)?;
-    // Whoever had the lock before may have changed or dropped it.
-    identity::model(name, Seen::Latest).map(Some)
+    match identity::existing(name, Seen::Latest, true)? {
+        Found::Model(named, _) => {
+            access::require_owner(named.relation, &named.name)?;
+            locks::training(named.relation, &named.name)?;
+            // Whoever had the lock before may have changed or dropped it.
+            let (named, model) = identity::model(name, Seen::Latest)?;
+            Ok(Whose::Known(named, model))
+        }
+        Found::Leftover(named, model_id) => {
+            access::require_owner(named.relation, &named.name)?;
+            locks::training(named.relation, &named.name)?;
+            Ok(Whose::Leftover(named, model_id))
+        }
+        Found::Other(_) | Found::Nothing => Ok(Whose::New),
+    }
 }
 
 /// Acts as the owner of a model where that is somebody else.
@@ -101,27 +131,46 @@ pub(super) fn reuse(
 pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String, Value>) -> Result<Target> {
     write::sweep()?;
     let place = identity::place(name)?;
-    let (model_id, relation, functions) = match leftover(&place)? {
-        Some((model_id, relation)) => (model_id, relation, !outputs::functions(relation)?.is_empty()),
-        None => {
-            let model_id = write::new_id()?;
-            (model_id, outputs::create_view(&place, model_id, "recommender")?, false)
-        }
-    };
-    if !functions {
-        outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
-    }
-    write::insert_model(model_id, relation, &place.beside(""), "recommender", JsonB(Value::Object(spec)))?;
-    Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
+    let model_id = write::new_id()?;
+    let relation = outputs::create_view(&place, model_id, "recommender")?;
+    outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    insert(name, &place, model_id, relation, spec)
 }
 
-/// The view of a model whose registry row a restore left out: its owner takes it up again. Nothing is inherited
-/// but the name, the grants and the functions.
-fn leftover(place: &identity::Place) -> Result<Option<(Uuid, pg_sys::Oid)>> {
-    let Found::Leftover(named, model_id) = identity::existing(&place.beside(""), Seen::Latest, true)? else {
-        return Ok(None);
+/// Takes up a view that a restore left without its registry row, as its owner. Nothing is inherited but the name,
+/// the grants and the functions, which must have the types of the columns.
+pub(super) fn take_up(
+    named: identity::Named,
+    model_id: Uuid,
+    columns: &InteractionColumns,
+    spec: Map<String, Value>,
+) -> Result<Target> {
+    let Some(place) = identity::Place::of(named.relation) else {
+        return Err(identity::no_model(&named.name));
     };
-    access::require_owner(named.relation, &named.name)?;
+    let functions = outputs::functions(named.relation)?;
+    if functions.is_empty() {
+        outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    } else if !outputs::fit(&functions, columns.user.type_oid, columns.item.type_oid) {
+        return Err(fail(
+            Code::ERRCODE_DATATYPE_MISMATCH,
+            format!("the functions beside {} have other id types", identity::shown(&named.name)),
+        )
+        .set_detail(format!("There is {}.", functions.join(", ")))
+        .set_hint("Drop them, or train from columns of these types."));
+    }
+    // Rows of a model whose view is gone may have the same id.
     write::delete_model(model_id)?;
-    Ok(Some((model_id, named.relation)))
+    insert(&named.name, &place, model_id, named.relation, spec)
+}
+
+fn insert(
+    name: &str,
+    place: &identity::Place,
+    model_id: Uuid,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+) -> Result<Target> {
+    write::insert_model(model_id, relation, &place.beside(""), "recommender", JsonB(Value::Object(spec)))?;
+    Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
 }

@@ -98,6 +98,7 @@ pub fn evaluate(
         outcome
     })?;
     let totals = totals.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    control.give(sections.bytes());
     let figures = totals.iter().zip(ks).filter_map(|([model, popularity], &k)| {
         Some(Evaluation { k, model: model.estimates()?, popularity: popularity.estimates()? })
     });

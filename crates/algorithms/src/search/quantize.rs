@@ -88,7 +88,7 @@ pub fn quantize(rows: &[f32], factors: usize, threads: usize, control: &Control)
         return Err(Error::TooMany { what: "rows", limit: u64::from(u32::MAX) });
     }
     let bytes = section_bytes(count, factors) as u64;
-    control.take(bytes, "preparing the search", "\"factors\"")?;
+    control.take(bytes, "preparing the search", "Use fewer \"factors\".")?;
     let sections = fill(rows, factors, threads, control);
     if sections.is_err() {
         control.give(bytes);
