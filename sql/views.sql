@@ -212,6 +212,8 @@ GRANT SELECT ON persona_internal.problems TO PUBLIC;
 
 CREATE FUNCTION persona."check"() RETURNS SETOF persona.check_result
   LANGUAGE sql STABLE PARALLEL SAFE
+  -- pg_get_viewdef resolves its operators along the search path; names come out with their schemas.
+  SET search_path = pg_catalog, pg_temp
   BEGIN ATOMIC
     SELECT p.level, p.model, p.message, p.hint FROM persona_internal.problems p ORDER BY p.level, p.model, p.message;
   END;

@@ -287,7 +287,7 @@ RESET ROLE;
 UPDATE persona_internal.version SET value = 0.1, baseline = 0.2 WHERE model_id = (SELECT model_id FROM persona_internal.model WHERE last_name = 'models.e');
 DELETE FROM persona_internal.chunk WHERE image_id = (SELECT image_id FROM persona_internal.version v JOIN persona_internal.model m USING (model_id) WHERE last_name = 'models.sourced');
 SET ROLE regress_persona_owner;
-SELECT level, model, message, hint FROM persona."check"() WHERE model IN ('e', 'sourced') ORDER BY level, model, message;
+SELECT level, model, message, hint FROM persona."check"() WHERE model IN ('models.e', 'models.sourced') ORDER BY level, model, message;
 \pset format aligned
 -- Serving says the same as check(), in a new session: this one may still have it in memory.
 \c -
