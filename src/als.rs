@@ -192,7 +192,7 @@ fn parse(
 ) -> Result<(Request, Als)> {
     for (key, is_right, expected) in TYPES {
         if let Some(value) =
-            spec.get(key).filter(|value| !is_right(value) && !(value.is_null() && NULLABLE.contains(&key)))
+            spec.get(key).filter(|value| !(is_right(value) || value.is_null() && NULLABLE.contains(&key)))
         {
             return Err(fail(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
