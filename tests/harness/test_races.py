@@ -79,6 +79,7 @@ def test_deploy_rollback_and_drop_do_not_deadlock(cluster):
     root, one, two, three = model(cluster)
     one.run("BEGIN; SELECT persona.deploy('for_you', 1)")
     two.start("SELECT persona.rollback('for_you')")
+    until_blocked(cluster)
     three.start("SELECT persona.drop_model('for_you')")
     until_blocked(cluster, 2)
     assert one.run("SELECT count(*) FROM persona.recommend('for_you', 7)") == [("10",)]
