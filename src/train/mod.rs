@@ -20,7 +20,7 @@ use crate::error::{Code, Result, fail, words};
 use crate::registry::Metric;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
-use crate::source::Source;
+use crate::source::{InteractionColumns, Source};
 use crate::work::GiveMemoryBack;
 use crate::{identity, settings};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
@@ -55,6 +55,20 @@ pub(crate) struct Request {
     pub(crate) keep_versions: Option<i64>,
     /// What the next `retrain` begins with; `relation` is added by name.
     pub(crate) kept: Map<String, Value>,
+}
+
+impl Request {
+    /// The source as the current user sees it, its columns checked.
+    fn open(&self) -> Result<(Source, InteractionColumns)> {
+        let source = Source::open(self.relation)?;
+        let columns = source.interaction_columns(
+            &self.user_column,
+            &self.item_column,
+            self.value_column.as_deref(),
+            self.time_column.as_deref(),
+        )?;
+        Ok((source, columns))
+    }
 }
 
 /// What a fit answers.
@@ -93,13 +107,7 @@ pub(crate) fn train(
     // Whose model: an existing one is trained as its owner, whoever has the right to start it.
     let whose = find(&request.model)?;
     let identity = whose.identity();
-    let source = Source::open(request.relation)?;
-    let columns = source.interaction_columns(
-        &request.user_column,
-        &request.item_column,
-        request.value_column.as_deref(),
-        request.time_column.as_deref(),
-    )?;
+    let (source, columns) = request.open()?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
     let mut spec = request.kept.clone();
     spec.insert("relation".into(), Value::String(source.name.clone()));
@@ -169,13 +177,7 @@ pub(crate) fn measure(request: &Request, factorizer: &dyn Factorizer, k: usize) 
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
     let (named, _) = identity::model(&request.model, Seen::Statement)?;
     let _identity = as_owner(named.relation);
-    let source = Source::open(request.relation)?;
-    let columns = source.interaction_columns(
-        &request.user_column,
-        &request.item_column,
-        request.value_column.as_deref(),
-        request.time_column.as_deref(),
-    )?;
+    let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
     let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };
     let (_, interactions) = read(&mut training, &source, &columns)?;

@@ -53,6 +53,7 @@ impl<'a> Training<'a> {
     }
 }
 
+/// Reads the interactions and sorts them; 02000 where nothing is left to learn from.
 pub(super) fn read(
     training: &mut Training<'_>,
     source: &Source,
