@@ -31,8 +31,7 @@ fn equals_the_reference_values() {
             regularization: case["lambda"].as_f64().unwrap(),
             alpha: case["alpha"].as_f64().unwrap(),
             iterations: case["iterations"].as_u64().unwrap() as usize,
-            // The references are exact; three unknowns need three steps and rounding a few more.
-            cg_steps: 12,
+            // The references are exact solves; the default of three steps solves three unknowns.
             ..Params::default()
         };
         let expected = numbers(&case["losses"]);
