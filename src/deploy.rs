@@ -6,6 +6,7 @@ use crate::access;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named};
+use crate::images;
 use crate::locks;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, write};
@@ -18,7 +19,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.deploy()");
     let name: String = call.required(0, "model")?;
     let number: i32 = call.required(1, "version")?;
-    let (_, model) = locked(&name)?;
+    let (named, model) = locked(&name)?;
     let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
@@ -35,6 +36,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
             "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
         ));
     }
+    images::prepare(&named, &model, version.image_id, number)?;
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
 }
@@ -69,6 +71,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
             let user = access::current_user();
             // The new line continues where the older one did, so that the next rollback goes further back.
             let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
+            images::prepare(&named, &model, image, version)?;
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
             return Ok(datum(version));
         }

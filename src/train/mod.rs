@@ -22,7 +22,7 @@ use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
 use crate::source::{InteractionColumns, Source};
 use crate::work::GiveMemoryBack;
-use crate::{identity, settings};
+use crate::{identity, images, settings};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
 use holdout::{CUTOFFS, holdout, metrics, score};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
@@ -165,6 +165,9 @@ pub(crate) fn train(
         bytes: image.len(),
     };
     let result = publish(request, factorizer, training, trained)?;
+    if result.deployed {
+        images::write_through(image_id, &image)?;
+    }
     drop(identity);
     result.warn();
     result.record(call)
