@@ -192,6 +192,7 @@ fn room_is_made_by_what_is_dead_and_then_by_what_was_opened_longest_ago() {
     assert!(folder.make_room(0, size, &mut |_| false).unwrap());
     assert_eq!([1, 4].map(has), [true, false]);
     assert!(!folder.make_room(size + 1, size, &mut |_| false).unwrap(), "never beyond the limit");
+    assert_eq!([1, 4].map(has), [true, false], "and nothing goes in vain");
     // What is being written is nobody's to remove, and counts.
     let (name, length) = name(&images[1]);
     let Claim::Mine(pending) = folder.claim(&name, length).unwrap() else { panic!() };

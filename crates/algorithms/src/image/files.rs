@@ -180,7 +180,8 @@ impl Folder {
     }
 
     /// Removes the files that are `dead`, then those that were opened longest ago, until `needed` more bytes stay
-    /// within `limit`; false where they cannot. Files that somebody writes stay and count.
+    /// within `limit`; false where they cannot, and then nothing is removed but what is dead. Files that somebody
+    /// writes stay and count.
     pub fn make_room(
         &self,
         needed: u64,
@@ -195,6 +196,10 @@ impl Folder {
         }
         kept.sort_by_key(|entry| entry.used);
         let mut bytes: u64 = kept.iter().map(|entry| entry.bytes).sum();
+        let fixed: u64 = kept.iter().filter(|entry| entry.temporary).map(|entry| entry.bytes).sum();
+        if needed.saturating_add(fixed) > limit {
+            return Ok(false);
+        }
         for entry in kept {
             if needed.saturating_add(bytes) <= limit {
                 break;
