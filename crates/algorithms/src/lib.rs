@@ -12,6 +12,7 @@ pub mod interactions;
 mod jobs;
 pub mod metrics;
 pub mod recommender;
+pub mod scaling;
 pub mod search;
 pub mod simd;
 
