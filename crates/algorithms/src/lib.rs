@@ -10,6 +10,7 @@ pub mod ids;
 pub mod image;
 pub mod interactions;
 mod jobs;
+pub mod kmeans;
 pub mod metrics;
 pub mod recommender;
 pub mod scaling;
