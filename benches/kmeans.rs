@@ -11,8 +11,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use algorithms::Control;
+use algorithms::columns::{self, Scaling};
 use algorithms::kmeans::{Params, Points, fit, fit_from, silhouette};
-use algorithms::scaling::{self, Kind};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let control = Control::unlimited();
         let begun = Instant::now();
-        let found = scaling::fit(&rows, columns, Kind::None, &control)?;
+        let found = columns::fit(&rows, columns, Scaling::None, &control)?;
         let points = Points::new(&rows, &found, &control)?;
         println!("{count} x {columns}: statistics and points {:.3} s", begun.elapsed().as_secs_f64());
         for &clusters in &clusters {

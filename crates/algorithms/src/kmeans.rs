@@ -112,7 +112,7 @@ pub struct Clusters {
 /// inertia after it, which never rises within a start.
 ///
 /// The starts depend on the order of the rows, so the caller hands them over in that of their ids. Progress counts
-/// iterations. Beyond the points it takes 8 bytes per row from the budget; the labels and distances that it returns
+/// iterations. Beyond the points it takes 4 bytes per row from the budget; the labels and distances that it returns
 /// are not taken, since the caller keeps them.
 ///
 /// Errors: `Parameter`, `Cancelled` (noticed within 10 ms by every thread), `Memory`.

@@ -41,3 +41,23 @@ pub const SEEN_INDICES: u32 = 18;
 pub const FACTS: u32 = 19;
 /// Items by falling popularity, equal ones by rising id: `[u32]`.
 pub const BY_POPULARITY: u32 = 20;
+/// What is not an array of a model of segments: `[segments::Facts]`, one.
+pub const SEGMENT_FACTS: u32 = 21;
+/// Names of the features, UTF-8, one after the other: `[u8]`.
+pub const FEATURE_NAMES: u32 = 22;
+/// Where each of `FEATURE_NAMES` starts and the last one ends: `[u64]`.
+pub const FEATURE_OFFSETS: u32 = 23;
+/// What is known of each feature, and how it is scaled: `[columns::Column]`.
+pub const FEATURE_COLUMNS: u32 = 24;
+/// Centroids of the segments, as points of the frame that follows from the columns: `[f64]`, row by row.
+pub const CENTROIDS: u32 = 25;
+/// Ids of the segments: `[u32]`.
+pub const SEGMENT_IDS: u32 = 26;
+/// Labels of the segments, UTF-8, one after the other: `[u8]`.
+pub const SEGMENT_LABELS: u32 = 27;
+/// Where each of `SEGMENT_LABELS` starts and the last one ends: `[u64]`.
+pub const SEGMENT_LABEL_OFFSETS: u32 = 28;
+/// Cut points of the three measures, one fewer than scores each: `[f64]`.
+pub const CUT_POINTS: u32 = 29;
+/// The segment of each cell of `scoring::Labels`: `[u8]`, 25.
+pub const SCORE_GRID: u32 = 30;

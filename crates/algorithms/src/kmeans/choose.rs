@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::simd::level;
 
 use super::{Clusters, Params, Points, check, fit_at, silhouette};
@@ -45,6 +45,13 @@ pub fn choose(
     let of = |clusters| Params { clusters, ..params.clone() };
     check(points, &of(*range.start()))?;
     check(points, &of(*range.end()))?;
+    if range.is_empty() {
+        return Err(Error::Parameter {
+            name: "k_max",
+            expected: format!("at least {}", range.start()),
+            got: range.end().to_string(),
+        });
+    }
     let last = points.distinct(*range.end())?;
     let first = (*range.start()).min(last);
     points.control.start(((last + 1 - first) * params.starts * params.max_iterations) as u64);
@@ -61,6 +68,6 @@ pub fn choose(
             best = Some((found, value));
         }
     }
-    let (clusters, _) = best.ok_or(crate::error::Error::NoData)?;
+    let (clusters, _) = best.ok_or(Error::NoData)?;
     Ok(Choice { clusters, tried })
 }

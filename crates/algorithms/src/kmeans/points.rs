@@ -1,13 +1,13 @@
 //! The rows as the kernels read them.
 //!
 //! Blocks of 64 rows, column by column within a block, so that one register holds one feature of many rows. The
-//! mean of each column is the origin, since distances of numbers that are large beside their differences would lose
+//! mean of each column is about the origin, since distances of numbers that are large beside their differences would lose
 //! their digits; and a power of two as common unit keeps all numbers within -1 and 1, so that no square leaves the
 //! range of `f32`.
 
+use crate::columns::Column;
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::scaling::Column;
 
 use super::memory::Buffer;
 
@@ -17,11 +17,12 @@ pub(crate) const BLOCK: usize = 64;
 /// Numbers converted between two looks at the control: about 1 ms.
 const GLANCE: usize = 1 << 18;
 
-/// How a row of the user becomes a point: `(value - mean) / divisor`, rounded to `f32`.
+/// How a row of the user becomes a point: `(value - origin) / divisor`, rounded to `f32`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
-    /// The mean of each column.
-    pub means: Vec<f64>,
+    /// The mean of each column, rounded to 20 binary digits of the column's range: integers and short fractions, not
+    /// scaled, then stay exact.
+    pub origins: Vec<f64>,
     /// The divisor of each column's scaling, times the unit.
     pub divisors: Vec<f64>,
     /// A power of two: a distance between points, times this, is one between scaled rows.
@@ -31,16 +32,21 @@ pub struct Frame {
 impl Frame {
     /// The frame of columns.
     pub fn new(columns: &[Column]) -> Self {
-        let reach = columns
-            .iter()
-            .map(|column| {
-                let (up, down) = (column.max - column.mean, column.mean - column.min);
-                up.max(down).min(f64::MAX) / column.divisor
-            })
-            .fold(0.0, f64::max);
-        let unit = power_of_two_above(reach);
+        let reach = |column: &Column| {
+            let (up, down) = (column.max - column.mean, column.mean - column.min);
+            up.max(down).min(f64::MAX)
+        };
+        let most = columns.iter().map(|column| reach(column) / column.divisor).fold(0.0, f64::max);
+        // The rounding of an origin may add a little.
+        let unit = power_of_two_above(most * 1.001);
+        let origin = |column: &Column| {
+            let step = power_of_two_above(reach(column)) * 2f64.powi(-20);
+            let origin = (column.mean / step).round() * step;
+            // A column that does not vary has no digits to lose, and must become zeros.
+            if column.min == column.max || !origin.is_finite() { column.mean } else { origin }
+        };
         Self {
-            means: columns.iter().map(|column| column.mean).collect(),
+            origins: columns.iter().map(origin).collect(),
             divisors: columns.iter().map(|column| column.divisor * unit).collect(),
             unit,
         }
@@ -49,7 +55,7 @@ impl Frame {
     /// One number of a point. What is too large for `f32` becomes its greatest number: rows that a model has not
     /// seen may lie anywhere.
     pub(crate) fn coordinate(&self, column: usize, value: f64) -> f32 {
-        let exact = (value - self.means[column]) / self.divisors[column];
+        let exact = (value - self.origins[column]) / self.divisors[column];
         exact.clamp(-f64::from(f32::MAX), f64::from(f32::MAX)) as f32 + 0.0
     }
 
@@ -60,8 +66,8 @@ impl Frame {
 
     /// Points in the user's units, row by row.
     pub fn raw(&self, points: &[f64]) -> Vec<f64> {
-        let constants = self.means.iter().zip(&self.divisors).cycle();
-        points.iter().zip(constants).map(|(&number, (mean, divisor))| number * divisor + mean).collect()
+        let constants = self.origins.iter().zip(&self.divisors).cycle();
+        points.iter().zip(constants).map(|(&number, (origin, divisor))| number * divisor + origin).collect()
     }
 }
 
@@ -70,7 +76,7 @@ fn power_of_two_above(value: f64) -> f64 {
     if value == 0.0 {
         return 1.0;
     }
-    2f64.powi((value.log2().floor() as i32 + 1).clamp(-1000, 1000))
+    2f64.powi(value.log2().floor().clamp(-1000.0, 1000.0) as i32 + 1)
 }
 
 /// Rows prepared for k-means: made once, used by every start and every number of clusters.
@@ -91,7 +97,7 @@ pub struct Points<'a> {
 }
 
 impl<'a> Points<'a> {
-    /// Scales row-major `rows`, whose `columns` were found by [`crate::scaling::fit`] on them. Takes 4 bytes per
+    /// Scales row-major `rows`, whose `columns` were found by [`crate::columns::fit`] on them. Takes 4 bytes per
     /// number and 4 per row from the budget.
     ///
     /// Errors: `NoData`, `Cancelled`, `Memory`, `Corrupted` if `rows` is no whole number of rows, `TooMany` rows.

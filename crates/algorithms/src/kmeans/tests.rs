@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use super::*;
+use crate::columns::{self, Scaling};
 use crate::control::Control;
-use crate::scaling::{self, Kind};
 use crate::simd::levels;
 
 /// Rows around a few centers; a twentieth of them repeated, one far outside.
@@ -35,7 +35,7 @@ fn all_instruction_sets_agree_to_the_bit() {
     for (count, columns, clusters) in [(1, 1, 1), (63, 2, 3), (3000, 3, 5), (5000, 8, 8), (4097, 33, 17)] {
         let rows = rows(count, columns, 7);
         let control = Control::unlimited();
-        let found = scaling::fit(&rows, columns, Kind::Standard, &control).unwrap();
+        let found = columns::fit(&rows, columns, Scaling::Standard, &control).unwrap();
         let points = Points::new(&rows, &found, &control).unwrap();
         let params = Params { clusters, starts: 2, threads: 2, ..Params::default() };
         let results: Vec<_> =
@@ -46,10 +46,10 @@ fn all_instruction_sets_agree_to_the_bit() {
 
 #[test]
 fn labels_are_those_of_double_precision() {
-    for (kind, offset) in [(Kind::Standard, 0.0), (Kind::None, 1e9)] {
+    for (kind, offset) in [(Scaling::Standard, 0.0), (Scaling::None, 1e9)] {
         let rows: Vec<f64> = rows(3000, 6, 3).iter().map(|number| number + offset).collect();
         let control = Control::unlimited();
-        let found = scaling::fit(&rows, 6, kind, &control).unwrap();
+        let found = columns::fit(&rows, 6, kind, &control).unwrap();
         let points = Points::new(&rows, &found, &control).unwrap();
         // Centroids in near pairs, so that many rows are as good as between two.
         let mut centroids: Vec<f64> = (0..20).flat_map(|row| points.row(row * 31)).map(f64::from).collect();

@@ -2,21 +2,21 @@
 //!
 //! Constants are kept, so that a model can scale new rows and give centroids back in the user's units.
 
-pub mod quantiles;
+mod runs;
+
+pub use runs::Runs;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
 
-use quantiles::Runs;
-
 /// Numbers read between two looks at the control: well below 1 ms.
 const GLANCE: usize = 1 << 18;
 
 /// How columns are made comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Scaling {
     /// Mean 0 and population deviation 1.
     Standard,
     /// From 0 to 1.
@@ -27,23 +27,23 @@ pub enum Kind {
     None,
 }
 
-impl Kind {
+impl Scaling {
     /// The words of all kinds.
     pub const WORDS: &'static [&'static str] = &["standard", "min_max", "robust", "none"];
 
     /// The word of this kind.
     pub fn word(self) -> &'static str {
         match self {
-            Kind::Standard => "standard",
-            Kind::MinMax => "min_max",
-            Kind::Robust => "robust",
-            Kind::None => "none",
+            Scaling::Standard => "standard",
+            Scaling::MinMax => "min_max",
+            Scaling::Robust => "robust",
+            Scaling::None => "none",
         }
     }
 
     /// The kind of a word; `Error::Word` for any other.
     pub fn parse(word: &str) -> Result<Self> {
-        let kinds = [Kind::Standard, Kind::MinMax, Kind::Robust, Kind::None];
+        let kinds = [Scaling::Standard, Scaling::MinMax, Scaling::Robust, Scaling::None];
         kinds.into_iter().find(|kind| kind.word() == word).ok_or_else(|| Error::Word {
             what: "scaling",
             got: word.to_owned(),
@@ -94,7 +94,7 @@ impl Column {
 ///
 /// Errors: `NoData` without rows, `Corrupted` if `rows` is no whole number of rows or not all numbers are finite,
 /// `Cancelled`, `Memory`.
-pub fn fit<T>(rows: &[T], columns: usize, kind: Kind, control: &Control) -> Result<Vec<Column>>
+pub fn fit<T>(rows: &[T], columns: usize, kind: Scaling, control: &Control) -> Result<Vec<Column>>
 where
     T: Copy + Into<f64>,
 {
@@ -107,17 +107,17 @@ where
     let mut found = moments(rows, columns, control)?;
     for (at, column) in found.iter_mut().enumerate() {
         let (center, spread) = match kind {
-            Kind::Standard => (column.mean, column.deviation),
-            Kind::MinMax => (column.min, (column.max - column.min).min(f64::MAX)),
-            Kind::Robust => {
+            Scaling::Standard => (column.mean, column.deviation),
+            Scaling::MinMax => (column.min, (column.max - column.min).min(f64::MAX)),
+            Scaling::Robust => {
                 let values = rows.iter().skip(at).step_by(columns).map(|&value| value.into());
                 let runs = Runs::new(values, rows.len() / columns, control)?;
                 (runs.quantile(0.5), (runs.quantile(0.75) - runs.quantile(0.25)).min(f64::MAX))
             }
-            Kind::None => (0.0, 1.0),
+            Scaling::None => (0.0, 1.0),
         };
         column.center = center;
-        column.divisor = if kind != Kind::None && column.vanishes(spread) { 1.0 } else { spread };
+        column.divisor = if kind != Scaling::None && column.vanishes(spread) { 1.0 } else { spread };
     }
     Ok(found)
 }
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    fn of(rows: &[f64], columns: usize, kind: Kind) -> Vec<Column> {
+    fn of(rows: &[f64], columns: usize, kind: Scaling) -> Vec<Column> {
         fit(rows, columns, kind, &Control::unlimited()).unwrap_or_default()
     }
 
@@ -225,15 +225,15 @@ mod tests {
     #[test]
     fn known_constants() {
         let rows = [1.0, 10.0, 2.0, 10.0, 3.0, 10.0, 10.0, 10.0];
-        let standard = of(&rows, 2, Kind::Standard);
+        let standard = of(&rows, 2, Scaling::Standard);
         assert_eq!((standard[0].mean, standard[0].min, standard[0].max), (4.0, 1.0, 10.0));
         assert!((standard[0].deviation - 12.5f64.sqrt()).abs() < 1e-15);
         assert_eq!((standard[0].center, standard[0].divisor), (4.0, standard[0].deviation));
-        let min_max = of(&rows, 2, Kind::MinMax);
+        let min_max = of(&rows, 2, Scaling::MinMax);
         assert_eq!((min_max[0].center, min_max[0].divisor), (1.0, 9.0));
-        let robust = of(&rows, 2, Kind::Robust);
+        let robust = of(&rows, 2, Scaling::Robust);
         assert_eq!((robust[0].center, robust[0].divisor), (2.5, 4.75 - 1.75));
-        let none = of(&rows, 2, Kind::None);
+        let none = of(&rows, 2, Scaling::None);
         assert_eq!((none[0].center, none[0].divisor), (0.0, 1.0));
         for kind in [standard, min_max, robust] {
             assert_eq!((kind[1].scale(10.0), kind[1].divisor, kind[1].deviation), (0.0, 1.0, 0.0));
@@ -243,15 +243,15 @@ mod tests {
     #[test]
     fn rounding_is_no_variation() {
         let rows = [0.3, 0.1 + 0.2, 0.3];
-        assert_eq!(of(&rows, 1, Kind::Standard)[0].divisor, 1.0);
-        assert_eq!(of(&rows, 1, Kind::MinMax)[0].divisor, 1.0);
+        assert_eq!(of(&rows, 1, Scaling::Standard)[0].divisor, 1.0);
+        assert_eq!(of(&rows, 1, Scaling::MinMax)[0].divisor, 1.0);
         // Equal values whose sum is not a multiple of them.
         let rows = vec![0.1; 12345];
-        let column = of(&rows, 1, Kind::Standard)[0];
+        let column = of(&rows, 1, Scaling::Standard)[0];
         assert_eq!((column.mean, column.deviation, column.scale(0.1)), (0.1, 0.0, 0.0));
         // Large and close is not constant: seconds since 1970.
         let rows = [1.7e9, 1.7e9 + 1.0, 1.7e9 + 2.0];
-        assert!((of(&rows, 1, Kind::Standard)[0].deviation - (2.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert!((of(&rows, 1, Scaling::Standard)[0].deviation - (2.0f64 / 3.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         for rows in
             [vec![1e308; 50], vec![-1.7e308, 1.7e308, 1.7e308], vec![5e-324, 0.0, 0.0], vec![1e200, -1e200]]
         {
-            for kind in [Kind::Standard, Kind::MinMax, Kind::Robust, Kind::None] {
+            for kind in [Scaling::Standard, Scaling::MinMax, Scaling::Robust, Scaling::None] {
                 let column = of(&rows, 1, kind)[0];
                 assert!(
                     column.mean.is_finite()
@@ -270,24 +270,24 @@ mod tests {
                 );
             }
         }
-        let column = of(&[1e200, -1e200], 1, Kind::Standard)[0];
+        let column = of(&[1e200, -1e200], 1, Scaling::Standard)[0];
         assert_eq!((column.mean, column.deviation), (0.0, 1e200));
     }
 
     #[test]
     fn what_is_refused() {
         let control = Control::unlimited();
-        assert_eq!(fit::<f64>(&[], 3, Kind::None, &control), Err(Error::NoData));
-        assert!(matches!(fit(&[1.0, 2.0, 3.0], 2, Kind::None, &control), Err(Error::Corrupted(_))));
-        assert!(matches!(fit(&[1.0, f64::NAN], 2, Kind::None, &control), Err(Error::Corrupted(_))));
-        assert!(matches!(fit(&[1f32, f32::INFINITY], 1, Kind::None, &control), Err(Error::Corrupted(_))));
+        assert_eq!(fit::<f64>(&[], 3, Scaling::None, &control), Err(Error::NoData));
+        assert!(matches!(fit(&[1.0, 2.0, 3.0], 2, Scaling::None, &control), Err(Error::Corrupted(_))));
+        assert!(matches!(fit(&[1.0, f64::NAN], 2, Scaling::None, &control), Err(Error::Corrupted(_))));
+        assert!(matches!(fit(&[1f32, f32::INFINITY], 1, Scaling::None, &control), Err(Error::Corrupted(_))));
         control.cancel();
-        assert_eq!(fit(&[1.0], 1, Kind::None, &control), Err(Error::Cancelled));
+        assert_eq!(fit(&[1.0], 1, Scaling::None, &control), Err(Error::Cancelled));
         let small = Control::new(7);
-        assert!(matches!(fit(&[1.0], 1, Kind::Robust, &small), Err(Error::Memory { .. })));
-        assert!(matches!(Kind::parse("z"), Err(Error::Word { .. })));
-        for word in Kind::WORDS {
-            assert_eq!(Kind::parse(word).map(Kind::word), Ok(*word));
+        assert!(matches!(fit(&[1.0], 1, Scaling::Robust, &small), Err(Error::Memory { .. })));
+        assert!(matches!(Scaling::parse("z"), Err(Error::Word { .. })));
+        for word in Scaling::WORDS {
+            assert_eq!(Scaling::parse(word).map(Scaling::word), Ok(*word));
         }
     }
 
@@ -297,7 +297,7 @@ mod tests {
             rows in prop::collection::vec(prop::collection::vec(-1e6f64..1e6, 3), 1..40),
         ) {
             let flat: Vec<f64> = rows.concat();
-            for kind in [Kind::Standard, Kind::MinMax, Kind::Robust, Kind::None] {
+            for kind in [Scaling::Standard, Scaling::MinMax, Scaling::Robust, Scaling::None] {
                 for (at, column) in of(&flat, 3, kind).iter().enumerate() {
                     let values: Vec<f64> = rows.iter().map(|row| row[at]).collect();
                     let scaled: Vec<f64> = values.iter().map(|&value| column.scale(value)).collect();
@@ -306,10 +306,10 @@ mod tests {
                     }
                     let mean = scaled.iter().sum::<f64>() / scaled.len() as f64;
                     let square = scaled.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / scaled.len() as f64;
-                    if rows.len() > 1 && column.deviation > 1.0 && kind == Kind::Standard {
+                    if rows.len() > 1 && column.deviation > 1.0 && kind == Scaling::Standard {
                         prop_assert!(mean.abs() < 1e-9 && (square - 1.0).abs() < 1e-9, "{mean} {square}");
                     }
-                    if kind == Kind::MinMax {
+                    if kind == Scaling::MinMax {
                         prop_assert!(scaled.iter().all(|x| (0.0..=1.0).contains(x)));
                     }
                 }
