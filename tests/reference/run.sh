@@ -11,6 +11,8 @@ if [[ ! -f $SHARED_DATA/reference/metrics.py ]]; then
   exit 1
 fi
 
+cargo test --locked -q -p algorithms --test segments_reference -- --ignored
+
 psql() { command psql -X -q -v ON_ERROR_STOP=1 "$@"; }
 
 psql -d postgres -c 'SET client_min_messages = warning' -c 'DROP DATABASE IF EXISTS reference WITH (FORCE)' \

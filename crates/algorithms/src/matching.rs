@@ -8,7 +8,7 @@
 /// steps. An own one, since the crates that have it want integers or bring a matrix library along.
 pub fn assignment(costs: &[f64], columns: usize) -> Vec<Option<usize>> {
     if costs.is_empty() || columns == 0 {
-        return vec![None; if columns == 0 { 0 } else { costs.len() / columns }];
+        return Vec::new();
     }
     let rows = costs.len() / columns;
     if rows > columns {

@@ -103,8 +103,9 @@ fn fill_empty(points: &Points, centroids: &[f64], labels: &mut [u32], sums: &mut
         let (mut farthest, mut most) = (None, -1.0);
         for block in 0..points.blocks() {
             points.control.check()?;
-            for row in block * BLOCK..block * BLOCK + points.rows_of(block) {
-                let label = labels[row] as usize;
+            let rows = block * BLOCK..block * BLOCK + points.rows_of(block);
+            for (row, &label) in rows.clone().zip(&labels[rows]) {
+                let label = label as usize;
                 let square = square(points, row, &centroids[label * points.columns..]);
                 if square > most && sums.counts[label] > 1 && !moved.contains(&row) {
                     (farthest, most) = (Some(row), square);
