@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 
 use crate::call::{Call, datum, enter};
 use crate::error::Result;
-use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend};
+use crate::values::{fixed_io, flat_io};
+use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, values};
 
 /// A function as the library declares it.
 struct Signature {
@@ -83,6 +84,83 @@ sql_functions! {
     persona_score_typed("text, anycompatible, anyelement") -> "real" = recommend::score;
     persona_item_factors("text") -> "SETOF persona.factor" = recommend::item_factors;
     persona_user_factors("text") -> "SETOF persona.factor" = recommend::user_factors;
+
+    persona_stats_in("cstring") -> "persona.stats" = fixed_io::input::<fixed_io::Stats>;
+    persona_stats_out("persona.stats") -> "cstring" = fixed_io::output::<fixed_io::Stats>;
+    persona_stats_recv("internal") -> "persona.stats" = fixed_io::receive::<fixed_io::Stats>;
+    persona_stats_send("persona.stats") -> "bytea" = fixed_io::send::<fixed_io::Stats>;
+    persona_stats_accum("persona.stats, double precision") -> "persona.stats" = values::stats_accum;
+    persona_stats_combine("persona.stats, persona.stats") -> "persona.stats" = values::stats_combine;
+    persona_stats_final("persona.stats") -> "persona.stats" = values::stats_final;
+    persona_stats_num_vals("persona.stats") -> "bigint" = values::stats_num_vals;
+    persona_stats_mean("persona.stats") -> "double precision" = values::stats_mean;
+    persona_stats_variance("persona.stats") -> "double precision" = values::stats_variance;
+    persona_stats_variance_pop("persona.stats") -> "double precision" = values::stats_variance_pop;
+    persona_stats_stddev("persona.stats") -> "double precision" = values::stats_stddev;
+    persona_stats_stddev_pop("persona.stats") -> "double precision" = values::stats_stddev_pop;
+    persona_stats_skewness("persona.stats") -> "double precision" = values::stats_skewness;
+    persona_stats_kurtosis("persona.stats") -> "double precision" = values::stats_kurtosis;
+    persona_stats_min("persona.stats") -> "double precision" = values::stats_min;
+    persona_stats_max("persona.stats") -> "double precision" = values::stats_max;
+    persona_stats_z_score("persona.stats, double precision") -> "double precision" = values::stats_z_score;
+    persona_stats_min_max_scale("persona.stats, double precision") -> "double precision"
+        = values::stats_min_max_scale;
+
+    persona_column_stats_in("cstring") -> "persona.column_stats" = flat_io::input::<flat_io::ColumnStats>;
+    persona_column_stats_out("persona.column_stats") -> "cstring" = flat_io::output::<flat_io::ColumnStats>;
+    persona_column_stats_recv("internal") -> "persona.column_stats" = flat_io::receive::<flat_io::ColumnStats>;
+    persona_column_stats_send("persona.column_stats") -> "bytea" = flat_io::send::<flat_io::ColumnStats>;
+    persona_column_stats_accum("persona.column_stats, double precision[]") -> "persona.column_stats"
+        = values::column_stats_accum;
+    persona_column_stats_combine("persona.column_stats, persona.column_stats") -> "persona.column_stats"
+        = values::column_stats_combine;
+    persona_column_stats_final("persona.column_stats") -> "persona.column_stats" = values::column_stats_final;
+    persona_column_stats_num_columns("persona.column_stats") -> "integer" = values::column_stats_num_columns;
+    persona_column_stats_of("persona.column_stats, integer") -> "persona.stats" = values::column_stats_of;
+
+    persona_standard_scaler("double precision") -> "double precision" = values::standard_scaler;
+    persona_min_max_scaler("double precision") -> "double precision" = values::min_max_scaler;
+    persona_max_abs_scaler("double precision") -> "double precision" = values::max_abs_scaler;
+    persona_robust_scaler("double precision") -> "double precision" = values::robust_scaler;
+    persona_quantile_bucketize("double precision, integer") -> "integer" = values::quantile_bucketize;
+
+    persona_rfm_in("cstring") -> "persona.rfm" = fixed_io::input::<fixed_io::Rfm>;
+    persona_rfm_out("persona.rfm") -> "cstring" = fixed_io::output::<fixed_io::Rfm>;
+    persona_rfm_recv("internal") -> "persona.rfm" = fixed_io::receive::<fixed_io::Rfm>;
+    persona_rfm_send("persona.rfm") -> "bytea" = fixed_io::send::<fixed_io::Rfm>;
+    persona_rfm_accum("persona.rfm, timestamp with time zone, double precision") -> "persona.rfm"
+        = values::rfm_accum;
+    persona_rfm_accum_date("persona.rfm, date, double precision") -> "persona.rfm" = values::rfm_accum_date;
+    persona_rfm_combine("persona.rfm, persona.rfm") -> "persona.rfm" = values::rfm_combine;
+    persona_rfm_final("persona.rfm") -> "persona.rfm" = values::rfm_final;
+    persona_rfm_orders_in("cstring") -> "persona_internal.rfm_orders" = flat_io::input::<flat_io::Orders>;
+    persona_rfm_orders_out("persona_internal.rfm_orders") -> "cstring" = flat_io::output::<flat_io::Orders>;
+    persona_rfm_orders_recv("internal") -> "persona_internal.rfm_orders" = flat_io::receive::<flat_io::Orders>;
+    persona_rfm_orders_send("persona_internal.rfm_orders") -> "bytea" = flat_io::send::<flat_io::Orders>;
+    persona_rfm_orders_accum(
+        "persona_internal.rfm_orders, timestamp with time zone, double precision, anyelement"
+    ) -> "persona_internal.rfm_orders" = values::orders_accum;
+    persona_rfm_orders_accum_date("persona_internal.rfm_orders, date, double precision, anyelement")
+        -> "persona_internal.rfm_orders" = values::orders_accum_date;
+    persona_rfm_orders_combine("persona_internal.rfm_orders, persona_internal.rfm_orders")
+        -> "persona_internal.rfm_orders" = values::orders_combine;
+    persona_rfm_orders_final("persona_internal.rfm_orders") -> "persona.rfm" = values::orders_final;
+    persona_rfm_frequency("persona.rfm") -> "bigint" = values::rfm_frequency;
+    persona_rfm_monetary("persona.rfm") -> "double precision" = values::rfm_monetary;
+    persona_rfm_first_at("persona.rfm") -> "timestamp with time zone" = values::rfm_first_at;
+    persona_rfm_last_at("persona.rfm") -> "timestamp with time zone" = values::rfm_last_at;
+    persona_rfm_recency_days("persona.rfm, timestamp with time zone") -> "double precision"
+        = values::rfm_recency_days;
+    persona_rfm_recency_days_date("persona.rfm, date") -> "double precision" = values::rfm_recency_days_date;
+    persona_rfm_age_days("persona.rfm, timestamp with time zone") -> "double precision" = values::rfm_age_days;
+    persona_rfm_age_days_date("persona.rfm, date") -> "double precision" = values::rfm_age_days_date;
+
+    persona_page_hinkley_accum("double precision[], double precision") -> "double precision[]"
+        = values::page_hinkley_accum_defaults;
+    persona_page_hinkley_accum_with(
+        "double precision[], double precision, integer, double precision, double precision, double precision, text"
+    ) -> "double precision[]" = values::page_hinkley_accum;
+    persona_page_hinkley_final("double precision[]") -> "persona.detection" = values::page_hinkley_final;
 }
 
 /// `persona_internal.library_functions()`: this list as rows (symbol, arguments, result).

@@ -35,7 +35,14 @@ pub(crate) fn raise(error: ErrorReport) -> ! {
 }
 
 impl Call {
+    /// What Postgres called with.
+    #[inline]
+    pub(crate) fn fcinfo(&self) -> pg_sys::FunctionCallInfo {
+        self.fcinfo
+    }
+
     /// The argument at `index`, or `None` where it is NULL.
+    #[inline]
     pub(crate) fn datum(&self, index: usize) -> Option<pg_sys::Datum> {
         // SAFETY: fmgr passes a valid fcinfo; the index is checked against its own count.
         unsafe {
