@@ -333,3 +333,119 @@ CREATE AGGREGATE persona.page_hinkley(x float8, min_instances int, delta float8,
 COMMENT ON AGGREGATE persona.page_hinkley(float8, int, float8, float8, float8, text) IS
 $$The same with parameters, which are those of the first row: min_instances values after the start or an alarm come without one; delta, in units of x, is the change of the mean that is tolerated; an alarm comes where the sum of deviations is more than threshold away from its extreme; alpha (above 0, at most 1) is what the sum keeps of itself at each value; mode is 'up', 'down' or 'both'.
 22023 for parameters out of range, 22004 for NULL ones.$$;
+
+-- quantiles: a distribution of numbers, for quantiles and drift -------------------------------------------------------------------
+
+CREATE TYPE persona.quantiles;
+CREATE FUNCTION persona_internal.quantiles_in(cstring) RETURNS persona.quantiles
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_in';
+CREATE FUNCTION persona_internal.quantiles_out(persona.quantiles) RETURNS cstring
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_out';
+CREATE FUNCTION persona_internal.quantiles_recv(internal) RETURNS persona.quantiles
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_recv';
+CREATE FUNCTION persona_internal.quantiles_send(persona.quantiles) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_send';
+CREATE TYPE persona.quantiles (
+  INPUT = persona_internal.quantiles_in, OUTPUT = persona_internal.quantiles_out,
+  RECEIVE = persona_internal.quantiles_recv, SEND = persona_internal.quantiles_send,
+  INTERNALLENGTH = variable, ALIGNMENT = double, STORAGE = extended);
+COMMENT ON TYPE persona.quantiles IS
+  'what quantile_agg() knows of a distribution: all values up to 8191, above that a summary whose ranks are off by at most rank_error(). 8 bytes a value, at most 32 kB for each doubling above 4096 values.';
+
+CREATE FUNCTION persona_internal.quantiles_accum(state persona.quantiles, x float8) RETURNS persona.quantiles
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_accum';
+CREATE FUNCTION persona_internal.quantiles_combine(state persona.quantiles, other persona.quantiles) RETURNS persona.quantiles
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_combine';
+CREATE FUNCTION persona_internal.quantiles_final(state persona.quantiles) RETURNS persona.quantiles
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_final';
+
+CREATE AGGREGATE persona.quantile_agg(x float8) (
+  SFUNC = persona_internal.quantiles_accum, STYPE = persona.quantiles, SSPACE = 4096,
+  FINALFUNC = persona_internal.quantiles_final, COMBINEFUNC = persona_internal.quantiles_combine,
+  INITCOND = '\x01000000', PARALLEL = SAFE);
+COMMENT ON AGGREGATE persona.quantile_agg(float8) IS
+$$The distribution of a column in one pass, as a persona.quantiles; NULL without a value. NULLs are skipped; values are ordered as Postgres orders them, NaN above all others.
+Exact up to 8191 values. Above that it depends on the order of rows, within rank_error(). Agarwal et al. 2012, "Mergeable summaries".$$;
+CREATE AGGREGATE persona.rollup(q persona.quantiles) (
+  SFUNC = persona_internal.quantiles_combine, STYPE = persona.quantiles, SSPACE = 65536,
+  FINALFUNC = persona_internal.quantiles_final, COMBINEFUNC = persona_internal.quantiles_combine,
+  INITCOND = '\x01000000', PARALLEL = SAFE);
+COMMENT ON AGGREGATE persona.rollup(persona.quantiles) IS
+  'The distribution of all values behind these distributions: the errors of their ranks add up, and merging adds as much as reading the values would. NULLs are skipped.';
+
+CREATE FUNCTION persona.num_vals(q persona.quantiles) RETURNS bigint
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_num_vals';
+COMMENT ON FUNCTION persona.num_vals(persona.quantiles) IS 'How many values there were, without NULLs.';
+CREATE FUNCTION persona.rank_error(q persona.quantiles) RETURNS float8
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_rank_error';
+COMMENT ON FUNCTION persona.rank_error(persona.quantiles) IS
+  'By how much a share of values may be wrong at most: 0.001 means that quantile(q, 0.5) lies between the true quantiles 0.499 and 0.501. 0 up to 8191 values; below log2(n / 4096) / 8192 for n.';
+CREATE FUNCTION persona.quantile(q persona.quantiles, p float8) RETURNS float8
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_quantile';
+COMMENT ON FUNCTION persona.quantile(persona.quantiles, float8) IS
+  'The value that a share p of all values does not exceed, interpolated between neighbours as percentile_cont() does; 22023 for p outside of 0 to 1.';
+CREATE FUNCTION persona.robust_scale(q persona.quantiles, x float8) RETURNS float8
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_robust_scale';
+COMMENT ON FUNCTION persona.robust_scale(persona.quantiles, float8) IS
+  'x less the median, over the distance of the quartiles; a distance of 0 counts as 1.';
+
+CREATE TYPE persona.categories;
+CREATE FUNCTION persona_internal.categories_in(cstring) RETURNS persona.categories
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_in';
+CREATE FUNCTION persona_internal.categories_out(persona.categories) RETURNS cstring
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_out';
+CREATE FUNCTION persona_internal.categories_recv(internal) RETURNS persona.categories
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_recv';
+CREATE FUNCTION persona_internal.categories_send(persona.categories) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_send';
+CREATE TYPE persona.categories (
+  INPUT = persona_internal.categories_in, OUTPUT = persona_internal.categories_out,
+  RECEIVE = persona_internal.categories_recv, SEND = persona_internal.categories_send,
+  INTERNALLENGTH = variable, ALIGNMENT = double, STORAGE = extended);
+COMMENT ON TYPE persona.categories IS
+  'what category_agg() knows of a column: how often each category occurs, by a hash of 128 bits; at most 96 kB. Exact up to 3072 categories; above that each count is low by at most 1 in 1536 of all rows.';
+
+CREATE FUNCTION persona_internal.categories_accum(state persona.categories, category text) RETURNS persona.categories
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_accum';
+CREATE FUNCTION persona_internal.categories_combine(state persona.categories, other persona.categories) RETURNS persona.categories
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_combine';
+CREATE FUNCTION persona_internal.categories_final(state persona.categories) RETURNS persona.categories
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_final';
+
+CREATE AGGREGATE persona.category_agg(category text) (
+  SFUNC = persona_internal.categories_accum, STYPE = persona.categories, SSPACE = 1024,
+  FINALFUNC = persona_internal.categories_final, COMBINEFUNC = persona_internal.categories_combine,
+  INITCOND = '\x01000000', PARALLEL = SAFE);
+COMMENT ON AGGREGATE persona.category_agg(text) IS
+$$How often each category of a column occurs, as a persona.categories; NULL without a row. NULLs are skipped; texts are told apart by their bytes.
+Misra and Gries 1982, merged as in Agarwal et al. 2012.$$;
+CREATE AGGREGATE persona.rollup(c persona.categories) (
+  SFUNC = persona_internal.categories_combine, STYPE = persona.categories, SSPACE = 1024,
+  FINALFUNC = persona_internal.categories_final, COMBINEFUNC = persona_internal.categories_combine,
+  INITCOND = '\x01000000', PARALLEL = SAFE);
+COMMENT ON AGGREGATE persona.rollup(persona.categories) IS 'The categories of all rows behind these. NULLs are skipped.';
+CREATE FUNCTION persona.num_vals(c persona.categories) RETURNS bigint
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_num_vals';
+COMMENT ON FUNCTION persona.num_vals(persona.categories) IS 'How many rows there were, without NULLs.';
+
+-- drift between two distributions -------------------------------------------------------------------------------------------------
+
+CREATE TYPE persona.test_result AS (statistic float8, p_value float8);
+COMMENT ON TYPE persona.test_result IS 'what a statistical test answers';
+COMMENT ON COLUMN persona.test_result.statistic IS 'what the test measures';
+COMMENT ON COLUMN persona.test_result.p_value IS 'how probable a statistic at least as great is where nothing differs, 0 to 1';
+
+CREATE FUNCTION persona.psi(a persona.quantiles, b persona.quantiles, bins int DEFAULT 10) RETURNS float8
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_psi';
+COMMENT ON FUNCTION persona.psi(persona.quantiles, persona.quantiles, int) IS
+$$The population stability index: how far the distribution b has moved from the reference a; 0 where it has not, customarily stable below 0.1 and changed above 0.25.
+The sum over bins of (q - p) ln(q / p), with bins that end with the quantiles of a, and 0.0001 for the share of an empty one. 22023 for bins outside of 2 to 1000.$$;
+CREATE FUNCTION persona.psi(a persona.categories, b persona.categories) RETURNS float8
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_categories_psi';
+COMMENT ON FUNCTION persona.psi(persona.categories, persona.categories) IS
+  'The population stability index over categories: each is a bin, and 0.0001 the share of one that does not occur.';
+CREATE FUNCTION persona.ks_test(a persona.quantiles, b persona.quantiles) RETURNS persona.test_result
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_quantiles_ks_test';
+COMMENT ON FUNCTION persona.ks_test(persona.quantiles, persona.quantiles) IS
+$$The two-sample Kolmogorov-Smirnov test: the greatest distance of the cumulative distributions, and its two-sided p-value, which is exact for small samples (sizes with a product of at most 2^24) and asymptotic for others.
+The statistic is wrong by at most rank_error(a) + rank_error(b). Large samples make small differences significant: see psi() for their size.$$;

@@ -161,6 +161,36 @@ sql_functions! {
         "double precision[], double precision, integer, double precision, double precision, double precision, text"
     ) -> "double precision[]" = values::page_hinkley_accum;
     persona_page_hinkley_final("double precision[]") -> "persona.detection" = values::page_hinkley_final;
+
+    persona_quantiles_in("cstring") -> "persona.quantiles" = flat_io::input::<flat_io::Quantiles>;
+    persona_quantiles_out("persona.quantiles") -> "cstring" = flat_io::output::<flat_io::Quantiles>;
+    persona_quantiles_recv("internal") -> "persona.quantiles" = flat_io::receive::<flat_io::Quantiles>;
+    persona_quantiles_send("persona.quantiles") -> "bytea" = flat_io::send::<flat_io::Quantiles>;
+    persona_quantiles_accum("persona.quantiles, double precision") -> "persona.quantiles" = values::quantiles_accum;
+    persona_quantiles_combine("persona.quantiles, persona.quantiles") -> "persona.quantiles"
+        = values::quantiles_combine;
+    persona_quantiles_final("persona.quantiles") -> "persona.quantiles" = values::quantiles_final;
+    persona_quantiles_num_vals("persona.quantiles") -> "bigint" = values::quantiles_num_vals;
+    persona_quantiles_rank_error("persona.quantiles") -> "double precision" = values::quantiles_rank_error;
+    persona_quantiles_quantile("persona.quantiles, double precision") -> "double precision"
+        = values::quantiles_quantile;
+    persona_quantiles_robust_scale("persona.quantiles, double precision") -> "double precision"
+        = values::quantiles_robust_scale;
+    persona_quantiles_psi("persona.quantiles, persona.quantiles, integer") -> "double precision"
+        = values::quantiles_psi;
+    persona_quantiles_ks_test("persona.quantiles, persona.quantiles") -> "persona.test_result"
+        = values::quantiles_ks_test;
+
+    persona_categories_in("cstring") -> "persona.categories" = flat_io::input::<flat_io::Categories>;
+    persona_categories_out("persona.categories") -> "cstring" = flat_io::output::<flat_io::Categories>;
+    persona_categories_recv("internal") -> "persona.categories" = flat_io::receive::<flat_io::Categories>;
+    persona_categories_send("persona.categories") -> "bytea" = flat_io::send::<flat_io::Categories>;
+    persona_categories_accum("persona.categories, text") -> "persona.categories" = values::categories_accum;
+    persona_categories_combine("persona.categories, persona.categories") -> "persona.categories"
+        = values::categories_combine;
+    persona_categories_final("persona.categories") -> "persona.categories" = values::categories_final;
+    persona_categories_num_vals("persona.categories") -> "bigint" = values::categories_num_vals;
+    persona_categories_psi("persona.categories, persona.categories") -> "double precision" = values::categories_psi;
 }
 
 /// `persona_internal.library_functions()`: this list as rows (symbol, arguments, result).

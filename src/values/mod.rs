@@ -4,21 +4,30 @@
 //! the aggregate: hash aggregation sees their size, workers and other nodes pass them on like any column, and a
 //! transition changes them in place without a call into Postgres.
 
+mod categories;
 mod column_stats;
 mod fixed;
 mod flat;
 mod orders;
 mod page_hinkley;
+mod quantiles;
 mod rfm;
 mod scale;
 mod stats;
 mod window;
 
+pub(crate) use categories::{
+    categories_accum, categories_combine, categories_final, categories_num_vals, categories_psi,
+};
 pub(crate) use column_stats::{
     column_stats_accum, column_stats_combine, column_stats_final, column_stats_num_columns, column_stats_of,
 };
 pub(crate) use orders::{orders_accum, orders_accum_date, orders_combine, orders_final};
 pub(crate) use page_hinkley::{page_hinkley_accum, page_hinkley_accum_defaults, page_hinkley_final};
+pub(crate) use quantiles::{
+    quantiles_accum, quantiles_combine, quantiles_final, quantiles_ks_test, quantiles_num_vals, quantiles_psi,
+    quantiles_quantile, quantiles_rank_error, quantiles_robust_scale,
+};
 pub(crate) use rfm::{
     rfm_accum, rfm_accum_date, rfm_age_days, rfm_age_days_date, rfm_combine, rfm_final, rfm_first_at, rfm_frequency,
     rfm_last_at, rfm_monetary, rfm_recency_days, rfm_recency_days_date,
@@ -38,9 +47,11 @@ pub(crate) mod fixed_io {
 
 /// Reading and writing of the flat types.
 pub(crate) mod flat_io {
+    pub(crate) use super::categories::Categories;
     pub(crate) use super::column_stats::ColumnStats;
     pub(crate) use super::flat::{input, output, receive, send};
     pub(crate) use super::orders::Orders;
+    pub(crate) use super::quantiles::Quantiles;
 }
 
 use pgrx::pg_sys;

@@ -116,31 +116,49 @@ fn read_sorted(window: Window, rows: i64, values: &mut [f64], only_finite: bool)
     Ok(count)
 }
 
-/// The bucket of each value among buckets of about equally many values.
+/// What is kept of a partition in buckets: the lower bounds, or all numbers where they are fewer than bounds.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Buckets {
+    /// How many buckets there are; 0 before the first row.
+    buckets: u64,
+    /// 1 where bounds are kept.
+    by_bounds: u64,
+    /// Floats after this.
+    kept: u64,
+}
+
+/// The bucket of each value among buckets of about equally many values. As ntile(), asks the first row how many.
 pub(crate) fn quantile_bucketize(call: &Call) -> Answer {
     let window = Window::of(call)?;
-    let Some(buckets) = window.current(1) else { return Ok(None) };
-    let buckets = buckets.value() as i32;
-    if buckets < 1 {
-        return Err(fail(
-            Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("\"num_buckets\" must be at least 1, got {buckets}"),
-        ));
-    }
     let rows = window.rows()?;
-    let (fitted, kept) = window.memory::<Fitted>(rows as usize)?;
+    let (state, kept) = window.memory::<Buckets>(rows as usize)?;
     // SAFETY: the memory has as many floats after the struct as the partition has rows, in this call and all others.
-    let values = unsafe { std::slice::from_raw_parts_mut(kept, rows as usize) };
-    if fitted.ready == 0 {
-        fitted.count = read_sorted(window, rows, values, false)? as u64;
-        fitted.ready = 1;
+    let kept = unsafe { std::slice::from_raw_parts_mut(kept, rows as usize) };
+    if state.buckets == 0 {
+        let Some(buckets) = window.current(1) else { return Ok(None) };
+        let buckets = buckets.value() as i32;
+        if buckets < 1 {
+            return Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"num_buckets\" must be at least 1, got {buckets}"),
+            ));
+        }
+        let count = read_sorted(window, rows, kept, false)?;
+        let bounds = order::bounds(&mut kept[..count], buckets as u32);
+        state.by_bounds = u64::from(bounds.is_some());
+        state.kept = bounds.unwrap_or(count) as u64;
+        state.buckets = buckets as u64;
     }
     let Some(datum) = window.current(0) else { return Ok(None) };
     let x = f64::from_bits(datum.value() as u64);
     if x.is_nan() {
         return Ok(None);
     }
-    Ok((order::bucket(&values[..fitted.count as usize], x, buckets as u32) as i32).into_datum())
+    let kept = &kept[..state.kept as usize];
+    let bucket =
+        if state.by_bounds == 1 { order::bucket_by(kept, x) } else { order::bucket(kept, x, state.buckets as u32) };
+    Ok((bucket as i32).into_datum())
 }
 
 /// Floats in the current memory context, freed with this.

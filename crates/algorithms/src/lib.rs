@@ -1,6 +1,7 @@
 //! The mathematics of pg_persona. Nothing here knows Postgres: plain slices in, plain values out.
 
 pub mod als;
+pub mod categories;
 pub mod control;
 pub mod csr;
 pub mod defaults;
@@ -11,9 +12,12 @@ pub mod ids;
 pub mod image;
 pub mod interactions;
 mod jobs;
+pub mod ks;
 pub mod metrics;
 pub mod order;
 pub mod page_hinkley;
+pub mod psi;
+pub mod quantiles;
 pub mod recommender;
 pub mod rfm;
 pub mod scale;

@@ -90,3 +90,23 @@ pub fn bucket(sorted: &[f64], x: f64, buckets: u32) -> u32 {
     let begun = at_most as u128 * u128::from(buckets) / sorted.len() as u128;
     1 + (begun.min(u128::from(buckets - 1)) as u32)
 }
+
+/// Puts the lower bounds of all buckets but the first in the place of the sorted numbers; how many there are. None where
+/// there are more bounds than numbers: then `bucket` has to look at the numbers.
+pub fn bounds(sorted: &mut [f64], buckets: u32) -> Option<usize> {
+    let (count, inner) = (sorted.len() as u128, buckets as usize - 1);
+    if inner > sorted.len() {
+        return None;
+    }
+    for k in 1..=inner {
+        // Never before k - 1: what is read has not been written yet.
+        sorted[k - 1] = sorted[(k as u128 * count).div_ceil(u128::from(buckets)) as usize - 1];
+    }
+    Some(inner)
+}
+
+/// The bucket of `x`, from 1, by the lower bounds of the others.
+pub fn bucket_by(bounds: &[f64], x: f64) -> u32 {
+    let x = canonical(x);
+    1 + bounds.partition_point(|bound| bound.total_cmp(&x).is_le()) as u32
+}
