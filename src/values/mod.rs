@@ -106,7 +106,7 @@ fn not_finite(name: &str, value: f64) -> ErrorReport {
         "-Infinity"
     };
     fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, format!("\"{name}\" must be finite, got {shown}"))
-        .set_hint("Leave such rows out with FILTER (WHERE …) or a WHERE clause.")
+        .set_hint("Leave such rows out with a WHERE clause.")
 }
 
 /// 22P02 for the text of a type.

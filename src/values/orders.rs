@@ -120,14 +120,13 @@ fn sums(words: &mut [u64]) -> &mut Rfm {
 }
 
 /// Types, beside enums, whose values are equal exactly where their bits are.
-const BITS: [pg_sys::Oid; 11] = [
+const BITS: [pg_sys::Oid; 10] = [
     pg_sys::BOOLOID,
     pg_sys::CHAROID,
     pg_sys::INT2OID,
     pg_sys::INT4OID,
     pg_sys::INT8OID,
     pg_sys::OIDOID,
-    pg_sys::MONEYOID,
     pg_sys::DATEOID,
     pg_sys::TIMEOID,
     pg_sys::TIMESTAMPOID,

@@ -20,7 +20,7 @@ const TIMES: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_
 #[inline]
 pub(crate) fn time(call: &Call, index: usize) -> Result<Option<i64>> {
     match call.datum(index).map(|datum| datum.value() as i64) {
-        Some(i64::MIN | i64::MAX) => Err(infinite("timestamps")),
+        Some(i64::MIN | i64::MAX) => Err(infinite("timestamp")),
         other => Ok(other),
     }
 }
@@ -30,7 +30,7 @@ pub(crate) fn time(call: &Call, index: usize) -> Result<Option<i64>> {
 pub(crate) fn midnight(call: &Call, index: usize) -> Result<Option<i64>> {
     match call.datum(index).map(|datum| datum.value() as i32) {
         None => Ok(None),
-        Some(i32::MIN | i32::MAX) => Err(infinite("dates")),
+        Some(i32::MIN | i32::MAX) => Err(infinite("date")),
         Some(days) => match i64::from(days).checked_mul(DAY).filter(|at| TIMES.contains(at)) {
             Some(at) => Ok(Some(at)),
             None => Err(fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, "date out of range for timestamp")),
@@ -40,7 +40,7 @@ pub(crate) fn midnight(call: &Call, index: usize) -> Result<Option<i64>> {
 
 #[cold]
 fn infinite(what: &str) -> ErrorReport {
-    fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, format!("{what} of purchases must be finite"))
+    fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, format!("{what} must be finite"))
 }
 
 /// Adds a purchase to a state; strict.

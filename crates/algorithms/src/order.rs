@@ -59,7 +59,7 @@ pub fn between(a: f64, b: f64, share: f64) -> f64 {
     let gap = b - a;
     if share == 0.0 || a == b {
         a
-    } else if !gap.is_finite() && a.is_finite() && b.is_finite() {
+    } else if !gap.is_finite() {
         a * (1.0 - share) + b * share
     } else if share >= 0.5 {
         b - gap * (1.0 - share)

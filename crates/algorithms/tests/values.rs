@@ -56,6 +56,7 @@ fn quantiles_are_those_of_numpy() {
     // Neither the difference nor an infinite end gives NaN.
     assert_eq!(order::quantile(&[-1.7e308, 1.7e308], 0.5), Some(0.0));
     assert_eq!(order::quantile(&[1.0, f64::INFINITY, f64::INFINITY], 0.75), Some(f64::INFINITY));
+    assert_eq!(order::quantile(&[1.0, f64::INFINITY], 0.5), Some(f64::INFINITY));
 }
 
 #[test]
