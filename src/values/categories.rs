@@ -4,8 +4,8 @@ use algorithms::flat::key_of;
 use algorithms::{categories, psi};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
-use super::float_datum;
 use super::flat::{self, Flat};
+use super::float_datum;
 use crate::call::Call;
 use crate::error::Result;
 

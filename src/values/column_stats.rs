@@ -19,7 +19,8 @@ impl Flat for ColumnStats {
     const NAME: &'static str = "persona.column_stats";
 
     fn is_valid(words: &[u64]) -> bool {
-        words.len() % COLUMN == 0 && words.chunks_exact(COLUMN).all(|column| Stats::from_fields(column).is_some())
+        words.len() % COLUMN == 0
+            && words.chunks_exact(COLUMN).all(|column| Stats::from_fields(column).is_some())
     }
 }
 
@@ -60,8 +61,11 @@ fn with_columns<'a>(call: &Call, columns: usize) -> Result<Option<(&'a mut [u64]
         return Ok(Some((words, datum)));
     }
     if have > 0 {
-        return Err(fail(Code::ERRCODE_ARRAY_ELEMENT_ERROR, "arrays of one column must have the same length")
-            .set_detail(format!("One has {have} elements, another one {columns}.")));
+        return Err(fail(
+            Code::ERRCODE_ARRAY_ELEMENT_ERROR,
+            "arrays of one column must have the same length",
+        )
+        .set_detail(format!("One has {have} elements, another one {columns}.")));
     }
     flat::made(columns * COLUMN).map(Some)
 }
@@ -76,7 +80,10 @@ pub(crate) fn column_stats_of(call: &Call) -> Answer {
     let (Some(words), Some(number)) = (flat::words(call, 0), call.get::<i32>(1)) else { return Ok(None) };
     let column = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
     let fields = column.and_then(|column| words.chunks_exact(COLUMN).nth(column));
-    Ok(fields.and_then(Stats::from_fields).filter(|stats| stats.count() > 0).map(|stats| fixed::copied(&stats)))
+    Ok(fields
+        .and_then(Stats::from_fields)
+        .filter(|stats| stats.count() > 0)
+        .map(|stats| fixed::copied(&stats)))
 }
 
 pub(crate) fn column_stats_num_columns(call: &Call) -> Answer {

@@ -104,7 +104,11 @@ pub(crate) fn output<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .iter()
         .zip(value.fields())
         .map(|((name, whole), bits)| {
-            if *whole { format!("{name}: {}", bits as i64) } else { format!("{name}: {:?}", f64::from_bits(bits)) }
+            if *whole {
+                format!("{name}: {}", bits as i64)
+            } else {
+                format!("{name}: {:?}", f64::from_bits(bits))
+            }
         })
         .collect();
     let text = format!("{{{}}}\0", fields.join(", "));

@@ -61,7 +61,11 @@ pub(crate) fn made<'a>(length: usize) -> Result<(&'a mut [u64], pg_sys::Datum)> 
     if bytes > MOST {
         return Err(fail(
             Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("the state of an aggregate would need {} MB, more than the {} MB that a value can have", bytes >> 20, MOST >> 20),
+            format!(
+                "the state of an aggregate would need {} MB, more than the {} MB that a value can have",
+                bytes >> 20,
+                MOST >> 20
+            ),
         ));
     }
     // SAFETY: the new memory has `bytes` zeroed bytes, aligned for words; the length word is that of a plain varlena.

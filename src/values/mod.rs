@@ -25,17 +25,18 @@ pub(crate) use column_stats::{
 pub(crate) use orders::{orders_accum, orders_accum_date, orders_combine, orders_final};
 pub(crate) use page_hinkley::{page_hinkley_accum, page_hinkley_accum_defaults, page_hinkley_final};
 pub(crate) use quantiles::{
-    quantiles_accum, quantiles_combine, quantiles_final, quantiles_ks_test, quantiles_num_vals, quantiles_psi,
-    quantiles_quantile, quantiles_rank_error, quantiles_robust_scale,
+    quantiles_accum, quantiles_combine, quantiles_final, quantiles_ks_test, quantiles_num_vals,
+    quantiles_psi, quantiles_quantile, quantiles_rank_error, quantiles_robust_scale,
 };
 pub(crate) use rfm::{
-    rfm_accum, rfm_accum_date, rfm_age_days, rfm_age_days_date, rfm_combine, rfm_final, rfm_first_at, rfm_frequency,
-    rfm_last_at, rfm_monetary, rfm_recency_days, rfm_recency_days_date,
+    rfm_accum, rfm_accum_date, rfm_age_days, rfm_age_days_date, rfm_combine, rfm_final, rfm_first_at,
+    rfm_frequency, rfm_last_at, rfm_monetary, rfm_recency_days, rfm_recency_days_date,
 };
 pub(crate) use scale::{max_abs_scaler, min_max_scaler, quantile_bucketize, robust_scaler, standard_scaler};
 pub(crate) use stats::{
-    stats_accum, stats_combine, stats_final, stats_kurtosis, stats_max, stats_mean, stats_min, stats_min_max_scale,
-    stats_num_vals, stats_skewness, stats_stddev, stats_stddev_pop, stats_variance, stats_variance_pop, stats_z_score,
+    stats_accum, stats_combine, stats_final, stats_kurtosis, stats_max, stats_mean, stats_min,
+    stats_min_max_scale, stats_num_vals, stats_skewness, stats_stddev, stats_stddev_pop, stats_variance,
+    stats_variance_pop, stats_z_score,
 };
 
 /// Reading and writing of the types of fixed length.

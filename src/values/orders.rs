@@ -30,7 +30,8 @@ impl Flat for Orders {
     fn is_valid(words: &[u64]) -> bool {
         words.is_empty()
             || words.split_at_checked(SUMS).is_some_and(|(sums, keys)| {
-                Rfm::from_fields(sums).is_some_and(|rfm| rfm.frequency() > 0) && table::is_table::<ENTRY>(keys)
+                Rfm::from_fields(sums).is_some_and(|rfm| rfm.frequency() > 0)
+                    && table::is_table::<ENTRY>(keys)
             })
     }
 }
@@ -52,14 +53,17 @@ fn accum(call: &Call, at: Option<i64>) -> Answer {
         return Ok(None);
     };
     let amount = finite("amount", amount)?;
-    let (words, datum) = if words.is_empty() { flat::made(SUMS + table::words::<ENTRY>(START))? } else { (words, datum) };
+    let (words, datum) =
+        if words.is_empty() { flat::made(SUMS + table::words::<ENTRY>(START))? } else { (words, datum) };
     sums(words).push(at, amount).map_err(|_| overflow())?;
     insert(words, datum, key(call)?).map(Some)
 }
 
 /// Adds a state to a state; strict.
 pub(crate) fn orders_combine(call: &Call) -> Answer {
-    let (Some((words, mut datum)), Some(other)) = (flat::state(call), flat::words(call, 1)) else { return Ok(None) };
+    let (Some((words, mut datum)), Some(other)) = (flat::state(call), flat::words(call, 1)) else {
+        return Ok(None);
+    };
     if other.is_empty() {
         return Ok(Some(datum));
     }

@@ -70,7 +70,8 @@ fn state<'a>(datum: pg_sys::Datum) -> Result<&'a mut PageHinkley> {
     // plain array is aligned like its header, of eight bytes in memory that Postgres allocated.
     unsafe {
         let plain = *array.cast::<u8>() & 3 == 0 && ((*array).vl_len_ as u32 >> 2) as usize == BYTES;
-        if !plain || (*array).ndim != 1 || (*array).dataoffset != 0 || (*array).elemtype != pg_sys::FLOAT8OID {
+        if !plain || (*array).ndim != 1 || (*array).dataoffset != 0 || (*array).elemtype != pg_sys::FLOAT8OID
+        {
             return Err(fail(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("the state of page_hinkley() is an array of {STATE} numbers"),

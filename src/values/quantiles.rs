@@ -39,7 +39,9 @@ pub(crate) fn quantiles_accum(call: &Call) -> Answer {
 
 /// Adds a state to a state; strict.
 pub(crate) fn quantiles_combine(call: &Call) -> Answer {
-    let (Some((words, datum)), Some(other)) = (flat::state(call), flat::words(call, 1)) else { return Ok(None) };
+    let (Some((words, datum)), Some(other)) = (flat::state(call), flat::words(call, 1)) else {
+        return Ok(None);
+    };
     if quantiles::count(other) == 0 {
         return Ok(Some(datum));
     }
@@ -84,10 +86,43 @@ pub(crate) fn quantiles_quantile(call: &Call) -> Answer {
     Ok(Some(float_datum(distribution.quantile(p))))
 }
 
+/// Scaling is asked for row by row, of one summary mostly.
 pub(crate) fn quantiles_robust_scale(call: &Call) -> Answer {
-    let (Some(distribution), Some(x)) = (distribution(call, 0), float(call, 1)) else { return Ok(None) };
-    let [first, median, third] = distribution.quantiles(&[0.25, 0.5, 0.75])[..] else { return Ok(None) };
-    Ok(Some(float_datum(Scale::quartiles(first, median, third).apply(x))))
+    let (Some(words), Some(x)) = (flat::words(call, 0), float(call, 1)) else { return Ok(None) };
+    Ok(scale_of(call, words).map(|scale| float_datum(scale.apply(x))))
+}
+
+/// What a call keeps for the next: a scale, and the words that it is of, which follow.
+#[repr(C)]
+struct Kept {
+    scale: Scale,
+    length: usize,
+}
+
+fn scale_of(call: &Call, words: &[u64]) -> Option<Scale> {
+    // SAFETY: flinfo is ours for the query; fn_extra is NULL or what an earlier call put there, in memory that lives as
+    // long as flinfo: a Kept and as many words as it says.
+    unsafe {
+        let flinfo = (*call.fcinfo()).flinfo;
+        let kept = (*flinfo).fn_extra.cast::<Kept>();
+        if !kept.is_null() {
+            if std::slice::from_raw_parts(kept.add(1).cast::<u64>(), (*kept).length) == words {
+                return Some((*kept).scale);
+            }
+            (*flinfo).fn_extra = std::ptr::null_mut();
+            pg_sys::pfree(kept.cast());
+        }
+        let [first, median, third] = Distribution::of(words)?.quantiles(&[0.25, 0.5, 0.75])[..] else {
+            return None;
+        };
+        let scale = Scale::quartiles(first, median, third);
+        let kept = pg_sys::MemoryContextAlloc((*flinfo).fn_mcxt, size_of::<Kept>() + size_of_val(words))
+            .cast::<Kept>();
+        kept.write(Kept { scale, length: words.len() });
+        std::slice::from_raw_parts_mut(kept.add(1).cast::<u64>(), words.len()).copy_from_slice(words);
+        (*flinfo).fn_extra = kept.cast();
+        Some(scale)
+    }
 }
 
 /// Bins that can be asked for.

@@ -115,7 +115,9 @@ pub(crate) fn rfm_age_days_date(call: &Call) -> Answer {
 }
 
 fn days_to(call: &Call, as_of: Option<i64>, of: impl Fn(&Rfm) -> Option<i64>) -> Answer {
-    let (Some(since), Some(as_of)) = (fixed::value::<Rfm>(call, 0).and_then(of), as_of) else { return Ok(None) };
+    let (Some(since), Some(as_of)) = (fixed::value::<Rfm>(call, 0).and_then(of), as_of) else {
+        return Ok(None);
+    };
     // In two steps: whole days are exact, and the difference of two times may not fit in 64 bits.
     let distance = i128::from(as_of) - i128::from(since);
     let (days, rest) = (distance / i128::from(DAY), distance % i128::from(DAY));

@@ -156,8 +156,11 @@ pub(crate) fn quantile_bucketize(call: &Call) -> Answer {
         return Ok(None);
     }
     let kept = &kept[..state.kept as usize];
-    let bucket =
-        if state.by_bounds == 1 { order::bucket_by(kept, x) } else { order::bucket(kept, x, state.buckets as u32) };
+    let bucket = if state.by_bounds == 1 {
+        order::bucket_by(kept, x)
+    } else {
+        order::bucket(kept, x, state.buckets as u32)
+    };
     Ok((bucket as i32).into_datum())
 }
 
@@ -171,7 +174,10 @@ impl Scratch {
     fn of(length: usize) -> Scratch {
         // SAFETY: asks for zeroed memory of more than a gigabyte if need be; an ERROR where there is none.
         let start = unsafe {
-            pg_sys::palloc_extended(length.max(1) * 8, (pg_sys::MCXT_ALLOC_HUGE | pg_sys::MCXT_ALLOC_ZERO) as i32)
+            pg_sys::palloc_extended(
+                length.max(1) * 8,
+                (pg_sys::MCXT_ALLOC_HUGE | pg_sys::MCXT_ALLOC_ZERO) as i32,
+            )
         };
         Scratch { start: start.cast(), length }
     }

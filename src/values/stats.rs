@@ -41,7 +41,9 @@ fn read(call: &Call, of: impl Fn(&Stats) -> Option<f64>) -> Answer {
 fn read_moment(call: &Call, of: impl Fn(&Stats) -> Option<f64>) -> Answer {
     let Some(stats) = fixed::value::<Stats>(call, 0) else { return Ok(None) };
     match of(stats) {
-        Some(moment) if !moment.is_finite() && stats.variance_pop().is_some_and(f64::is_finite) => Err(overflow()),
+        Some(moment) if !moment.is_finite() && stats.variance_pop().is_some_and(f64::is_finite) => {
+            Err(overflow())
+        }
         other => Ok(other.map(float_datum)),
     }
 }

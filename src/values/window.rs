@@ -92,7 +92,8 @@ impl Window {
     pub(crate) fn current(self, argument: i32) -> Option<pg_sys::Datum> {
         let mut is_null = false;
         // SAFETY: the object belongs to the running call.
-        let datum = unsafe { pg_guard_ffi_boundary(|| WinGetFuncArgCurrent(self.object, argument, &mut is_null)) };
+        let datum =
+            unsafe { pg_guard_ffi_boundary(|| WinGetFuncArgCurrent(self.object, argument, &mut is_null)) };
         (!is_null).then_some(datum)
     }
 

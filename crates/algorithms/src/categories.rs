@@ -63,7 +63,8 @@ pub fn push(words: &mut [u64], key: u128, rows: u64) -> bool {
 
 /// Makes room in a summary that is as large as it gets.
 pub fn shrink(words: &mut [u64]) {
-    let kept: Vec<(u128, u64)> = flat::entries::<ENTRY>(&words[HEADER..]).map(|(key, count)| (key, count[0])).collect();
+    let kept: Vec<(u128, u64)> =
+        flat::entries::<ENTRY>(&words[HEADER..]).map(|(key, count)| (key, count[0])).collect();
     let mut counts: Vec<u64> = kept.iter().map(|(_, count)| *count).collect();
     counts.sort_unstable();
     let less = counts[counts.len() / 2];

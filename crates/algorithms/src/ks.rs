@@ -35,7 +35,8 @@ fn statistic(a: &Distribution, b: &Distribution) -> f64 {
             below_b += b_values[j].1;
             j += 1;
         }
-        greatest = greatest.max((below_a as f64 / a.count() as f64 - below_b as f64 / b.count() as f64).abs());
+        greatest =
+            greatest.max((below_a as f64 / a.count() as f64 - below_b as f64 / b.count() as f64).abs());
     }
     greatest
 }

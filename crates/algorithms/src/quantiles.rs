@@ -73,11 +73,11 @@ pub fn grown(words: &[u64]) -> usize {
 
 /// Copies a summary into longer zeroed words.
 pub fn grow(old: &[u64], new: &mut [u64]) {
+    let room = (new.len() - HEADER).min(BLOCK);
     if old.is_empty() {
-        new[ROOM] = (new.len() - HEADER) as u64;
+        new[ROOM] = room as u64;
         return;
     }
-    let room = if new.len() - HEADER >= BLOCK { BLOCK } else { new.len() - HEADER };
     let old_room = old[ROOM] as usize;
     new[..HEADER].copy_from_slice(&old[..HEADER]);
     new[ROOM] = room as u64;
@@ -140,7 +140,8 @@ fn halve(block: &[u64], carry: &mut [f64; BLOCK], from: u64) {
     let mut kept = [0.0; BLOCK];
     let (mut left, mut right) = (0, 0);
     for place in 0..2 * BLOCK {
-        let from_left = right == BLOCK || left < BLOCK && f64::from_bits(block[left]).total_cmp(&carry[right]).is_le();
+        let from_left =
+            right == BLOCK || left < BLOCK && f64::from_bits(block[left]).total_cmp(&carry[right]).is_le();
         let next = if from_left { f64::from_bits(block[left]) } else { carry[right] };
         if place as u64 % 2 == from {
             kept[place / 2] = next;

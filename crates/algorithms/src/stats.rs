@@ -29,7 +29,8 @@ pub struct Stats {
 
 impl Stats {
     /// No numbers.
-    pub const EMPTY: Stats = Stats { count: 0, origin: 0.0, offset: 0.0, m2: 0.0, m3: 0.0, m4: 0.0, min: 0.0, max: 0.0 };
+    pub const EMPTY: Stats =
+        Stats { count: 0, origin: 0.0, offset: 0.0, m2: 0.0, m3: 0.0, m4: 0.0, min: 0.0, max: 0.0 };
 
     /// The two ends of a range, for what asks for nothing else.
     pub fn of_range(min: f64, max: f64) -> Stats {

@@ -24,7 +24,10 @@ fn exact(values: &[f64]) -> (f64, f64, f64, f64) {
 }
 
 fn near(got: f64, expected: f64, scale: f64, what: &str) {
-    assert!((got - expected).abs() <= 1e-11 * scale.max(expected.abs()), "{what}: {got} instead of {expected}");
+    assert!(
+        (got - expected).abs() <= 1e-11 * scale.max(expected.abs()),
+        "{what}: {got} instead of {expected}"
+    );
 }
 
 fn compare(got: &Stats, values: &[f64]) {

@@ -77,7 +77,9 @@ fn scales_are_those_of_scikit_learn() {
     values.iter().for_each(|x| stats.push(*x).expect("finite"));
     let apply = |scale: Option<Scale>| values.map(|x| scale.expect("values").apply(x));
     let near = |got: [f64; 4], expected: [f64; 4]| {
-        got.iter().zip(expected).for_each(|(got, expected)| assert!((got - expected).abs() < 1e-12, "{got} {expected}"));
+        got.iter()
+            .zip(expected)
+            .for_each(|(got, expected)| assert!((got - expected).abs() < 1e-12, "{got} {expected}"));
     };
     // StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler of scikit-learn 1.9.
     let deviation = 7.1875f64.sqrt();
@@ -111,7 +113,8 @@ fn the_widest_range_does_not_overflow() {
 
 #[test]
 fn page_hinkley_refuses_bad_parameters() {
-    let new = |n, delta, threshold, alpha, mode| Parameters::new(n, delta, threshold, alpha, mode).map(|_| ());
+    let new =
+        |n, delta, threshold, alpha, mode| Parameters::new(n, delta, threshold, alpha, mode).map(|_| ());
     assert_eq!(new(30, 0.005, 50.0, 0.9999, "both"), Ok(()));
     assert_eq!(Parameters::new(30, 0.005, 50.0, 1.0 - 0.0001, "both"), Ok(Parameters::default()));
     for (n, delta, threshold, alpha) in [
