@@ -42,7 +42,9 @@ INSERT INTO measured VALUES
    'SELECT count(z) FROM (SELECT ntile(10) OVER (ORDER BY v) AS z FROM stream OFFSET 0) AS q',
    'SELECT count(z) FROM (SELECT persona.quantile_bucketize(v, 10) OVER () AS z FROM stream OFFSET 0) AS q', NULL),
   (7, 'page_hinkley', 40, 'ns a row over count(*)', NULL,
-   'SELECT persona.page_hinkley(v) FROM stream', 'SELECT count(*) FROM stream');
+   'SELECT persona.page_hinkley(v) FROM stream', 'SELECT count(*) FROM stream'),
+  (8, 'quantile_agg', NULL, 'ns a row over count(*)', NULL,
+   'SELECT persona.quantile_agg(v) FROM stream', 'SELECT count(*) FROM stream');
 
 CREATE TEMP TABLE runs (position int, what text, ms float8);
 CREATE PROCEDURE pg_temp.run(number int, what text, query text) LANGUAGE plpgsql AS $$

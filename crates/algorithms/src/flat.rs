@@ -75,7 +75,7 @@ pub fn entries<const W: usize>(words: &[u64]) -> impl Iterator<Item = (u128, &[u
 
 /// Whether words that came from elsewhere are a table.
 pub fn is_table<const W: usize>(words: &[u64]) -> bool {
-    if words.is_empty() || (words.len() - 1) % W != 0 || !capacity::<W>(words).is_power_of_two() {
+    if words.is_empty() || !(words.len() - 1).is_multiple_of(W) || !capacity::<W>(words).is_power_of_two() {
         return false;
     }
     let keys: Vec<u128> = entries::<W>(words).map(|(key, _)| key).collect();

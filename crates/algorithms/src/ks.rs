@@ -61,11 +61,11 @@ fn exact(statistic: f64, n: usize, m: usize) -> f64 {
     }
     for i in 1..=n {
         let mut left = 0.0;
-        for j in 0..=m {
+        for (j, slot) in inside.iter_mut().enumerate() {
             let total = (i + j) as f64;
-            let share = inside[j] * (i as f64 / total) + left * (j as f64 / total);
+            let share = *slot * (i as f64 / total) + left * (j as f64 / total);
             left = if outside(i, j) { 0.0 } else { share };
-            inside[j] = left;
+            *slot = left;
         }
     }
     1.0 - inside[m]

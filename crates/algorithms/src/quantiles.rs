@@ -191,7 +191,11 @@ pub fn is_valid(words: &[u64]) -> bool {
     let room = words[ROOM] as usize;
     let shaped = if full > 0 { room == BLOCK } else { room >= words[COUNT] as usize && room <= BLOCK };
     let spare = words.len() - HEADER;
-    if !shaped || spare < room + blocks(full) * BLOCK || spare > BLOCK * 52 || (spare - room) % BLOCK != 0 {
+    if !shaped
+        || spare < room + blocks(full) * BLOCK
+        || spare > BLOCK * 52
+        || !(spare - room).is_multiple_of(BLOCK)
+    {
         return false;
     }
     let (min, max) = (f64::from_bits(words[MIN]), f64::from_bits(words[MAX]));
