@@ -19,7 +19,7 @@ impl Flat for ColumnStats {
     const NAME: &'static str = "persona.column_stats";
 
     fn is_valid(words: &[u64]) -> bool {
-        words.len() % COLUMN == 0
+        words.len().is_multiple_of(COLUMN)
             && words.chunks_exact(COLUMN).all(|column| Stats::from_fields(column).is_some())
     }
 }

@@ -1,6 +1,8 @@
 //! Summaries of distributions beside sorted vectors and hash maps; PSI and the test of Kolmogorov and Smirnov beside
 //! their definitions and scipy.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 
 use algorithms::quantiles::{self, BLOCK, Distribution};

@@ -1,5 +1,7 @@
 //! Moments beside their definitions in two passes, merges beside the whole, and values that are not finite.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use algorithms::stats::{Overflow, Stats};
 use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! Order, scales, sets, rfm and Page-Hinkley beside slow exact versions and known answers.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 
 use algorithms::error::Error;
