@@ -185,6 +185,10 @@ fn psi_over_deciles_of_the_reference() {
     let bound_share = 0.9f64;
     let expected = (1e-4 - bound_share) * (1e-4f64 / bound_share).ln() + (1.0 - 0.1) * (1.0f64 / 0.1).ln();
     assert!((outside - expected).abs() < 1e-9, "{outside} {expected}");
+    // Just above the number that nine deciles share is still its bin.
+    let inside = psi::of_numbers(&of(&heavy), &of(&[0.05; 10]), 10);
+    let expected = (1.0 - bound_share) * (1.0 / bound_share).ln() + (1e-4 - 0.1) * (1e-4f64 / 0.1).ln();
+    assert!((inside - expected).abs() < 1e-9, "{inside} {expected}");
 }
 
 fn count(words: &mut Vec<u64>, key: u128, rows: u64) {

@@ -91,6 +91,7 @@ fn not_finite_as_in_postgres() {
         assert!(of(values).variance_pop().expect("numbers").is_nan(), "{values:?}");
     }
     // NaN is the greatest.
+    assert!(of(&[1.0, nan, 2.0]).max().expect("numbers").is_nan());
     let stats = of(&[nan, 2.0, 1.0, nan, 3.0]);
     assert_eq!(stats.min(), Some(1.0));
     assert!(stats.max().expect("numbers").is_nan());

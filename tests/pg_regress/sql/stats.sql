@@ -117,12 +117,13 @@ COPY bytes FROM '/tmp/pg_persona_values_test.bin' (FORMAT binary);
 COPY (SELECT 1) TO PROGRAM 'rm -f /tmp/pg_persona_values_test.bin';
 
 \echo '== support functions change no constant'
-CREATE FUNCTION twice(s stats) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION twice(s stats) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE before text := s::text;
 BEGIN
   PERFORM persona_internal.stats_accum(s, 100);
   PERFORM persona_internal.stats_combine(s, s);
-  RETURN s::text;
+  RETURN s::text = before;
 END $$;
-SELECT twice(stats_agg(x)) = stats_agg(x)::text AS same FROM numbers;
+SELECT twice(stats_agg(x)) AS same FROM numbers;
 DROP TABLE numbers, kept, read, bytes, arrays;
 DROP FUNCTION twice, plan_of;
