@@ -182,7 +182,7 @@ proptest! {
         let mut words = vec![0; flat::words::<2>(256)];
         let mut table = Table::<2>::new(&mut words);
         let mut expected = BTreeSet::new();
-        for key in keys.iter().map(|key| key / 3 + (key % 3 << 64)) {
+        for key in keys.iter().map(|key| key / 3 + ((key % 3) << 64)) {
             prop_assert!(table.entry(key).is_some());
             // 0 and 2^64 are one key: a word that is all zero is no entry.
             expected.insert(if key == 0 { 1 << 64 } else { key });
