@@ -9,6 +9,7 @@ mod call;
 mod deploy;
 mod error;
 mod evaluate;
+mod fault;
 mod identity;
 mod ids;
 mod lifecycle;

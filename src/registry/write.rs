@@ -7,6 +7,7 @@ use pgrx::{IntoDatum, JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 use super::{Metric, scan};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 
 /// Bytes of one stored piece of an image.
 const CHUNK: usize = 1 << 20;
@@ -189,6 +190,9 @@ pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
                     )
                 })?;
                 context.reset();
+            }
+            if ordinal == 0 {
+                point("piece");
             }
             pgrx::check_for_interrupts!();
         }

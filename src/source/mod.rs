@@ -10,6 +10,7 @@ use algorithms::interactions::InteractionsBuilder;
 use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail, nearest};
+use crate::fault::Within;
 use crate::identity;
 use crate::ids::{Class, base_type, type_title};
 use crate::work;
@@ -145,11 +146,15 @@ impl Source {
             let counts = receive(Sink::Here(&mut builder))?;
             return Ok((counts, builder));
         }
+        let fault = Within::of("look up");
         let spare = (1..BATCHES).map(|_| Batch::new(columns.user_class, columns.item_class)).collect();
         work::pipe(
             builder,
             spare,
-            |builder, batch| batch.drain(builder),
+            |builder, batch| {
+                fault.panic();
+                batch.drain(builder)
+            },
             |feeder| receive(Sink::There(feeder)),
         )
     }

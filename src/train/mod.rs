@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::error::{Code, Result, fail, words};
+use crate::fault::point;
 use crate::registry::Metric;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
@@ -148,11 +149,13 @@ pub(crate) fn train(
         };
         encode(&parts, *image_id.as_bytes(), threads, &control)
     })?;
+    point("encoded");
     let from = Instant::now();
     training.progress.begin("write", 0);
     training.progress.write(0, 0, control.used());
     write::insert_image(image_id, &image)?;
     training.logged("write", from);
+    point("written");
 
     let trained = Trained {
         target,
@@ -165,6 +168,7 @@ pub(crate) fn train(
         bytes: image.len(),
     };
     let result = publish(request, factorizer, training, trained)?;
+    point("published");
     drop(identity);
     result.warn();
     result.record(call)

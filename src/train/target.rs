@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 use crate::identity::Found;
 use crate::ids::type_name;
 use crate::registry::scan::Seen;
@@ -133,7 +134,9 @@ pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String,
     let place = identity::place(name)?;
     let model_id = write::new_id()?;
     let relation = outputs::create_view(&place, model_id, "recommender")?;
+    point("view");
     outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    point("functions");
     insert(name, &place, model_id, relation, spec)
 }
 
