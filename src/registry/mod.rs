@@ -84,8 +84,19 @@ fn deployment(keys: &[Key], seen: Seen) -> Result<Option<Deployment>> {
     }))
 }
 
-/// The facts of a version; the newest where `version` is `None`.
+/// The facts of a version; the newest where `version` is `None`. What a statement sees deployed it may read,
+/// although its snapshot may be older than the version: the same transaction has deployed it. Versions and their
+/// images never change.
 pub(crate) fn version(model_id: Uuid, version: Option<i32>, seen: Seen) -> Result<Option<Version>> {
+    let found = version_seen(model_id, version, seen)?;
+    if found.is_some() || version.is_none() || seen != Seen::Statement {
+        return Ok(found);
+    }
+    let deployed = live(model_id, seen)?.map(|live| live.version);
+    if deployed == version { version_seen(model_id, version, Seen::Now) } else { Ok(None) }
+}
+
+fn version_seen(model_id: Uuid, version: Option<i32>, seen: Seen) -> Result<Option<Version>> {
     let mut keys = vec![uuid_key(1, model_id)];
     keys.extend(version.map(|version| (2, pg_sys::F_INT4EQ, pg_sys::Datum::from(version))));
     let mut scan = Scan::start("version", "version_pkey", seen, &keys, true)?;
@@ -113,8 +124,16 @@ pub(crate) fn has_image(image_id: Uuid, seen: Seen) -> Result<bool> {
     Ok(scan.next().is_some())
 }
 
-/// The image of a version, put together from its pieces, or `None` where they are missing.
+/// The image of a version that is deployed, put together from its pieces, or `None` where they are missing.
 pub(crate) fn load_image(image_id: Uuid, bytes: usize, seen: Seen) -> Result<Option<AlignedBytes>> {
+    match load_image_seen(image_id, bytes, seen)? {
+        // Deployed by this transaction, and newer than its snapshot.
+        None if seen == Seen::Statement => load_image_seen(image_id, bytes, Seen::Now),
+        found => Ok(found),
+    }
+}
+
+fn load_image_seen(image_id: Uuid, bytes: usize, seen: Seen) -> Result<Option<AlignedBytes>> {
     let mut image = AlignedBytes::with_capacity(bytes).or_report()?;
     let mut scan = Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)?;
     let mut any = false;
@@ -154,8 +173,14 @@ pub(crate) struct Metric {
 
 /// The figures of a version at a cutoff.
 pub(crate) fn metrics(model_id: Uuid, version: i32, k: i32) -> Result<Vec<Metric>> {
+    let found = metrics_seen(model_id, version, k, Seen::Statement)?;
+    // Who asks has found the version: as for an image.
+    if found.is_empty() { metrics_seen(model_id, version, k, Seen::Now) } else { Ok(found) }
+}
+
+fn metrics_seen(model_id: Uuid, version: i32, k: i32, seen: Seen) -> Result<Vec<Metric>> {
     let keys = [uuid_key(1, model_id), (2, pg_sys::F_INT4EQ, pg_sys::Datum::from(version))];
-    let mut scan = Scan::start("metric", "metric_pkey", Seen::Statement, &keys, false)?;
+    let mut scan = Scan::start("metric", "metric_pkey", seen, &keys, false)?;
     let mut found = Vec::new();
     while let Some(row) = scan.next() {
         let metric = Metric {

@@ -18,6 +18,8 @@ pub(crate) enum Seen {
     Statement,
     /// What is committed now: the rule under a lock that orders writers.
     Latest,
+    /// Each row as it stands when the scan meets it: for rows that never change, also in a parallel worker.
+    Now,
 }
 
 /// A key of an index: column of the table (counted from 1), equality function, value.
@@ -28,7 +30,8 @@ pub(super) struct Scan {
     table: pg_sys::Relation,
     index: pg_sys::Relation,
     scan: pg_sys::SysScanDesc,
-    snapshot: pg_sys::Snapshot,
+    /// The snapshot to give back, if it is one of a moment.
+    registered: pg_sys::Snapshot,
     direction: pg_sys::ScanDirection::Type,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
@@ -54,17 +57,19 @@ impl Scan {
         let mut scan_keys: Vec<pg_sys::ScanKeyData> =
             keys.iter().map(|_| unsafe { std::mem::zeroed() }).collect();
         // SAFETY: relations are opened with a lock and closed by Drop; the keys outlive the call, which copies
-        // them; the snapshot is registered until Drop.
+        // them; a snapshot of a moment is registered until Drop.
         unsafe {
             for (entry, &(column, equal, value)) in scan_keys.iter_mut().zip(keys) {
                 pg_sys::ScanKeyInit(entry, column, pg_sys::BTEqualStrategyNumber as _, equal.into(), value);
             }
             let table = pg_sys::table_open(table, pg_sys::AccessShareLock as _);
             let index = pg_sys::index_open(index, pg_sys::AccessShareLock as _);
-            let snapshot = pg_sys::RegisterSnapshot(match seen {
-                Seen::Statement => pg_sys::GetActiveSnapshot(),
-                Seen::Latest => pg_sys::GetLatestSnapshot(),
-            });
+            let snapshot = match seen {
+                Seen::Statement => pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()),
+                Seen::Latest => pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()),
+                // No snapshot of a moment: it has no xmin to hold back, so it must not be registered.
+                Seen::Now => &raw mut pg_sys::SnapshotSelfData,
+            };
             let scan = pg_sys::systable_beginscan_ordered(
                 table,
                 index,
@@ -72,6 +77,7 @@ impl Scan {
                 keys.len() as i32,
                 scan_keys.as_mut_ptr(),
             );
+            let registered = if seen == Seen::Now { std::ptr::null_mut() } else { snapshot };
             let columns = (*(*table).rd_att).natts as usize;
             let direction = if backward {
                 pg_sys::ScanDirection::BackwardScanDirection
@@ -79,7 +85,7 @@ impl Scan {
                 pg_sys::ScanDirection::ForwardScanDirection
             };
             let values = vec![pg_sys::Datum::null(); columns];
-            Ok(Scan { table, index, scan, snapshot, direction, values, nulls: vec![true; columns] })
+            Ok(Scan { table, index, scan, registered, direction, values, nulls: vec![true; columns] })
         }
     }
 
@@ -104,10 +110,10 @@ impl Scan {
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        // SAFETY: closes what start opened, in reverse order.
+        // SAFETY: closes what start opened, in reverse order; no snapshot is NULL, which is nothing to unregister.
         unsafe {
             pg_sys::systable_endscan_ordered(self.scan);
-            pg_sys::UnregisterSnapshot(self.snapshot);
+            pg_sys::UnregisterSnapshot(self.registered);
             pg_sys::index_close(self.index, pg_sys::AccessShareLock as _);
             pg_sys::table_close(self.table, pg_sys::AccessShareLock as _);
         }

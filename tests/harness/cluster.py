@@ -45,6 +45,14 @@ SETTINGS = {
 }
 
 
+def alive(pid):
+    """Whether a process runs; one that is dead and only not buried yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class SqlError(Exception):
     """The first error of a call: .sqlstate, .message (one line), .text (all that psql said)."""
 
@@ -245,10 +253,11 @@ class Cluster:
                     os.kill(pid, sign)
                 except ProcessLookupError:
                     pass
-        while Path(f"/proc/{postmaster}").exists():
+        while any(alive(pid) for pid in (postmaster, *children)):
             time.sleep(0.01)
-        # Left by the dead, and in the way of the next.
+        # After a real one their process ids are free again; here the dead may not be buried yet.
         (self.data / "postmaster.pid").unlink()
+        (self.directory / f".s.PGSQL.{self.port}.lock").unlink()
 
     def faults(self, database="postgres"):
         """Makes the extension in a database, bound to the library with fault points (`make fault`)."""
