@@ -112,6 +112,25 @@ def test_every_point_of_the_source_is_tested(_cluster):
     assert named - {"look up"} == {point for point, _ in POINTS}, named
 
 
+def test_only_the_test_build_has_fault_points(cluster):
+    """What is installed knows no such setting and holds no such word; the test build does, or nothing here is tested."""
+    words = b"fault point", b"persona.fault"
+    installed = Path(cluster.command("pg_config", "--pkglibdir").strip()) / "pg_persona.so"
+    assert not any(word in installed.read_bytes() for word in words)
+    session = cluster.session()
+    session.run("LOAD 'pg_persona'")
+    assert session.error("SET persona.fault = 'fit:kill'").sqlstate == "42602"
+    session.close()
+    cluster.faults()
+    assert all(word in (cluster.directory / "pg_persona_fault.so").read_bytes() for word in words)
+    session = cluster.session()
+    session.run("SELECT persona.\"check\"()")
+    session.run("SELECT * FROM persona.models; SELECT 'x'::persona_internal.relation; SET persona.fault = 'fit:kill'")
+    # Nobody but a superuser arms one.
+    session.run("CREATE ROLE eve LOGIN; SET ROLE eve")
+    assert session.error("SET persona.fault = 'fit:kill'").sqlstate == "42501"
+
+
 def test_kill_at_every_point(cluster):
     """kill -9 of the backend, and at some points a stop of the server without a checkpoint: all is as it was before."""
     session = shop(cluster)
