@@ -163,7 +163,7 @@ def upgrade(cluster, *options):
     new = cluster.directory / "new"
     cluster.command("initdb", "-D", new, "-U", "postgres", "-A", "trust", "-N", "-k")
     bindir = cluster.command("pg_config", "--bindir").strip()
-    cluster.command("pg_upgrade", "-b", bindir, "-B", bindir, "-d", cluster.data, "-D", new, "-U", "postgres", "-j", "2", *options)
+    cluster.command("pg_upgrade", "-b", bindir, "-B", bindir, "-d", cluster.data, "-D", new, "-U", "postgres", "-j", "2", "--no-sync", *options)
     # The cluster goes on in its new directory.
     shutil.copyfile(cluster.data / "postgresql.conf", new / "postgresql.conf")
     shutil.rmtree(cluster.data)
