@@ -7,6 +7,7 @@ use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity::{self, Named};
+use crate::images;
 use crate::locks;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, write};
@@ -19,7 +20,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.deploy()");
     let name: String = call.required(0, "model")?;
     let number: i32 = call.required(1, "version")?;
-    let (_, model) = locked(&name)?;
+    let (named, model) = locked(&name)?;
     let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
@@ -36,6 +37,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
             "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
         ));
     }
+    images::prepare(&named, &model, version.image_id, number)?;
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
 }
@@ -74,6 +76,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
             let user = access::current_user();
             // The new line continues where the older one did, so that the next rollback goes further back.
             let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
+            images::prepare(&named, &model, image, version)?;
             point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
             point("after rollback");

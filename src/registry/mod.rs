@@ -3,11 +3,11 @@
 pub(crate) mod scan;
 pub(crate) mod write;
 
-use algorithms::image::AlignedBytes;
+use algorithms::image::ALIGNMENT;
 use pgrx::{IntoDatum, JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::error::{Code, OrReport, Result, fail};
+use crate::error::{Code, Result, fail};
 use scan::{Key, Scan, Seen};
 
 /// A model as the registry knows it.
@@ -124,18 +124,33 @@ pub(crate) fn has_image(image_id: Uuid, seen: Seen) -> Result<bool> {
     Ok(scan.next().is_some())
 }
 
-/// The image of a version that is deployed, put together from its pieces, or `None` where they are missing.
-pub(crate) fn load_image(image_id: Uuid, bytes: usize, seen: Seen) -> Result<Option<AlignedBytes>> {
-    match load_image_seen(image_id, bytes, seen)? {
-        // Deployed by this transaction, and newer than its snapshot.
-        None if seen == Seen::Statement => load_image_seen(image_id, bytes, Seen::Now),
-        found => Ok(found),
+/// The pieces of an image that is deployed, also where this transaction has deployed it and it is newer than the
+/// snapshot of the statement.
+fn pieces(image_id: Uuid, seen: Seen) -> Result<Scan> {
+    let newer = seen == Seen::Statement && !has_image(image_id, seen)?;
+    let seen = if newer { Seen::Now } else { seen };
+    Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)
+}
+
+/// The first bytes of an image, as many as its header has, or `None` where it is missing.
+pub(crate) fn image_head(image_id: Uuid, seen: Seen) -> Result<Option<Vec<u8>>> {
+    let mut scan = pieces(image_id, seen)?;
+    let Some(row) = scan.next() else { return Ok(None) };
+    // SAFETY: column 3 is a NOT NULL bytea; only its first piece is read, and copied at once.
+    unsafe {
+        let stored = row.datum(3).cast_mut_ptr::<pg_sys::varlena>();
+        let head = pg_sys::pg_detoast_datum_slice(stored, 0, ALIGNMENT as i32);
+        Ok(Some(pgrx::varlena::varlena_to_byte_slice(head).to_vec()))
     }
 }
 
-fn load_image_seen(image_id: Uuid, bytes: usize, seen: Seen) -> Result<Option<AlignedBytes>> {
-    let mut image = AlignedBytes::with_capacity(bytes).or_report()?;
-    let mut scan = Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)?;
+/// Passes an image on piece by piece; false where it is missing.
+pub(crate) fn read_image(
+    image_id: Uuid,
+    seen: Seen,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<bool> {
+    let mut scan = pieces(image_id, seen)?;
     let mut any = false;
     while let Some(row) = scan.next() {
         any = true;
@@ -143,14 +158,14 @@ fn load_image_seen(image_id: Uuid, bytes: usize, seen: Seen) -> Result<Option<Al
         unsafe {
             let stored = row.datum(3).cast_mut_ptr::<pg_sys::varlena>();
             let plain = pg_sys::pg_detoast_datum_packed(stored);
-            image.extend(pgrx::varlena::varlena_to_byte_slice(plain)).or_report()?;
+            sink(pgrx::varlena::varlena_to_byte_slice(plain))?;
             if plain != stored {
                 pg_sys::pfree(plain.cast());
             }
         }
         pgrx::check_for_interrupts!();
     }
-    Ok(any.then_some(image))
+    Ok(any)
 }
 
 fn uuid_key(column: i16, value: Uuid) -> Key {

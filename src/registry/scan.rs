@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{FromDatum, pg_sys};
 
 use crate::error::{Code, Result, fail};
@@ -39,7 +40,6 @@ pub(super) struct Scan {
 
 /// The oid of a registry table or index.
 pub(crate) fn relation(name: &str) -> Result<pg_sys::Oid> {
-    let missing = || fail(Code::ERRCODE_UNDEFINED_TABLE, "the registry of pg_persona is missing");
     let name = CString::new(name).map_err(|_| missing())?;
     // SAFETY: system cache look-ups of NUL-terminated names.
     let found = unsafe {
@@ -49,10 +49,47 @@ pub(crate) fn relation(name: &str) -> Result<pg_sys::Oid> {
     if found == pg_sys::InvalidOid { Err(missing()) } else { Ok(found) }
 }
 
+/// Opens a registry table with a lock against DROP; `table_close` gives the lock back.
+fn open(name: &str) -> Result<pg_sys::Relation> {
+    let mut before = pg_sys::InvalidOid;
+    loop {
+        // The catalog as this process knows it may be older than a DROP or CREATE EXTENSION; the lock brings it up
+        // to date.
+        let found = relation(name)?;
+        // SAFETY: answers NULL where the relation is gone.
+        let opened = unsafe { pg_sys::try_relation_open(found, pg_sys::AccessShareLock as _) };
+        if !opened.is_null() {
+            return Ok(opened);
+        }
+        if found == before {
+            return Err(missing());
+        }
+        before = found;
+    }
+}
+
+/// The owner of the registry.
+pub(super) fn owner() -> Result<pg_sys::Oid> {
+    let table = open("model")?;
+    // SAFETY: the relation is open and closed once.
+    unsafe {
+        let owner = (*(*table).rd_rel).relowner;
+        pg_sys::table_close(table, pg_sys::AccessShareLock as _);
+        Ok(owner)
+    }
+}
+
+fn missing() -> ErrorReport {
+    fail(Code::ERRCODE_UNDEFINED_TABLE, "the registry of pg_persona is missing")
+        .set_hint("Run CREATE EXTENSION pg_persona; where it is there, restore the schema persona_internal.")
+}
+
 impl Scan {
     /// Rows of `table` whose first index columns equal `keys`; newest first where `backward`.
     pub(super) fn start(table: &str, index: &str, seen: Seen, keys: &[Key], backward: bool) -> Result<Scan> {
-        let (table, index) = (relation(table)?, relation(index)?);
+        let table = open(table)?;
+        // The lock on the table keeps its indexes.
+        let index = relation(index)?;
         // SAFETY: all of ScanKeyData is plain data, for which zero is valid.
         let mut scan_keys: Vec<pg_sys::ScanKeyData> =
             keys.iter().map(|_| unsafe { std::mem::zeroed() }).collect();
@@ -62,7 +99,6 @@ impl Scan {
             for (entry, &(column, equal, value)) in scan_keys.iter_mut().zip(keys) {
                 pg_sys::ScanKeyInit(entry, column, pg_sys::BTEqualStrategyNumber as _, equal.into(), value);
             }
-            let table = pg_sys::table_open(table, pg_sys::AccessShareLock as _);
             let index = pg_sys::index_open(index, pg_sys::AccessShareLock as _);
             let snapshot = match seen {
                 Seen::Statement => pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()),

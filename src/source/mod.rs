@@ -59,10 +59,13 @@ impl Source {
             )
         };
         let name = identity::qualified_name(relation).ok_or_else(gone)?;
-        // SAFETY: the relation exists; it is opened with a lock that the transaction keeps, so that its columns
+        // SAFETY: NULL for a relation that is gone meanwhile; it is opened with a lock that the transaction keeps, so that its columns
         // cannot change before they are read.
         let columns = unsafe {
-            let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
+            let opened = pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as _);
+            if opened.is_null() {
+                return Err(gone());
+            }
             let readable = [b'r', b'p', b'v', b'm', b'f'].contains(&((*(*opened).rd_rel).relkind as u8));
             let descriptor = (*opened).rd_att;
             let columns = (1..=(*descriptor).natts)

@@ -45,7 +45,7 @@ pub(super) struct Published {
     baseline: Option<f64>,
     live_value: Option<f64>,
     seconds: f64,
-    deployed: bool,
+    pub(super) deployed: bool,
     deploy_reason: String,
 }
 

@@ -36,10 +36,10 @@ pub(super) enum Whose {
 
 impl Whose {
     /// The identity to train under: that of the view's owner, where somebody else started it.
-    pub(super) fn identity(&self) -> Option<Identity> {
+    pub(super) fn identity(&self) -> Result<Option<Identity>> {
         match self {
-            Whose::Known(named, _) | Whose::Leftover(named, _) => as_owner(named.relation),
-            Whose::New => None,
+            Whose::Known(named, _) | Whose::Leftover(named, _) => as_owner(named),
+            Whose::New => Ok(None),
         }
     }
 }
@@ -68,11 +68,11 @@ pub(super) fn find(name: &str) -> Result<Whose> {
 }
 
 /// Acts as the owner of a model where that is somebody else.
-pub(super) fn as_owner(relation: pg_sys::Oid) -> Option<Identity> {
-    let owner = access::owner_of(relation);
+pub(super) fn as_owner(named: &identity::Named) -> Result<Option<Identity>> {
+    let owner = access::owner_of(named.relation).ok_or_else(|| identity::no_model(&named.name))?;
     // SAFETY: the current user is set in every backend.
     let other = owner != unsafe { pg_sys::GetUserId() };
-    other.then(|| Identity::become_user(owner, true))
+    Ok(other.then(|| Identity::become_user(owner, true)))
 }
 
 /// The types of the ids, as a spec names them.
