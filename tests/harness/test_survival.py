@@ -17,17 +17,21 @@ TRAINING = (
     "pruned", "published",
 )  # fmt: skip
 FIRST = ("view", "functions")
+FILE = ("image allocated", "image written", "image checked")
 DEPLOY = ("deploy locked", "before deployment", "after deployment")
 ROLLBACK = ("deploy locked", "before rollback", "after rollback")
 DROP = ("drop locked", "drop functions", "drop view", "drop rows")
 
 # The image of `wide` takes two pieces, so that "piece" is in the middle of them.
 RETRAIN = "SELECT version FROM persona.train_als('for_you', 'wide', 'user_id', 'item_id', factors => 48, iterations => 1, deploy => 'always')"
+# Its image is above 8 MB, so that it goes into a file beside the server's temporary files.
+LARGE = "SELECT version FROM persona.train_als('for_you', 'large', 'user_id', 'item_id', factors => 48, iterations => 1, holdout => 'none', deploy => 'always')"
 FRESH = "SELECT version FROM persona.train_als('fresh', 'events', 'user_id', 'item_id', factors => 8, iterations => 2)"
 
 POINTS = [
     *((point, RETRAIN) for point in (*WITHIN, *TRAINING)),
     *((point, FRESH) for point in FIRST),
+    *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),
     *((point, "SELECT persona.rollback('for_you')") for point in ROLLBACK),
     *((point, "SELECT persona.drop_model('for_you')") for point in DROP),
@@ -43,6 +47,7 @@ def shop(cluster):
     session.run("""
         CREATE TABLE wide AS SELECT g % 6000 AS user_id, 'item-' || (g % 50 + g / 6000 * 7) % 50 AS item_id
         FROM generate_series(1::bigint, 24000) g""")
+    session.run("CREATE TABLE large AS SELECT g AS user_id, 'item-' || g % 50 AS item_id FROM generate_series(1::bigint, 42000) g")
     train(session, factors=8)
     train(session, factors=12)
     return session
