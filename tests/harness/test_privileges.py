@@ -77,7 +77,7 @@ def test_functions_of_strangers_are_not_beside_a_model(cluster):
     _, alice, _, mallory, _ = people(cluster)
     mallory.run("""
         CREATE FUNCTION public.hook() RETURNS bigint LANGUAGE sql BEGIN ATOMIC
-        SELECT count(*) FROM persona._recommend('alice.for_you'::regclass, 1, NULL::text, 5, NULL::text[], NULL::text[]); END""")
+        SELECT count(*) FROM persona._recommend('alice.for_you'::regclass, 1, 5, NULL::text[], NULL::text[]); END""")
     alice.run("SELECT persona.grant_model('for_you', 'bob')")
     # As for any view that something of somebody else depends on.
     error = alice.error("SELECT persona.drop_model('for_you')")
