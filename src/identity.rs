@@ -214,11 +214,13 @@ fn id_of_view(relation: pg_sys::Oid) -> Option<Uuid> {
         let opened = pg_sys::relation_open(relation, pg_sys::NoLock as _);
         let rules = (*opened).rd_rules;
         let is_view = (*(*opened).rd_rel).relkind as u8 == pg_sys::RELKIND_VIEW;
-        let id = if is_view && !rules.is_null() && (*rules).numLocks == 1 {
-            cells::<pg_sys::Query>((**(*rules).rules).actions).next().and_then(|query| id_in_query(query))
-        } else {
-            None
-        };
+        // Its body is the rule for SELECT; an owner may add rules for other commands.
+        let count = if is_view && !rules.is_null() { (*rules).numLocks as usize } else { 0 };
+        let id = (0..count)
+            .map(|at| *(*rules).rules.add(at))
+            .find(|&rule| (*rule).event == pg_sys::CmdType::CMD_SELECT)
+            .and_then(|rule| cells::<pg_sys::Query>((*rule).actions).next())
+            .and_then(|query| id_in_query(query));
         pg_sys::relation_close(opened, pg_sys::NoLock as _);
         id
     }
