@@ -6,6 +6,7 @@ mod receiver;
 
 use std::ffi::{CStr, CString};
 
+use algorithms::Control;
 use algorithms::interactions::InteractionsBuilder;
 use pgrx::pg_sys;
 
@@ -129,6 +130,7 @@ impl Source {
         &self,
         columns: &InteractionColumns,
         mut builder: InteractionsBuilder<'c>,
+        control: &'c Control,
         threads: usize,
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
@@ -147,6 +149,7 @@ impl Source {
         }
         let spare = (1..BATCHES).map(|_| Batch::new(columns.user_class, columns.item_class)).collect();
         work::pipe(
+            control,
             builder,
             spare,
             |builder, batch| batch.drain(builder),
