@@ -32,7 +32,7 @@ SHELL := bash
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: all fault install uninstall ready deps lint test-algorithms installcheck check check-api check-docs harness \
+.PHONY: all fault install uninstall ready deps lint test-algorithms installcheck check check-api check-spot check-docs harness \
         test test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
@@ -83,7 +83,7 @@ clean: ## remove everything built
 demo: ready ## show it on the package lists of this machine, in a throw-away cluster
 	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
-test: deps lint test-algorithms ready check check-api harness check-docs demo ## every test, from a bare machine
+test: deps lint test-algorithms ready check check-api check-spot harness check-docs demo ## every test, from a bare machine
 
 lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
@@ -103,6 +103,9 @@ check: ## the same in a throw-away cluster
 
 check-api: ## every declared function exists in the library with the types it was declared with
 	@$(CLUSTER) -- tests/api_check
+
+check-spot: all ## pgspot finds no way into the install and update scripts for what an attacker planted
+	@tests/check_spot $(STAGE)
 
 check-docs: ## run the SQL of README.md and docs/ and compare what it prints
 	@$(CLUSTER) -- python3 tests/docs.py README.md docs/*.md

@@ -9,6 +9,7 @@ use crate::fault::point;
 use crate::identity::{self, Named};
 use crate::images;
 use crate::locks;
+use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, write};
 
@@ -123,7 +124,7 @@ pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
         format!("model {} has no deployed version", identity::shown(&named.name)),
     )
     .set_hint(format!(
-        "Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);",
-        named.name, named.name
+        "Run SELECT persona.retrain({0}); or SELECT persona.deploy({0}, <version>);",
+        literal(&named.name)
     ))
 }

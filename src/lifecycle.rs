@@ -65,10 +65,10 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
     match found {
         Some(found) => Ok(found.relation),
         None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
-            .set_detail(format!("Model \"{}\" was trained from it.", named.name))
+            .set_detail(format!("Model {} was trained from it.", identity::shown(&named.name)))
             .set_hint(format!(
-                "Name another one: SELECT persona.alter_model('{}', relation => ...);",
-                named.name
+                "Name another one: SELECT persona.alter_model({}, relation => ...);",
+                outputs::literal(&named.name)
             ))),
     }
 }

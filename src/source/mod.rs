@@ -6,6 +6,7 @@ mod receiver;
 
 use std::ffi::{CStr, CString};
 
+use algorithms::Control;
 use algorithms::interactions::InteractionsBuilder;
 use pgrx::pg_sys;
 
@@ -133,6 +134,7 @@ impl Source {
         &self,
         columns: &InteractionColumns,
         mut builder: InteractionsBuilder<'c>,
+        control: &'c Control,
         threads: usize,
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
@@ -152,6 +154,7 @@ impl Source {
         let fault = Within::of("look up");
         let spare = (1..BATCHES).map(|_| Batch::new(columns.user_class, columns.item_class)).collect();
         work::pipe(
+            control,
             builder,
             spare,
             |builder, batch| {

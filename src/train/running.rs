@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use algorithms::Control;
+use algorithms::estimate::{Plan, estimate};
 use algorithms::interactions::{Interactions, InteractionsBuilder};
 
+use super::Factorizer;
 use crate::error::{OrReport, Result};
 use crate::fault::{Within, point};
 use crate::progress::Progress;
@@ -52,6 +54,23 @@ impl<'a> Training<'a> {
         Ok(answer)
     }
 
+    /// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower.
+    pub(super) fn expect(
+        &self,
+        interactions: &Interactions,
+        factorizer: &dyn Factorizer,
+        holdout: Option<(usize, usize)>,
+    ) -> Result<()> {
+        let fit = factorizer.need(interactions.users.len(), interactions.items.len());
+        let (factors, threads) = (factorizer.factors(), settings::max_threads());
+        let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
+        let task = "the training";
+        let advice = "Use fewer \"factors\", or read fewer rows.";
+        self.control.expect(need.training, task, advice).or_report()?;
+        let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
+        self.control.expect(need.holdout, task, advice).or_report()
+    }
+
     pub(super) fn logged(&mut self, phase: &'static str, from: Instant) {
         let seconds = from.elapsed().as_secs_f64();
         notice::verbose(&format!("{phase}: {seconds:.3} s, {} MB", self.control.used() >> 20));
@@ -77,7 +96,7 @@ pub(super) fn read(
         control,
     );
     let mut last = Instant::now();
-    let (counts, builder) = source.read(columns, builder, settings::max_threads(), &mut |rows| {
+    let (counts, builder) = source.read(columns, builder, control, settings::max_threads(), &mut |rows| {
         // The clock is read once in a batch.
         if last.elapsed().as_millis() >= 100 {
             last = Instant::now();
