@@ -59,7 +59,7 @@ class Stage:
 
     def write(self, seconds, chance):
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self.over:
             kind, live = chance.random(), self.history[-1][2]
             stored = [row[0] for row in self.session.run("SELECT version FROM persona.versions WHERE is_stored AND NOT is_live")]
             if kind < 0.03:
@@ -109,8 +109,8 @@ class Reader(threading.Thread):
         return session
 
     def run(self):
+        session = self.connect()
         try:
-            session = self.connect()
             while not self.stage.over:
                 try:
                     self.seen |= set(self.turn(session))
@@ -125,6 +125,8 @@ class Reader(threading.Thread):
         except Exception as problem:  # noqa: BLE001: told by the test, which looks at all of them
             self.stage.problems.append(f"{type(self).__name__}: {problem!r}")
             self.stage.over = True
+            # Its transaction would hold the model against a drop.
+            session.close()
 
     def timely(self, versions, begin, end):
         for version in versions:
