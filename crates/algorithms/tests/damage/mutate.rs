@@ -442,7 +442,7 @@ fn out_of_range(draft: &mut Draft, kind: u32, choices: &mut dyn Choices) -> bool
 fn seen_pairs(draft: &Draft) -> Vec<usize> {
     let offsets = draft.values::<u64>(SEEN_OFFSETS);
     let seen = draft.values::<u32>(SEEN_INDICES).len();
-    let users = offsets.windows(2).filter(|pair| pair[1] <= seen as u64);
+    let users = offsets.windows(2).filter(|pair| pair[0] < pair[1] && pair[1] <= seen as u64);
     users.flat_map(|pair| (pair[0] as usize + 1..pair[1] as usize).map(|next| next - 1)).collect()
 }
 
