@@ -3,7 +3,7 @@
 //!
 //! For a row v with bytes q, and figures s (scale), n (norm) and e (error) as stored:
 //!
-//! * v is finite, s is finite and not negative, each byte is in -127..=127 (the sign of -128 cannot be turned),
+//! * v is finite, s is a number, each byte is in -127..=127 (the sign of -128 cannot be turned),
 //! * |v| <= n <= (1 + 4 d) |v|, d = 2^-24, where n may be infinite only if |v| is near the end of f32,
 //! * |v - s q| <= e <= 1.01 n, hence |s q| <= 2.02 |v|: the rounding errors that SLACK pays for.
 
@@ -81,14 +81,12 @@ impl Truth {
         self.norm.is_finite()
     }
 
-    /// Comparisons with NaN are false.
+    /// Comparisons with NaN are false, and a scale that is NaN makes the true error so.
     fn bounded(&self, bounds: &Bounds, lane: usize) -> bool {
-        let [scale, norm, error] =
-            [bounds.scale, bounds.norm, bounds.error].map(|figures| f64::from(figures[lane]));
+        let (norm, error) = (f64::from(bounds.norm[lane]), f64::from(bounds.error[lane]));
         let highest = self.norm * NORM + STEP;
         let infinite = highest > f64::from(f32::MAX);
-        (0.0..=f64::from(f32::MAX)).contains(&scale)
-            && self.least > i8::MIN
+        self.least > i8::MIN
             && norm >= self.norm
             && (norm <= highest || infinite)
             && error >= self.error

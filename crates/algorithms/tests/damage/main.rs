@@ -11,6 +11,9 @@ mod serve;
 mod shapes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::abort;
+use std::sync::Once;
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use algorithms::Error;
@@ -28,6 +31,9 @@ use shapes::shapes;
 /// No question about a sample takes a millisecond: this is for a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// All tests together take seconds. Who is not through by then never will be.
+const END: Duration = Duration::from_secs(300);
+
 /// The samples have at most 40 kB. Every single allocation stays below this.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -41,7 +47,16 @@ impl Choices for ChaCha8Rng {
     }
 }
 
+/// The samples. From the first call on, the clock runs: an endless loop fails the run, and does not hang it.
 fn images() -> Vec<AlignedBytes> {
+    static CLOCK: Once = Once::new();
+    CLOCK.call_once(|| {
+        spawn(|| {
+            sleep(END);
+            eprintln!("still not through after {END:?}: something loops endlessly");
+            abort()
+        });
+    });
     shapes().into_iter().map(|shape| Sample::new(shape).image()).collect()
 }
 

@@ -13,10 +13,11 @@ use crate::draft::{Draft, seal};
 pub(crate) type Damage<T> = fn(&mut T, &mut dyn Choices) -> bool;
 
 const FACTORS: [u32; 2] = [USER_FACTORS, ITEM_FACTORS];
+const QUANTIZED: [(u32, u32); 2] = [(USER_QUANTIZED, USER_BOUNDS), (ITEM_QUANTIZED, ITEM_BOUNDS)];
 const BOUNDS: [u32; 2] = [USER_BOUNDS, ITEM_BOUNDS];
 
 /// Damage of sections that is refused, on its own, whatever the image.
-pub(crate) const REFUSED: [(&str, Damage<Draft>); 31] = [
+pub(crate) const REFUSED: [(&str, Damage<Draft>); 32] = [
     ("regularization out of range", |draft, choices| {
         let wrong = one_of(choices, &[f64::NAN, f64::INFINITY, -1.0, f64::NEG_INFINITY]);
         facts(draft, |facts| facts.regularization = wrong)
@@ -49,11 +50,12 @@ pub(crate) const REFUSED: [(&str, Damage<Draft>); 31] = [
         if [USER_IDS_OFFSETS, ITEM_IDS_OFFSETS].contains(kind) && bytes.len() == 8 {
             return false;
         }
-        // Zeros and repetitions are what looks most like contents.
-        match choices.below(3) {
+        // Zeros and repetitions are what looks most like contents, and 192 is a whole number of most of them.
+        match choices.below(4) {
             0 if bytes.is_empty() => return false,
             0 => bytes.truncate(choices.below(bytes.len())),
             1 => bytes.resize(bytes.len() + 1 + choices.below(200), 0),
+            2 => bytes.resize(bytes.len() + 192, 0),
             _ if bytes.is_empty() => return false,
             _ => bytes.extend_from_within(choices.below(bytes.len())..),
         }
@@ -198,9 +200,26 @@ pub(crate) const REFUSED: [(&str, Damage<Draft>); 31] = [
         })
     }),
     ("a byte that does not stand for its factor", |draft, choices| {
-        quantized(draft, choices, |byte| byte.wrapping_add(if byte > 0 { -2 } else { 2 }))
+        let (kind, bounds) = one_of(choices, &QUANTIZED);
+        quantized(draft, kind, bounds, choices, |byte| byte.wrapping_add(if byte > 0 { -2 } else { 2 }))
     }),
-    ("a byte without a negative", |draft, choices| quantized(draft, choices, |_| i8::MIN)),
+    ("a byte without a negative, and an error that allows for it", |draft, choices| {
+        let (kind, bound) = one_of(choices, &QUANTIZED);
+        let damaged = quantized(draft, kind, bound, choices, |_| i8::MIN);
+        draft.edit::<Bounds>(bound, |bounds| {
+            bounds.iter_mut().for_each(|bounds| bounds.error = bounds.norm);
+            damaged
+        })
+    }),
+    ("an infinite factor, and bounds that allow for it", |draft, choices| {
+        let (kind, bound) = one_of(choices, &[(USER_FACTORS, USER_BOUNDS), (ITEM_FACTORS, ITEM_BOUNDS)]);
+        let damaged = draft.edit::<f32>(kind, |factors| change(factors, choices, |_| f32::INFINITY));
+        draft.edit::<Bounds>(bound, |bounds| {
+            let infinite = [f32::INFINITY; BLOCK];
+            bounds.fill(Bounds { scale: [0.0; BLOCK], norm: infinite, error: infinite });
+            damaged
+        })
+    }),
 ];
 
 /// Damage of sections that may or may not be noticed, and do no harm then.
@@ -463,8 +482,13 @@ fn bounds(draft: &mut Draft, choices: &mut dyn Choices, change: impl FnOnce(&mut
 }
 
 /// Changes a byte of a row that is not zeros.
-fn quantized(draft: &mut Draft, choices: &mut dyn Choices, new: impl FnOnce(i8) -> i8) -> bool {
-    let (kind, bounds) = one_of(choices, &[(USER_QUANTIZED, USER_BOUNDS), (ITEM_QUANTIZED, ITEM_BOUNDS)]);
+fn quantized(
+    draft: &mut Draft,
+    kind: u32,
+    bounds: u32,
+    choices: &mut dyn Choices,
+    new: impl FnOnce(i8) -> i8,
+) -> bool {
     let factors = draft.values::<Facts>(FACTS).first().map_or(0, |facts| facts.factors as usize);
     let bounds = draft.values::<Bounds>(bounds);
     let rows: Vec<usize> =
