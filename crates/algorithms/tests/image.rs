@@ -93,6 +93,15 @@ fn what_opening_refuses() {
     assert_eq!(fails(&|b| b.truncate(63)), Error::Corrupted("too short"));
     assert_eq!(fails(&|b| b[16] ^= 1), Error::Corrupted("checksum of the header"));
     assert_eq!(fails(&|b| b[41] = 2), Error::Corrupted("too many sections"));
+    // With the checksum that belongs to it.
+    let twice = |b: &mut Vec<u8>| {
+        b.copy_within(64..68, 96);
+        b[12..16].fill(0);
+        let end = 64 + 32 * b[40] as usize;
+        let crc = crc32c::crc32c(&b[..end]).to_le_bytes();
+        b[12..16].copy_from_slice(&crc);
+    };
+    assert_eq!(fails(&twice), Error::Corrupted("a section is there twice"));
     let shifted = AlignedBytes::copy_of(&[&[0], &bytes[..]].concat()).unwrap();
     assert_eq!(Image::open(&shifted[1..]).unwrap_err(), Error::Corrupted("not aligned"));
 }
