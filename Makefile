@@ -32,7 +32,7 @@ SHELL := bash
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: all fault install uninstall ready deps lint test-algorithms installcheck check check-api check-spot check-docs harness \
+.PHONY: all fault install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-spot check-docs harness \
         test test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
@@ -94,6 +94,10 @@ test-algorithms: ## the mathematics, without Postgres
 	$(CARGO) test --locked -p algorithms 2>&1 | awk '{ print; fflush() } \
 	  /^test result:/ { passed += $$4; failed += $$6 } \
 	  END { printf "algorithms: %d passed, %d failed\n", passed, failed }'
+
+FUZZ_SECONDS ?= 60
+fuzz: deps ## search for bytes that break the readers of model images, for FUZZ_SECONDS
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
 
 installcheck: ## SQL tests of what is installed on the server that PGHOST, PGPORT, PGUSER name; REGRESS=name for one
 	@tests/pg_regress.sh $(REGRESS)
