@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use crate::call::{Call, datum, enter};
 use crate::error::Result;
-use crate::{als, deploy, evaluate, identity, lifecycle, progress, recommend};
+use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend};
 
 /// A function as the library declares it.
 struct Signature {
@@ -49,6 +49,7 @@ sql_functions! {
     persona_model_facts("uuid") -> "SETOF record" = recommend::model_facts;
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
+    persona_prewarm("text") -> "bigint" = images::prewarm;
     persona_retrain("text, jsonb") -> "persona.training_result" = lifecycle::retrain;
     persona_alter_model("text, regclass, jsonb") -> "void" = lifecycle::alter_model;
     persona_drop_model("text") -> "void" = lifecycle::drop_model;

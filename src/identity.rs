@@ -193,10 +193,9 @@ fn served(named: Named) -> Result<Served> {
     let Some(model_id) = id_of_view(named.relation) else { return Err(not_a_model(&named)) };
     let mut seen = Seen::Statement;
     let mut view = registry::view_of(model_id, seen)?;
-    // SAFETY: asks for the state of this process.
-    if view.is_none() && !unsafe { pg_sys::IsInParallelMode() } {
+    if view.is_none() {
         // Made by a transaction that this statement waited for: it serves as it is now, like the name.
-        seen = Seen::Latest;
+        seen = Seen::Now;
         view = registry::view_of(model_id, seen)?;
     }
     match view {

@@ -17,12 +17,13 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::error::{Code, Result, fail, words};
+use crate::fault::point;
 use crate::registry::Metric;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
 use crate::source::{InteractionColumns, Source};
 use crate::work::GiveMemoryBack;
-use crate::{identity, settings};
+use crate::{identity, images, settings};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
 use holdout::{CUTOFFS, holdout, metrics, score};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
@@ -106,7 +107,7 @@ pub(crate) fn train(
 
     // Whose model: an existing one is trained as its owner, whoever has the right to start it.
     let whose = find(&request.model)?;
-    let identity = whose.identity();
+    let identity = whose.identity()?;
     let (source, columns) = request.open()?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
     let mut spec = request.kept.clone();
@@ -148,11 +149,13 @@ pub(crate) fn train(
         };
         encode(&parts, *image_id.as_bytes(), threads, &control)
     })?;
+    point("encoded");
     let from = Instant::now();
     training.progress.begin("write", 0);
     training.progress.write(0, 0, control.used());
     write::insert_image(image_id, &image)?;
     training.logged("write", from);
+    point("written");
 
     let trained = Trained {
         target,
@@ -165,6 +168,10 @@ pub(crate) fn train(
         bytes: image.len(),
     };
     let result = publish(request, factorizer, training, trained)?;
+    if result.deployed {
+        images::write_through(image_id, &image)?;
+    }
+    point("published");
     drop(identity);
     result.warn();
     result.record(call)
@@ -176,7 +183,7 @@ pub(crate) fn measure(request: &Request, factorizer: &dyn Factorizer, k: usize) 
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
     let (named, _) = identity::model(&request.model, Seen::Statement)?;
-    let _identity = as_owner(named.relation);
+    let _identity = as_owner(&named)?;
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
     let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };

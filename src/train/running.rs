@@ -6,6 +6,7 @@ use algorithms::Control;
 use algorithms::interactions::{Interactions, InteractionsBuilder};
 
 use crate::error::{OrReport, Result};
+use crate::fault::{Within, point};
 use crate::progress::Progress;
 use crate::registry::write::LogLine;
 use crate::source::{Counts, InteractionColumns, Source};
@@ -37,11 +38,16 @@ impl<'a> Training<'a> {
         self.control.start(0);
         let control = self.control;
         let progress = &self.progress;
+        let fault = Within::of(phase);
         let tick = || {
+            fault.tick();
             let (done, total) = control.progress();
             progress.write(done, total, control.used());
         };
-        let answer = work::run(control, tick, body)?;
+        let answer = work::run(control, tick, || {
+            fault.work(control);
+            body()
+        })?;
         self.logged(phase, from);
         Ok(answer)
     }
@@ -81,8 +87,10 @@ pub(super) fn read(
     })?;
     progress.rows_read = counts.rows_read;
     training.logged("read", from);
+    point("read");
     let threads = settings::max_threads();
     let interactions = training.phase("sort", 0, || builder.finish(threads))?;
+    point("sorted");
     if interactions.user_items.entries() == 0 {
         let skipped = counts.skipped;
         return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(

@@ -18,6 +18,7 @@
 
 mod aligned;
 mod dictionaries;
+pub mod files;
 pub mod kinds;
 mod writer;
 

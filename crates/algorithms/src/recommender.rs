@@ -8,10 +8,14 @@ pub use serve::{Filter, Recommendation, Source};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::ids::IdsRef;
 use crate::image::{Dictionary, Image, kinds};
 use crate::search::{Bounds, Index};
+
+/// Numbers checked between two looks at the control: a few milliseconds.
+const PIECE: usize = 4 << 20;
 
 /// The numbers of a model that are not arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -90,7 +94,8 @@ impl<'a> Recommender<'a> {
 
     /// The full check, which reads everything: ids in order, seen items and popularity within their ranges.
     /// The checksums are the image's own (`Image::verify`).
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, control: &Control) -> Result<()> {
+        control.check()?;
         self.users.check()?;
         self.items.check()?;
         let items = self.items.len() as u32;
@@ -98,17 +103,19 @@ impl<'a> Recommender<'a> {
         if !rising || self.seen_offsets.last() != Some(&(self.seen.len() as u64)) {
             return Err(Error::Corrupted("offsets of the seen items do not cover them"));
         }
-        if self.seen.iter().chain(self.by_popularity).any(|&item| item >= items) {
-            return Err(Error::Corrupted("an item out of range"));
+        for piece in self.seen.chunks(PIECE).chain(self.by_popularity.chunks(PIECE)) {
+            control.check()?;
+            if piece.iter().any(|&item| item >= items) {
+                return Err(Error::Corrupted("an item out of range"));
+            }
         }
-        if self
-            .user_factors
-            .iter()
-            .chain(self.item_factors)
-            .chain(self.gram)
-            .any(|number| !number.is_finite())
-        {
-            return Err(Error::Corrupted("a factor that is not finite"));
+        for rows in [self.user_factors, self.item_factors, self.gram] {
+            for piece in rows.chunks(PIECE) {
+                control.check()?;
+                if piece.iter().any(|number| !number.is_finite()) {
+                    return Err(Error::Corrupted("a factor that is not finite"));
+                }
+            }
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ fn a_served_image_answers_like_a_plain_scan() {
     let opened = Image::open(&bytes).unwrap();
     opened.verify(&Control::unlimited()).unwrap();
     let model = Recommender::new(&opened).unwrap();
-    model.check().unwrap();
+    model.check(&Control::unlimited()).unwrap();
     assert_eq!((model.facts.user_class, model.facts.item_class), (3, 2));
     for user in 0..200u32 {
         let query = &factors.users[user as usize * FACTORS..][..FACTORS];
@@ -204,7 +204,7 @@ fn damage_is_an_error_or_a_wrong_answer_but_never_a_panic() {
         let damaged = AlignedBytes::copy_of(&damaged).unwrap();
         let Ok(opened) = Image::open(&damaged) else { continue };
         let Ok(model) = Recommender::new(&opened) else { continue };
-        let _ = model.check();
+        let _ = model.check(&Control::unlimited());
         for user in [Some(0), Some(199), None] {
             assert!(model.recommend(user, 5, Filter::default()).len() <= 5);
         }
