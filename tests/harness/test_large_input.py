@@ -32,7 +32,7 @@ def test_a_million_ids(cluster):
         FROM generate_series(1, 1000000) g""")
     for name, call in CALLS.items():
         fresh = cluster.session()
-        fresh.run("SELECT count(*) FROM persona.recommend('for_you', 7) AS a, persona.recommend('by_uuid', NULL) AS b")
+        fresh.run("SELECT count(*) FROM persona.recommend('for_you', 7) a, persona.recommend('by_uuid', NULL) b")
         before = kilobytes(fresh, "VmHWM")
         fresh.run(f"SET statement_timeout = '30s'; SELECT count(*) FROM {call}")
         peak, left = kilobytes(fresh, "VmHWM") - before, kilobytes(fresh, "VmRSS") - before

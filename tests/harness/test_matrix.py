@@ -28,6 +28,7 @@ FUNCTIONS = {
     "persona.item_factors(text)": (SERVED, f"persona.item_factors({M})"),
     "persona.model_facts(uuid)": (SERVED, "persona.model_facts('{id}')"),
     "persona.popular_items(text,integer,jsonb)": (SERVED, f"persona.popular_items({M})"),
+    "persona.prewarm(text)": (SERVED, f"persona.prewarm({M})"),
     "persona.recommend(text,anycompatible,integer,text[],text[],boolean,boolean,jsonb)": (SERVED, f"persona.recommend({M}, 7)"),
     "persona.recommend_as(text,anycompatible,anyelement,integer,text[],text[],boolean,boolean,jsonb)":
         (SERVED, f"persona.recommend_as({M}, 7, NULL::text)"),

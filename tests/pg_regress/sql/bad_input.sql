@@ -54,6 +54,7 @@ FROM (VALUES
   ('model_facts', $$(SELECT model_id FROM persona_internal.model WHERE relation = 'm'::regclass::oid)$$),
   ('model_of', $$'m'::regclass::oid$$),
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
+  ('prewarm', $$'m'::text$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('recommend_as', $$'m'::text | 1 | NULL::text | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('recommend_for_items', $$'m'::text | '{i1,i3}'::text[] | 3 | '{}'::jsonb$$),
