@@ -32,7 +32,7 @@ SHELL := bash
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: all install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-docs harness \
+.PHONY: all fault install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-spot check-docs harness \
         test test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
@@ -46,6 +46,12 @@ all: ## build and stage everything that install copies (no root needed)
 	@{ echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(SQL:%=sql/%.sql); } \
 	  > $(STAGE)/$(EXTENSION)--$(VERSION).sql
 	@install -m 644 $(EXTENSION).control $(wildcard sql/$(EXTENSION)--*.sql) $(STAGE)/
+
+# The library with fault points, for the tests of survival; never installed, tests bind functions to a copy of it.
+fault: all ## build the library with fault points, for the harness
+	$(CARGO) build --release --locked $(FEATURES),fault
+	@mkdir -p $(STAGE)/fault
+	@install -m 755 target/release/lib$(EXTENSION).so $(STAGE)/fault/$(EXTENSION).so
 
 # install(1) makes a new file: a server that has the old library mapped keeps it, where cp would crash it.
 install: ## copy what is staged, below $(DESTDIR) if set; compiles nothing
@@ -77,11 +83,12 @@ clean: ## remove everything built
 demo: ready ## show it on the package lists of this machine, in a throw-away cluster
 	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
-test: deps lint test-algorithms ready check check-api harness check-docs demo ## every test, from a bare machine
+test: deps lint test-algorithms ready check check-api check-spot harness check-docs demo ## every test, from a bare machine
 
 lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets $(FEATURES) -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(FEATURES),fault -- -D warnings
 
 test-algorithms: ## the mathematics, without Postgres
 	$(CARGO) test --locked -p algorithms 2>&1 | awk '{ print; fflush() } \
@@ -101,10 +108,13 @@ check: ## the same in a throw-away cluster
 check-api: ## every declared function exists in the library with the types it was declared with
 	@$(CLUSTER) -- tests/api_check
 
+check-spot: all ## pgspot finds no way into the install and update scripts for what an attacker planted
+	@tests/check_spot $(STAGE)
+
 check-docs: ## run the SQL of README.md and docs/ and compare what it prints
 	@$(CLUSTER) -- python3 tests/docs.py README.md docs/*.md
 
-harness: ## tests with many sessions, crashes and standbys; HARNESS=name for some
+harness: fault ## tests with many sessions, crashes and standbys; HARNESS=name for some
 	@python3 tests/harness/run.py $(HARNESS)
 
 test-reference: ready ## reproduce published figures on the data sets in $SHARED_DATA

@@ -4,6 +4,11 @@ CREATE FUNCTION persona_internal.library_functions(OUT symbol text, OUT argument
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_library_functions';
 COMMENT ON FUNCTION persona_internal.library_functions() IS 'the functions that the library exports, with the types that it expects of their SQL declarations';
 
+CREATE FUNCTION persona_internal.model_of(relation oid) RETURNS uuid
+  LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'persona_model_of';
+COMMENT ON FUNCTION persona_internal.model_of(oid) IS
+  'the id that the body of a view carries; unlike pg_get_viewdef, which runs a query along the search path of the caller, it runs none';
+
 CREATE FUNCTION persona.model_facts(model_id uuid,
   OUT algorithm text, OUT version int, OUT trained_at timestamptz, OUT rows_used bigint, OUT metric text,
   OUT value float8, OUT baseline float8, OUT bytes bigint) RETURNS SETOF record
@@ -20,6 +25,12 @@ CREATE FUNCTION persona.rollback(model text) RETURNS int
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_rollback';
 COMMENT ON FUNCTION persona.rollback(text) IS
   'Returns a model to the version that was live before; called again, further back. Answers the version that is live now. For the owner of the model (42501). 55000 when there is nothing older.';
+
+CREATE FUNCTION persona.prewarm(model text) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_prewarm';
+COMMENT ON FUNCTION persona.prewarm(text) IS
+$$Loads the live version of a model and checks every byte of it; answers its size in bytes. From 8 MB on that is the file that all connections of the server share: written if it is missing, replaced if it is damaged, so that no request waits for it. Below, only this connection profits.
+Run it on each standby after a deployment; training, deploy and rollback do it on the primary. For whoever may be served by the model (42501). 53100 no space and no private memory either, 55000 not deployed or not stored.$$;
 
 CREATE FUNCTION persona.retrain(model text, options jsonb DEFAULT '{}') RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_retrain';

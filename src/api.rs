@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use crate::call::{Call, datum, enter};
 use crate::error::Result;
-use crate::{als, deploy, evaluate, identity, lifecycle, progress, recommend};
+use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend};
 
 /// A function as the library declares it.
 struct Signature {
@@ -45,9 +45,11 @@ sql_functions! {
     persona_relation_out("persona_internal.relation") -> "cstring" = identity::relation_out;
     persona_library_functions("") -> "SETOF record" = library_functions;
 
+    persona_model_of("oid") -> "uuid" = identity::model_of;
     persona_model_facts("uuid") -> "SETOF record" = recommend::model_facts;
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
+    persona_prewarm("text") -> "bigint" = images::prewarm;
     persona_retrain("text, jsonb") -> "persona.training_result" = lifecycle::retrain;
     persona_alter_model("text, regclass, jsonb") -> "void" = lifecycle::alter_model;
     persona_drop_model("text") -> "void" = lifecycle::drop_model;
@@ -64,7 +66,7 @@ sql_functions! {
         -> "SETOF persona.recommendation" = recommend::recommend;
     persona_recommend_as("text, anycompatible, anyelement, integer, text[], text[], boolean, boolean, jsonb")
         -> "SETOF record" = recommend::recommend_as;
-    persona_typed_recommend("regclass, anycompatible, anyelement, integer, anyarray, anyarray")
+    persona_typed_recommend("regclass, anycompatible, integer, anyarray, anyarray")
         -> "SETOF record" = recommend::typed_recommend;
     persona_recommend_for_users("text, text[], integer, jsonb")
         -> "SETOF persona.user_recommendation" = recommend::recommend_for_users;

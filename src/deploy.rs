@@ -5,8 +5,11 @@ use pgrx::{Uuid, pg_sys};
 use crate::access;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 use crate::identity::{self, Named};
+use crate::images;
 use crate::locks;
+use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, write};
 
@@ -18,7 +21,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.deploy()");
     let name: String = call.required(0, "model")?;
     let number: i32 = call.required(1, "version")?;
-    let (_, model) = locked(&name)?;
+    let (named, model) = locked(&name)?;
     let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
@@ -35,6 +38,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
             "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
         ));
     }
+    images::prepare(&named, &model, version.image_id, number)?;
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
 }
@@ -48,13 +52,17 @@ fn locked(name: &str) -> Result<(Named, Model)> {
         return Err(identity::no_model(name));
     }
     locks::deploying(named.relation)?;
+    point("deploy locked");
     Ok((named, model))
 }
 
 /// Appends a version to the log. The caller holds the deploy lock.
 pub(crate) fn publish(model_id: Uuid, version: i32, image_id: Uuid, action: &str) -> Result<()> {
     let previous = registry::live(model_id, Seen::Latest)?.map(|live| live.deployment_id);
-    write::insert_deployment(model_id, version, image_id, previous, action, access::current_user())
+    point("before deployment");
+    write::insert_deployment(model_id, version, image_id, previous, action, access::current_user())?;
+    point("after deployment");
+    Ok(())
 }
 
 /// `persona.rollback(model)`: returns to the version that was live before; the version that is live now.
@@ -69,7 +77,10 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
             let user = access::current_user();
             // The new line continues where the older one did, so that the next rollback goes further back.
             let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
+            images::prepare(&named, &model, image, version)?;
+            point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
+            point("after rollback");
             return Ok(datum(version));
         }
         older = earlier(model.model_id, &candidate)?;
@@ -113,7 +124,7 @@ pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
         format!("model {} has no deployed version", identity::shown(&named.name)),
     )
     .set_hint(format!(
-        "Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);",
-        named.name, named.name
+        "Run SELECT persona.retrain({0}); or SELECT persona.deploy({0}, <version>);",
+        literal(&named.name)
     ))
 }

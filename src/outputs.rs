@@ -58,7 +58,7 @@ pub(crate) fn create_recommender_functions(
                 "user_id {user} DEFAULT NULL, k int DEFAULT 10, exclude {item}[] DEFAULT NULL, candidates {item}[] DEFAULT NULL"
             ),
             format!("{user}, int, {item}[], {item}[]"),
-            format!("persona._recommend({model}, user_id, NULL::{item}, k, exclude, candidates)"),
+            format!("persona._recommend({model}, user_id, k, exclude, candidates)"),
             "The best k items for a user, best first; popular ones for a user who is unknown or NULL.",
         ),
         (

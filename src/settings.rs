@@ -6,6 +6,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 
 static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static MAX_IMAGE_CACHE: GucSetting<i32> = GucSetting::<i32>::new(4 * 1024 * 1024);
 static MAX_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static VERBOSE: GucSetting<bool> = GucSetting::<bool>::new(false);
 
@@ -15,10 +16,20 @@ const PREFIX: &CStr = c"persona";
 pub(crate) fn register() {
     GucRegistry::define_int_guc(
         c"persona.max_memory",
-        c"Memory that one training or one loaded model may take.",
+        c"Memory that one training may take, or the models that one connection holds in private memory.",
         c"Training estimates its need and stops with an error above this. It lies outside work_mem.",
         &MAX_MEMORY,
         1024,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"persona.max_image_cache",
+        c"Space of all shared images of this server: models of 8 MB and more as files that all connections map.",
+        c"The images opened longest ago make room for new ones. 0 maps nothing: each connection has its own copy.",
+        &MAX_IMAGE_CACHE,
+        0,
         i32::MAX,
         GucContext::Suset,
         GucFlags::UNIT_KB,
@@ -41,6 +52,7 @@ pub(crate) fn register() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    crate::fault::register();
     // SAFETY: called from _PG_init on the main thread with a NUL-terminated literal.
     unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) };
 }
@@ -48,6 +60,11 @@ pub(crate) fn register() {
 /// `persona.max_memory` in bytes.
 pub(crate) fn max_memory() -> u64 {
     MAX_MEMORY.get() as u64 * 1024
+}
+
+/// `persona.max_image_cache` in bytes.
+pub(crate) fn max_image_cache() -> u64 {
+    MAX_IMAGE_CACHE.get() as u64 * 1024
 }
 
 /// `persona.max_threads`.

@@ -21,6 +21,8 @@ missing() {
     have "$package" || echo "$package"
   done
   command -v python3 >/dev/null || echo python3
+  # make check-spot makes a virtual environment; Debian's python3 comes without what that needs.
+  python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
 }
 
 # make demo reads the package lists; small container images come without.

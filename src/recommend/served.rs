@@ -5,10 +5,10 @@ use algorithms::recommender::{Recommendation, Recommender};
 use pgrx::pg_sys;
 
 use crate::arrays;
-use crate::cache::{self, Loaded};
 use crate::call::{Call, Rows, datum};
 use crate::error::Result;
 use crate::ids::Class;
+use crate::images::{self, Loaded};
 
 /// The live version of a model, and the types of its ids.
 pub(super) struct Served<'a> {
@@ -20,13 +20,13 @@ pub(super) struct Served<'a> {
 /// Asks the model that the first argument names, a text.
 pub(super) fn by_name<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
     let name: String = call.required(0, "model")?;
-    ask(&*cache::serve_name(&name)?, body)
+    ask(&*images::serve_name(&name)?, body)
 }
 
 /// Asks the model that the first argument is, a regclass.
 pub(super) fn by_relation<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
     let relation: pg_sys::Oid = call.required(0, "model")?;
-    ask(&*cache::serve_relation(relation)?, body)
+    ask(&*images::serve_relation(relation)?, body)
 }
 
 fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {

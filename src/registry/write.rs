@@ -7,14 +7,15 @@ use pgrx::{IntoDatum, JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 use super::{Metric, scan};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
+use crate::images;
 
 /// Bytes of one stored piece of an image.
 const CHUNK: usize = 1 << 20;
 
 /// Runs statements as the owner of the registry.
 fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let owner = access::owner_of(scan::relation("model")?);
-    let _identity = Identity::become_user(owner, false);
+    let _identity = Identity::become_user(scan::owner()?, false);
     body()
 }
 
@@ -84,6 +85,7 @@ pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()
 /// Removes a model with all it has.
 pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
     as_registry_owner(|| {
+        images::forget_at_commit(images_of(model_id, &[])?);
         run(
             "DELETE FROM persona_internal.chunk WHERE image_id IN
                (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
@@ -190,6 +192,9 @@ pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
                 })?;
                 context.reset();
             }
+            if ordinal == 0 {
+                point("piece");
+            }
             pgrx::check_for_interrupts!();
         }
         Ok(())
@@ -278,9 +283,25 @@ pub(crate) fn insert_deployment(
     })
 }
 
+/// The images that versions of a model ever had, without those `kept`.
+fn images_of(model_id: Uuid, kept: &[Uuid]) -> Result<Vec<Uuid>> {
+    Spi::connect_mut(|client| {
+        let found = client.update(
+            "SELECT image_id FROM persona_internal.version
+             WHERE model_id OPERATOR(pg_catalog.=) $1 AND NOT image_id OPERATOR(pg_catalog.=) ANY ($2)",
+            None,
+            &[argument(model_id), argument(kept.to_vec())],
+        )?;
+        found.map(|row| row.get::<Uuid>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
+    })
+    .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
+    .map(|ids| ids.into_iter().flatten().collect())
+}
+
 /// Deletes the images of a model that are not among `kept`.
 pub(crate) fn prune_images(model_id: Uuid, kept: &[Uuid]) -> Result<()> {
     as_registry_owner(|| {
+        images::forget_at_commit(images_of(model_id, kept)?);
         run(
             "DELETE FROM persona_internal.chunk WHERE image_id IN
                (SELECT v.image_id FROM persona_internal.version v

@@ -3,12 +3,13 @@
 
     tests/harness/run.py [WORD …]      only tests whose 'file.function' contains one of the words
 
-A test takes the running cluster. It fails by any exception, and by what it leaves in a server log
-(see cluster.ALARMS). The log of a failed test is kept and named.
+A test takes the running cluster. It fails by any exception, and by what it leaves in a server log (see alarms.py).
+The log of a failed test is kept and named. Tests named test_long_… run where LONG=1 is set, or a WORD names them.
 """
 
 import importlib
 import inspect
+import os
 import shutil
 import sys
 import tempfile
@@ -27,7 +28,12 @@ def discover(words):
         module = importlib.import_module(path.stem)
         for name, function in inspect.getmembers(module, inspect.isfunction):
             full = f"{path.stem}.{name}"
-            if name.startswith("test_") and (not words or any(word in full for word in words)):
+            # A word that only names the file does not ask for its long tests.
+            named = any(word in name for word in words)
+            wanted = not words or any(word in full for word in words)
+            if name.startswith("test_long_") and not named:
+                wanted = wanted and os.environ.get("LONG") == "1"
+            if name.startswith("test_") and wanted:
                 yield full, function
 
 

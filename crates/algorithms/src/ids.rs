@@ -1,7 +1,6 @@
 //! Ids as canonical values. Users and items have ids of the caller's type; inside, they are the dense
 //! positions of a sorted dictionary, so that equal data gives equal positions in whatever order it arrived.
 
-mod budget;
 mod builder;
 mod finish;
 mod hash;
@@ -9,7 +8,6 @@ mod integers;
 mod sort;
 mod table;
 
-pub(crate) use budget::Budget;
 pub use builder::IdBuilder;
 pub use finish::SortedIds;
 

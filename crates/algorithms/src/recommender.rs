@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::ids::IdsRef;
 use crate::image::{Dictionary, Image, kinds};
@@ -93,15 +94,17 @@ impl<'a> Recommender<'a> {
     /// The full check, which reads everything, of what serving relies on: ids, seen items and popularity in order
     /// and within their ranges, counts that agree, and factors that are finite and searched exactly. A model that
     /// passes answers as the slow, plain computation over its factors would. The checksums are the image's own
-    /// ([`Image::verify`]). `Error::Corrupted` for the first thing that is wrong.
-    pub fn check(&self) -> Result<()> {
+    /// ([`Image::verify`]). `Error::Corrupted` for the first thing that is wrong, `Error::Cancelled`.
+    pub fn check(&self, control: &Control) -> Result<()> {
         self.check_facts()?;
+        control.check()?;
         self.users.check()?;
+        control.check()?;
         self.items.check()?;
-        self.check_seen()?;
-        self.check_popularity()?;
-        self.user_index.check()?;
-        self.item_index.check()?;
+        self.check_seen(control)?;
+        self.check_popularity(control)?;
+        self.user_index.check(control)?;
+        self.item_index.check(control)?;
         if self.gram.iter().all(|number| number.is_finite()) {
             Ok(())
         } else {
@@ -125,7 +128,7 @@ impl<'a> Recommender<'a> {
         self.seen.len() as u64
     }
 
-    fn check_seen(&self) -> Result<()> {
+    fn check_seen(&self, control: &Control) -> Result<()> {
         let offsets = self.seen_offsets;
         let rising = offsets.is_sorted() && offsets.first() == Some(&0);
         if !rising || offsets.last() != Some(&self.entries()) {
@@ -133,6 +136,7 @@ impl<'a> Recommender<'a> {
         }
         let items = self.items.len() as u64;
         for user in 0..self.users.len() as u32 {
+            control.check()?;
             let seen = self.seen(user);
             if !seen.is_sorted_by(|a, b| a < b) {
                 return Err(Error::Corrupted("seen items are not in order"));
@@ -144,7 +148,8 @@ impl<'a> Recommender<'a> {
         Ok(())
     }
 
-    fn check_popularity(&self) -> Result<()> {
+    fn check_popularity(&self, control: &Control) -> Result<()> {
+        control.check()?;
         let counted: u64 = self.popularity.iter().map(|&count| u64::from(count)).sum();
         if counted != self.entries() {
             return Err(Error::Corrupted("popularity does not count what is seen"));
@@ -152,6 +157,7 @@ impl<'a> Recommender<'a> {
         if self.by_popularity.iter().any(|&item| item as usize >= self.items.len()) {
             return Err(Error::Corrupted("an item out of range"));
         }
+        control.check()?;
         // As many items as there are, each strictly behind the one before: so each of them once.
         let place = |item: u32| (Reverse(self.popularity.get(item as usize)), item);
         if !self.by_popularity.is_sorted_by(|&a, &b| place(a) < place(b)) {

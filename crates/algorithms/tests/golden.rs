@@ -69,7 +69,7 @@ fn every_golden_image_gives_the_known_answers() {
         let image = Image::open(&bytes).unwrap();
         image.verify(&Control::unlimited()).unwrap();
         let model = Recommender::new(&image).unwrap();
-        model.check().unwrap();
+        model.check(&Control::unlimited()).unwrap();
         assert_eq!(image.uuid(), *b"golden or sample");
         let facts = model.facts;
         assert_eq!((facts.factors, facts.entries, facts.user_class, facts.item_class), (5, 103, 3, 2));

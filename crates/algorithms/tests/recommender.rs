@@ -65,7 +65,7 @@ fn a_served_image_answers_like_a_plain_scan() {
     let opened = Image::open(&bytes).unwrap();
     opened.verify(&Control::unlimited()).unwrap();
     let model = Recommender::new(&opened).unwrap();
-    model.check().unwrap();
+    model.check(&Control::unlimited()).unwrap();
     assert_eq!((model.facts.user_class, model.facts.item_class), (3, 2));
     for user in 0..200u32 {
         let query = &factors.users[user as usize * FACTORS..][..FACTORS];
@@ -196,9 +196,8 @@ fn evaluation_equals_a_plain_one_for_every_number_of_threads() {
     let params = Params { factors: FACTORS, regularization: 1.0, alpha: 10.0, seed: 1, ..Params::default() };
     let begin = start(200, 100, &params, &control).unwrap();
     let factors = fit(&split.train, &item_users, begin, &params, &control, &mut |_, _| ()).unwrap();
-    let counts: Vec<u32> = (0..100).map(|item| item_users.row(item).0.len() as u32).collect();
-    let figures = evaluate(&split, &counts, &factors, &[1, 5, 10], 1, &control).unwrap();
-    assert_eq!(figures, evaluate(&split, &counts, &factors, &[1, 5, 10], 3, &control).unwrap());
+    let figures = evaluate(&split, &item_users, &factors, &[1, 5, 10], 1, &control).unwrap();
+    assert_eq!(figures, evaluate(&split, &item_users, &factors, &[1, 5, 10], 3, &control).unwrap());
 
     for each in &figures {
         let mut ndcg = 0.0;

@@ -131,7 +131,7 @@ fn all_ranked(
 fn check(rows: &[f32], factors: usize, query: &[f32], name: &str) {
     let sections = quantize(rows, factors, 1, &Control::unlimited()).unwrap();
     let index = Index::new(rows, factors, &sections.quantized, &sections.bounds).unwrap();
-    assert_eq!(index.check(), Ok(()), "{name}: {} x {factors}", index.rows());
+    assert_eq!(index.check(&Control::unlimited()), Ok(()), "{name}: {} x {factors}", index.rows());
     let count = index.rows();
     let exclusions: [(&str, &dyn Fn(u32) -> bool); 3] = [
         ("none", &|_| false),
@@ -235,7 +235,7 @@ impl Sink for Bounded {
 fn check_bounds(rows: &[f32], factors: usize, query: &[f32], similarity: Similarity) {
     let sections = quantize(rows, factors, 1, &Control::unlimited()).unwrap();
     let index = Index::new(rows, factors, &sections.quantized, &sections.bounds).unwrap();
-    assert_eq!(index.check(), Ok(()));
+    assert_eq!(index.check(&Control::unlimited()), Ok(()));
     let scorer = Scorer::new(rows, factors, query, similarity);
     if scorer.norm() == 0.0 {
         return;
@@ -344,8 +344,8 @@ fn whatever_passes_the_check_is_searched_exactly() {
             }
         }
         let index = Index::new(&rows, factors, &sections.quantized, &sections.bounds).unwrap();
-        passed[usize::from(index.check().is_ok())] += 1;
-        if index.check().is_err() {
+        passed[usize::from(index.check(&Control::unlimited()).is_ok())] += 1;
+        if index.check(&Control::unlimited()).is_err() {
             continue;
         }
         let query = rows_of("normal", 1, factors, &mut random);

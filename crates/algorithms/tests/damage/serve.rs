@@ -33,7 +33,7 @@ pub(crate) fn serve(bytes: &[u8], choices: &mut dyn Choices) -> Served {
     }
     match Recommender::new(&image) {
         Ok(model) => {
-            let checked = verified.and(model.check());
+            let checked = verified.and(model.check(&Control::unlimited()));
             recommend(&model, choices);
             if checked.is_ok() {
                 answers_are_exact(&model, choices);
@@ -68,13 +68,16 @@ fn ask(index: &Index<'_>, choices: &mut dyn Choices) {
     for similarity in [Similarity::InnerProduct, Similarity::Cosine] {
         for k in [0, 3, usize::MAX] {
             let found = index.search(&query, k, similarity, &|row| row % 5 == 1);
+            let control = Control::unlimited();
+            let parts = index.search_with(&query, k, similarity, &|row| row % 5 == 1, &control);
+            assert_eq!(parts.as_ref(), Ok(&found));
             assert!(found.len() <= k && found.len() <= index.rows());
             assert!(found.iter().all(|hit| (hit.row as usize) < index.rows() && !hit.score.is_nan()));
             assert!(index.rank(&query, &rows, k, similarity, &|_| false).len() <= k.min(4));
         }
         assert!(rows.iter().all(|&row| !index.score(&query, row, similarity).is_nan()));
     }
-    let _ = index.check();
+    let _ = index.check(&Control::unlimited());
 }
 
 fn find_ids(ids: IdsRef<'_>, choices: &mut dyn Choices) {
