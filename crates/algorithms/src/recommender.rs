@@ -16,9 +16,6 @@ use crate::ids::IdsRef;
 use crate::image::{Dictionary, Image, kinds};
 use crate::search::{Bounds, Index};
 
-/// Users checked between two looks at the control: a few milliseconds with a hundred items each.
-const GLANCE: u32 = 1 << 16;
-
 /// The numbers of a model that are not arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
@@ -97,14 +94,13 @@ impl<'a> Recommender<'a> {
     /// The full check, which reads everything, of what serving relies on: ids, seen items and popularity in order
     /// and within their ranges, counts that agree, and factors that are finite and searched exactly. A model that
     /// passes answers as the slow, plain computation over its factors would. The checksums are the image's own
-    /// ([`Image::verify`]). `Error::Corrupted` for the first thing that is wrong.
+    /// ([`Image::verify`]). `Error::Corrupted` for the first thing that is wrong, `Error::Cancelled`.
     pub fn check(&self, control: &Control) -> Result<()> {
         self.check_facts()?;
         self.users.check(control)?;
         self.items.check(control)?;
         self.check_seen(control)?;
-        control.check()?;
-        self.check_popularity()?;
+        self.check_popularity(control)?;
         self.user_index.check(control)?;
         self.item_index.check(control)?;
         if self.gram.iter().all(|number| number.is_finite()) {
@@ -138,9 +134,7 @@ impl<'a> Recommender<'a> {
         }
         let items = self.items.len() as u64;
         for user in 0..self.users.len() as u32 {
-            if user.is_multiple_of(GLANCE) {
-                control.check()?;
-            }
+            control.check()?;
             let seen = self.seen(user);
             if !seen.is_sorted_by(|a, b| a < b) {
                 return Err(Error::Corrupted("seen items are not in order"));
@@ -152,7 +146,8 @@ impl<'a> Recommender<'a> {
         Ok(())
     }
 
-    fn check_popularity(&self) -> Result<()> {
+    fn check_popularity(&self, control: &Control) -> Result<()> {
+        control.check()?;
         let counted: u64 = self.popularity.iter().map(|&count| u64::from(count)).sum();
         if counted != self.entries() {
             return Err(Error::Corrupted("popularity does not count what is seen"));
@@ -160,6 +155,7 @@ impl<'a> Recommender<'a> {
         if self.by_popularity.iter().any(|&item| item as usize >= self.items.len()) {
             return Err(Error::Corrupted("an item out of range"));
         }
+        control.check()?;
         // As many items as there are, each strictly behind the one before: so each of them once.
         let place = |item: u32| (Reverse(self.popularity.get(item as usize)), item);
         if !self.by_popularity.is_sorted_by(|&a, &b| place(a) < place(b)) {

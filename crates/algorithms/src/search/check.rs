@@ -27,7 +27,7 @@ const STEP: f64 = f32::from_bits(2) as f64;
 
 impl Index<'_> {
     /// The full check, which reads everything: the rows are finite and the sections bound them, so that each
-    /// search is exact. `Error::Corrupted`, `Cancelled`. Passes whatever [`quantize`](super::quantize) made of finite rows.
+    /// search is exact. `Error::Corrupted`, `Error::Cancelled`. Passes whatever [`quantize`](super::quantize) made of finite rows.
     ///
     /// A million rows of 64 with AVX-512: 65 ms.
     pub fn check(&self, control: &Control) -> Result<()> {

@@ -68,6 +68,9 @@ fn ask(index: &Index<'_>, choices: &mut dyn Choices) {
     for similarity in [Similarity::InnerProduct, Similarity::Cosine] {
         for k in [0, 3, usize::MAX] {
             let found = index.search(&query, k, similarity, &|row| row % 5 == 1);
+            let control = Control::unlimited();
+            let parts = index.search_with(&query, k, similarity, &|row| row % 5 == 1, &control);
+            assert_eq!(parts.as_ref(), Ok(&found));
             assert!(found.len() <= k && found.len() <= index.rows());
             assert!(found.iter().all(|hit| (hit.row as usize) < index.rows() && !hit.score.is_nan()));
             assert!(index.rank(&query, &rows, k, similarity, &|_| false).len() <= k.min(4));
