@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Runs a command on the Debian release that ships another PostgreSQL major, in a folder below target/debian, as root there.
+#   tests/debian_folder.sh MAJOR command …
+# The folder is made from the Debian mirror that apt uses, and made again when this script changes or after a month. It
+# has no Rust and no crates of its own: those of the caller are mounted. Its builds stay in a target folder of its own,
+# since a library that is linked with one C library need not load with another.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+self=tests/debian_folder.sh
+
+say() { echo "debian_folder: $*" >&2; }
+
+major=$1
+case $major in
+  15) suite=bookworm ;;
+  17) suite=trixie ;;
+  18) suite=forky ;;
+  *) say "no release of Debian ships PostgreSQL $major"; exit 1 ;;
+esac
+
+# First as the caller, whose Rust it is; then as root, in namespaces of its own: whatever way this script ends, its
+# processes (servers too), its mounts and its shared memory end with it.
+if [[ -z ${FOLDER_RUST:-} ]]; then
+  cargo fetch --locked --quiet
+  become=(); [[ $(id -u) == 0 ]] || become=(sudo)
+  exec "${become[@]}" env FOLDER_RUST="$(rustc --print sysroot)" FOLDER_CARGO="${CARGO_HOME:-$HOME/.cargo}" \
+    unshare --mount --pid --ipc --fork --kill-child --mount-proc "$self" "$@"
+fi
+shift
+
+# What of apt's configuration says how to reach the mirror.
+acquire() { for key in http https Retries Check-Date Check-Valid-Until; do apt-config dump "Acquire::$key"; done; }
+
+make_folder() { # folder
+  apt-get update -qq
+  command -v debootstrap >/dev/null ||
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap debian-archive-keyring
+  local mirror
+  mirror=$(apt-get indextargets --format '$(ORIGIN)/$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+    awk '$1 == "Debian/Debian" { print $2; exit }')
+  if [[ -z $mirror ]]; then say "apt knows no Debian mirror here"; return 1; fi
+  # debootstrap knows releases by name and may be older than this one; all recent ones are made alike.
+  debootstrap --variant=minbase "$suite" "$1" "$mirror" /usr/share/debootstrap/scripts/sid
+  # The folder can be made again at any time: no fsync for each file, and no documentation.
+  printf 'force-unsafe-io\npath-exclude=/usr/share/%s/*\n' >"$1/etc/dpkg/dpkg.cfg.d/folder" doc man locale
+  acquire >"$1/etc/apt/apt.conf.d/folder"
+  if [[ -d /etc/ssl/certs ]]; then mkdir -p "$1/etc/ssl" && cp -rL /etc/ssl/certs "$1/etc/ssl/"; fi
+  mkdir "$1/src" "$1/opt/rust" "$1/opt/cargo"
+}
+
+here=target/debian/$suite
+mkdir -p target/debian
+exec 9>"$here.lock"
+flock 9
+recipe=$(sha256sum <"$self")
+if [[ $(find "$here/recipe" -mtime -30 -exec cat {} + 2>/dev/null) != "$recipe" ]]; then
+  say "making a folder of Debian $suite: this takes minutes"
+  rm -rf "$here"
+  mkdir -p "$here/target"
+  eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
+  export http_proxy https_proxy
+  make_folder "$here/root" >"$here/log" 2>&1 || { tail -n 20 "$here/log" >&2; say "failed: see $here/log"; exit 1; }
+  echo "$recipe" >"$here/recipe"
+fi
+
+root=$here/root
+cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+rm -rf "$root/tmp" && mkdir -m 1777 "$root/tmp"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/dev/shm"
+mount --bind . "$root/src"
+mount --bind "$here/target" "$root/src/target"
+mount --bind -o ro "$FOLDER_RUST" "$root/opt/rust"
+mount --bind -o ro "$FOLDER_CARGO" "$root/opt/cargo"
+
+# No exec: the first process of a namespace must collect the servers that end, as bash does.
+chroot "$root" env -i PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+  ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+  CARGO_HOME=/opt/cargo CARGO_NET_OFFLINE=true PG_CONFIG="/usr/lib/postgresql/$major/bin/pg_config" \
+  bash -c 'cd /src && tests/deps.sh && exec "$@"' _ "$@"
