@@ -33,7 +33,7 @@ SHELL := bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 .PHONY: all install uninstall ready deps lint test-algorithms installcheck check check-api check-docs harness \
-        test test-pg15 test-pg17 test-pg18 test-reference bench bench-peers demo deb clean help
+        test test-pg15 test-pg16 test-pg17 test-pg18 test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 
@@ -82,9 +82,10 @@ demo: ready ## show it on the package lists of this machine, in a throw-away clu
 test: deps lint test-algorithms ready check check-api harness check-docs demo ## every test, from a bare machine
 
 test-pg15: ## what depends on PostgreSQL, on 15, in a folder of the Debian release that ships it
+test-pg16: ## the same on 16, which comes from a Python wheel
 test-pg17: ## the same on 17; REGRESS and HARNESS count here too
 test-pg18: ## the same on 18
-test-pg15 test-pg17 test-pg18: test-pg%:
+test-pg15 test-pg16 test-pg17 test-pg18: test-pg%:
 	@tests/debian_folder.sh $* make ready check check-api harness check-docs demo \
 	  REGRESS="$(REGRESS)" HARNESS="$(HARNESS)"
 
