@@ -36,8 +36,14 @@ pub(crate) fn deploying(relation: pg_sys::Oid) -> Result<()> {
 }
 
 fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
-    if acquire(object, purpose, true)? {
-        return Ok(());
+    // A transaction that ends lets go of one lock after the other: who has waited for its lock on the view may come
+    // here before this one is free. A tenth of a second is plenty for the rest.
+    for _ in 0..10 {
+        if acquire(object, purpose, true)? {
+            return Ok(());
+        }
+        pgrx::check_for_interrupts!();
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err(fail(
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
