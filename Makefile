@@ -33,7 +33,7 @@ SHELL := bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 .PHONY: all fault install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-spot check-docs harness \
-        test test-reference bench bench-peers demo deb clean help
+        test test-pg15 test-pg16 test-pg17 test-pg18 test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 
@@ -75,7 +75,9 @@ ready: deps all
 deb: all ## one Debian package for this PostgreSQL major, in target/
 	@tests/deb.sh $(EXTENSION) $(VERSION) $(PG_MAJOR)
 
+# The folders of other Debian releases belong to root.
 clean: ## remove everything built
+	@test ! -e target/debian || $(SUDO) rm -rf target/debian
 	$(CARGO) clean
 
 ##@ Try and test
@@ -84,6 +86,14 @@ demo: ready ## show it on the package lists of this machine, in a throw-away clu
 	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
 test: deps lint test-algorithms ready check check-api check-spot harness check-docs demo ## every test, from a bare machine
+
+test-pg15: ## what depends on PostgreSQL, on 15, in a folder of the Debian release that ships it
+test-pg16: ## the same on 16, which comes from a Python wheel
+test-pg17: ## the same on 17; REGRESS and HARNESS count here too
+test-pg18: ## the same on 18
+test-pg15 test-pg16 test-pg17 test-pg18: test-pg%:
+	@tests/debian_folder.sh $* make ready check check-api harness check-docs demo \
+	  REGRESS="$(REGRESS)" HARNESS="$(HARNESS)"
 
 lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
@@ -128,4 +138,4 @@ bench-peers: ready ## side by side with other systems
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
