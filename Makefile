@@ -33,7 +33,7 @@ SHELL := bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 .PHONY: all install uninstall ready deps lint test-algorithms installcheck check check-api check-docs harness \
-        test test-reference bench bench-peers demo deb clean help
+        test test-long test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 
@@ -102,6 +102,9 @@ check-docs: ## run the SQL of README.md and docs/ and compare what it prints
 
 harness: ## tests with many sessions, crashes and standbys; HARNESS=name for some
 	@python3 tests/harness/run.py $(HARNESS)
+
+test-long: ready ## what takes long: 200 cancels of trainings on 10 million rows, and their memory
+	@python3 tests/harness/run.py --long $(HARNESS)
 
 test-reference: ready ## reproduce published figures on the data sets in $SHARED_DATA
 	@$(CLUSTER) -- tests/reference/run.sh
