@@ -33,7 +33,7 @@ SHELL := bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 .PHONY: all fault install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-spot check-docs harness \
-        test test-pg15 test-pg16 test-pg17 test-pg18 test-reference bench bench-peers demo deb clean help
+        test test-pg15 test-pg16 test-pg17 test-pg18 test-long test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 
@@ -126,6 +126,10 @@ check-docs: ## run the SQL of README.md and docs/ and compare what it prints
 
 harness: fault ## tests with many sessions, crashes and standbys; HARNESS=name for some
 	@python3 tests/harness/run.py $(HARNESS)
+
+test-long: ready fault ## what takes long: cancels on 10 million rows, fifty power failures, random SQL
+	@LONG=1 tests/deps.sh
+	@python3 tests/harness/run.py --long $(HARNESS)
 
 test-reference: ready ## reproduce published figures on the data sets in $SHARED_DATA
 	@$(CLUSTER) -- tests/reference/run.sh
