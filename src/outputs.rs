@@ -127,6 +127,10 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<String>> {
 pub(crate) fn fit(functions: &[String], user: pg_sys::Oid, item: pg_sys::Oid) -> bool {
     let _path = Identity::pinned_path();
     let (user, item) = (type_title(user), type_title(item));
-    let expected = format!("_recommend({user},integer,{item}[],{item}[])");
-    functions.iter().any(|function| function.ends_with(&expected))
+    let arguments = format!("({user},integer,{item}[],{item}[])");
+    functions.iter().any(|function| {
+        // A name that needs quotes ends with one.
+        let name = function.strip_suffix(&arguments).map(|name| name.strip_suffix('"').unwrap_or(name));
+        name.is_some_and(|name| name.ends_with("_recommend"))
+    })
 }

@@ -165,3 +165,41 @@ def test_names_that_are_cut(cluster):
         # Two names of a model that differ behind the 63rd byte are one name, and too long for a model.
         for tail in ("a", "b"):
             assert session.error(f"SELECT persona.train_als({lit(long + tail)}, {relation}, {lit(long)}, 'i')").sqlstate == "42602"
+
+
+# Settings of a session that change how SQL is read, written or run.
+SETTINGS = (
+    "standard_conforming_strings = off", "backslash_quote = off", "quote_all_identifiers = on", "extra_float_digits = -15", "DateStyle = 'SQL, DMY'",
+    "bytea_output = escape", "transform_null_equals = on", "array_nulls = off", "check_function_bodies = off", "search_path = ''", "client_encoding = LATIN1",
+    "client_min_messages = debug1", "default_transaction_isolation = serializable", "row_security = off", "plan_cache_mode = force_generic_plan",
+    "enable_indexscan = off", "enable_indexonlyscan = off", "enable_bitmapscan = off", "default_transaction_deferrable = on", "TimeZone = 'Asia/Kathmandu'",
+    "work_mem = '64kB'", "max_stack_depth = '100kB'", "constraint_exclusion = on", "jit_above_cost = 0", "lc_messages = 'C'",
+)  # fmt: skip
+
+
+def test_settings_of_the_session(cluster):
+    """No setting that a session may change makes a statement of the library fail or mean something else."""
+    root = start(cluster)
+    fill(root, "t", "u", "i", 10)
+    name = 'It\'s a "Back\\slash'
+    model = f"public.{ident(name)}"
+    # Written so that it means the same whatever standard_conforming_strings says.
+    text = "E'" + model.replace("\\", "\\\\").replace("'", "\\047") + "'"
+    expected = None
+    for setting in ("work_mem = '4MB'", *SETTINGS):
+        session = cluster.session()
+        session.run(f"SET {setting}")
+        session.run(f"SELECT persona.train_als({text}, 'public.t', 'u', 'i', factors => 2, iterations => 2)")
+        session.run(f"SELECT persona.retrain({text}, '{{\"deploy\": \"always\"}}'), persona.rollback({text}), persona.deploy({text}, 2)")
+        session.run(f"SELECT persona.alter_model({text}, column_map => '{{\"user_column\": \"u\"}}'), persona.evaluate({text}, k => 7)")
+        session.run(f"SELECT persona.grant_model({text}, 'reader'), persona.revoke_model({text}, 'reader')")
+        # What a restore without the rows of the registry leaves is taken up again, whatever its name.
+        root.run("DELETE FROM persona_internal.model")
+        session.run(f"SELECT persona.train_als({text}, 'public.t', 'u', 'i', factors => 2, iterations => 2)")
+        assert session.run("SELECT * FROM persona.check()") == [], setting
+        found = [item for (item,) in session.run(f"SELECT item_id FROM persona.recommend({text}, 1)")]
+        assert found == [item for (item,) in session.run(f"SELECT item_id FROM public.{ident(name + '_recommend')}(1)")], setting
+        assert found == (expected := expected or found), setting
+        session.run(f"SELECT persona.drop_model({text})")
+        session.close()
+    assert root.value("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace") == "0"

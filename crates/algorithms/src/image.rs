@@ -102,6 +102,9 @@ impl<'a> Image<'a> {
             0 => return Err(Error::Corrupted("version zero")),
             newer => return Err(Error::Format(newer)),
         }
+        if header.reserved != [0; 5] {
+            return Err(Error::Corrupted("reserved bytes of the header"));
+        }
         if header.length != bytes.len() as u64 {
             return Err(Error::Corrupted("wrong length"));
         }

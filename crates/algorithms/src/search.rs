@@ -11,6 +11,7 @@
 //! Everything is borrowed: an [`Index`] is a view of sections that may stand in a mapped file. Sections that
 //! start at a multiple of 64 bytes are read without crossing cache lines.
 
+mod check;
 mod exact;
 mod quantize;
 mod rounded;
@@ -73,8 +74,8 @@ pub struct Index<'a> {
 impl<'a> Index<'a> {
     /// A view of `rows` (n x `factors`, by rows) and of the sections that [`quantize`] made of them.
     ///
-    /// `Error::Corrupted` if a length does not fit. Contents are not looked at: damaged ones give wrong
-    /// answers, never a panic or a read outside the slices.
+    /// `Error::Corrupted` if a length does not fit. Contents are not looked at ([`Index::check`] does): damaged
+    /// ones give wrong answers, never a panic or a read outside the slices.
     pub fn new(rows: &'a [f32], factors: usize, quantized: &'a [i8], bounds: &'a [Bounds]) -> Result<Self> {
         if factors == 0 || factors > MAX_FACTORS {
             return Err(Error::Corrupted("number of factors out of range"));

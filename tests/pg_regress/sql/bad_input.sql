@@ -174,7 +174,8 @@ WHERE p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::reg
    OR p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('m'));
 
 -- The samples themselves.
-SELECT f.name, coalesce(attempt(f.function::regproc || '(' || array_to_string(f.arguments, ', ') || ')'), 'NO SAMPLE ARGUMENTS') AS outcome
+SELECT f.name, CASE WHEN f.arguments IS NULL THEN 'NO SAMPLE ARGUMENTS'
+                    ELSE attempt(f.function::regproc || '(' || array_to_string(f.arguments, ', ') || ')') END AS outcome
 FROM function f ORDER BY f.name COLLATE "C";
 
 -- Each argument, the others being those of the sample.
