@@ -5,9 +5,12 @@ use std::cell::{Cell, RefCell};
 
 use pgrx::{pg_guard, pg_sys};
 
+/// With the number by which it is taken away again.
+type Action = (u64, Box<dyn Fn()>);
+
 thread_local! {
     /// Only the main thread has any.
-    static ACTIONS: RefCell<Vec<(u64, Box<dyn Fn()>)>> = const { RefCell::new(Vec::new()) };
+    static ACTIONS: RefCell<Vec<Action>> = const { RefCell::new(Vec::new()) };
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
