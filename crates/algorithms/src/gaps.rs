@@ -73,7 +73,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(25);
     const USERS: u64 = 200_000;
     /// All of them are the first user's.
-    const ITEMS: u64 = 2_000_000;
+    const ITEMS: u64 = 1 << 21;
     const ROWS: u64 = 2 * ITEMS;
     const SAMPLE: u64 = 300;
     const THREADS: usize = 2;
@@ -82,10 +82,10 @@ mod tests {
         (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
     }
 
-    /// The user and the item of a row.
+    /// The user and the item of a row. An odd factor shuffles the numbers below a power of two.
     fn row(n: u64) -> (u64, u64) {
         if n.is_multiple_of(2) {
-            (0, mixed(n / 2) % ITEMS)
+            (0, n / 2 * 0x9e37_79b1 % ITEMS)
         } else {
             (mixed(n) % USERS, mixed(n + ROWS) % ITEMS)
         }
