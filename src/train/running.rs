@@ -65,7 +65,7 @@ impl<'a> Training<'a> {
         let (factors, threads) = (factorizer.factors(), settings::max_threads());
         let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
         let task = "the training";
-        let advice = "Use fewer \"factors\", or read fewer rows.";
+        let advice = "Use fewer \"factors\" or read fewer rows.";
         self.control.expect(need.training, task, advice).or_report()?;
         let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
         self.control.expect(need.holdout, task, advice).or_report()

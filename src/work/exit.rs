@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use pgrx::{pg_guard, pg_sys};
 
-/// An action and its number.
+/// With the number by which it is taken away again.
 type Action = (u64, Box<dyn Fn()>);
 
 thread_local! {

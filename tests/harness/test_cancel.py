@@ -15,7 +15,7 @@ ROWS, LONG_ROWS = 2_000_000, 10_000_000
 # have other work; it prints what it measured.
 PROMISED, LATEST = 0.25, 1.0
 
-OPTIONS = "factors => 16, iterations => 2, deploy => 'always'"
+OPTIONS = "factors => 16, iterations => 1, deploy => 'always'"
 TRAINING = f"SELECT deployed FROM persona.train_als('big', 'events', 'user_id', 'item_id', {OPTIONS})"
 
 PHASES = ["read", "sort", "split", "holdout fit", "evaluate", "fit", "encode", "write"]
@@ -178,21 +178,15 @@ def test_statement_timeout_at_any_moment(cluster):
     moments.report("statement_timeout", moments.timeouts(9), LATEST)
 
 
-def test_long_cancel_at_any_moment(cluster):
-    """The promise, on 10 million rows and a user of 5 million items: 99 of 100 cancels take at most 250 ms."""
+def test_long_cancel_and_timeout_at_any_moment(cluster):
+    """The promise, on 10 million rows and a user of 5 million items: of 100 cancels and of 100 timeouts, 99 end the
+    training within 250 ms."""
     session = big(cluster, LONG_ROWS)
     session.run("SET persona.max_memory = '4GB'")
     moments = Moments(cluster, session, 7)
     late = moments.cancels(100)
     assert set(late) >= set(PHASES), late
     moments.report("pg_cancel_backend", late, PROMISED)
-
-
-def test_long_statement_timeout_at_any_moment(cluster):
-    """The promise, on 10 million rows and a user of 5 million items: 99 of 100 timeouts come at most 250 ms late."""
-    session = big(cluster, LONG_ROWS)
-    session.run("SET persona.max_memory = '4GB'")
-    moments = Moments(cluster, session, 8)
     moments.report("statement_timeout", moments.timeouts(100), PROMISED)
 
 
@@ -290,7 +284,7 @@ def slow(cluster):
     session, watch = big(cluster), cluster.session()
     interactions(session, "few")
     train(session, relation="few")
-    return session, watch, TRAINING.replace("iterations => 2", "iterations => 5000, holdout => 'none'")
+    return session, watch, TRAINING.replace("iterations => 1", "iterations => 5000, holdout => 'none'")
 
 
 def test_terminate_while_it_fits(cluster):
