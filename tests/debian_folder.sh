@@ -25,13 +25,14 @@ here=target/debian/$major wheels=target/debian/wheels
 # First as the caller, whose Rust and pip it is; then as root, in namespaces of its own: whatever way this script ends,
 # its processes (servers too), its mounts and its shared memory end with it.
 if [[ -z ${FOLDER_RUST:-} ]]; then
+  become=(); [[ $(id -u) == 0 ]] || become=(sudo)
   cargo fetch --locked --quiet
   mkdir -p "$wheels"
   if [[ -n ${wheel:-} ]] && ! compgen -G "$wheels/${wheel%%-*}*.whl" >/dev/null; then
+    python3 -m pip --version >/dev/null 2>&1 || "${become[@]}" apt-get install -y -qq python3-pip
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 \
       --platform manylinux_2_28_x86_64 --dest "$wheels" --require-hashes -r <(echo "$wheel --hash=sha256:$hash")
   fi
-  become=(); [[ $(id -u) == 0 ]] || become=(sudo)
   exec "${become[@]}" env FOLDER_RUST="$(rustc --print sysroot)" FOLDER_CARGO="${CARGO_HOME:-$HOME/.cargo}" \
     unshare --mount --pid --ipc --fork --kill-child --mount-proc "$self" "$@"
 fi
