@@ -46,6 +46,7 @@ sql_functions! {
     persona_relation_out("persona_internal.relation") -> "cstring" = identity::relation_out;
     persona_library_functions("") -> "SETOF record" = library_functions;
 
+    persona_model_of("oid") -> "uuid" = identity::model_of;
     persona_model_facts("uuid") -> "SETOF record" = recommend::model_facts;
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
@@ -66,7 +67,7 @@ sql_functions! {
         -> "SETOF persona.recommendation" = recommend::recommend;
     persona_recommend_as("text, anycompatible, anyelement, integer, text[], text[], boolean, boolean, jsonb")
         -> "SETOF record" = recommend::recommend_as;
-    persona_typed_recommend("regclass, anycompatible, anyelement, integer, anyarray, anyarray")
+    persona_typed_recommend("regclass, anycompatible, integer, anyarray, anyarray")
         -> "SETOF record" = recommend::typed_recommend;
     persona_recommend_for_users("text, text[], integer, jsonb")
         -> "SETOF persona.user_recommendation" = recommend::recommend_for_users;

@@ -2,12 +2,16 @@
 
 pub mod als;
 pub mod categories;
+mod budget;
 pub mod control;
 pub mod csr;
 pub mod defaults;
 pub mod error;
+pub mod estimate;
 pub mod evaluate;
 pub mod flat;
+#[cfg(test)]
+mod gaps;
 pub mod ids;
 pub mod image;
 pub mod interactions;
@@ -18,6 +22,7 @@ pub mod order;
 pub mod page_hinkley;
 pub mod psi;
 pub mod quantiles;
+mod popularity;
 pub mod recommender;
 pub mod rfm;
 pub mod scale;
