@@ -5,7 +5,7 @@ import threading
 import time
 
 from cluster import SqlError
-from models import extension, interactions, train
+from models import PARALLEL, extension, interactions, train
 
 # Number and answer of a version under one snapshot; both parts may run in a parallel worker.
 SERVE = """
@@ -231,9 +231,6 @@ class StandbyHeld(Reader):
         assert session.run(SERVE) == rows, "the snapshot of the standby did not keep its version"
         session.run("COMMIT")
         return [self.stage.right(row) for row in rows]
-
-
-PARALLEL = "SET force_parallel_mode = on"
 
 
 def stress(cluster, seconds):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from cluster import SqlError
-from models import extension, same, scores, serving, train
+from models import PARALLEL, extension, same, scores, serving, train
 from test_survival import hold
 
 PREFIX = "pgsql_tmp_persona."
@@ -362,8 +362,7 @@ def test_in_a_parallel_worker(cluster):
     session.close()
     os.unlink(only(cluster))
     session = cluster.session()
-    setting = "debug_parallel_query" if int(session.value("SHOW server_version_num")) >= 160000 else "force_parallel_mode"
-    session.run(f"SET {setting} = on")
+    session.run(PARALLEL)
     assert session.run("SELECT item_id, score FROM persona.recommend('for_you', 7, 3)") == first
     assert mapped(session) == set() and len(files(cluster)) == 1
 

@@ -2,7 +2,7 @@
 
 import time
 
-from models import extension, interactions, live, scores, train
+from models import PARALLEL, SERIAL, extension, interactions, live, scores, train
 
 
 def model(cluster):
@@ -226,9 +226,10 @@ def test_a_transaction_serves_what_it_deployed(cluster):
     fresh = two.run("SELECT version, (SELECT array_agg((item_id, score)) FROM persona.recommend('for_you', 7, 3)) FROM for_you")
     assert scores(two) == third and live(two) == 3 and fresh[0][0] == "3"
     assert two.run("SELECT * FROM persona.evaluate('for_you')") == one.run("SELECT * FROM persona.evaluate('for_you')")
-    two.run("SET LOCAL force_parallel_mode = on")
+    two.run(PARALLEL)
     assert scores(two) == third
-    two.run("COMMIT; RESET force_parallel_mode")
+    two.run("COMMIT")
+    two.run(SERIAL)
     # The same with a rollback to a version that came and went live meanwhile.
     two.run("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1")
     train(one, factors=15)
@@ -248,5 +249,5 @@ def test_a_model_made_after_the_snapshot(cluster):
     two.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
     train(one)
     assert scores(two) == scores(one)
-    two.run("SET LOCAL force_parallel_mode = on")
+    two.run(PARALLEL)
     assert scores(two) == scores(one)
