@@ -1,8 +1,8 @@
 //! The mathematics of pg_persona. Nothing here knows Postgres: plain slices in, plain values out.
 
 pub mod als;
-pub mod categories;
 mod budget;
+pub mod categories;
 pub mod control;
 pub mod csr;
 pub mod defaults;
@@ -20,9 +20,9 @@ pub mod ks;
 pub mod metrics;
 pub mod order;
 pub mod page_hinkley;
+mod popularity;
 pub mod psi;
 pub mod quantiles;
-mod popularity;
 pub mod recommender;
 pub mod rfm;
 pub mod scale;
