@@ -36,7 +36,6 @@ SELECT persona_internal.page_hinkley_final(ARRAY[NULL]::float8[]);
 
 \echo '== never in parts'
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
-EXPLAIN (COSTS off) SELECT page_hinkley(x ORDER BY at) FROM stream;
 EXPLAIN (COSTS off) SELECT page_hinkley(x) FROM stream;
 SELECT aggcombinefn FROM pg_aggregate WHERE aggfnoid::text ~ 'page_hinkley';
 DROP TABLE stream;
