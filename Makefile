@@ -10,7 +10,7 @@ PG_CONFIG  ?= pg_config
 CARGO      ?= cargo
 
 # The install script is these files of sql/, in this order: what uses something comes after it.
-SQL := registry types models recommenders views
+SQL := registry types models recommenders values views
 
 # Expanded when used, not when read: `make deps` may install pg_config first.
 PG_MAJOR    = $(shell $(PG_CONFIG) --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
@@ -32,8 +32,8 @@ SHELL := bash
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: all install uninstall ready deps lint test-algorithms installcheck check check-api check-docs harness \
-        test test-reference bench bench-peers demo deb clean help
+.PHONY: all fault install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-spot check-docs harness \
+        test test-pg15 test-pg16 test-pg17 test-pg18 test-long test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 
@@ -46,6 +46,12 @@ all: ## build and stage everything that install copies (no root needed)
 	@{ echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(SQL:%=sql/%.sql); } \
 	  > $(STAGE)/$(EXTENSION)--$(VERSION).sql
 	@install -m 644 $(EXTENSION).control $(wildcard sql/$(EXTENSION)--*.sql) $(STAGE)/
+
+# The library with fault points, for the tests of survival; never installed, tests bind functions to a copy of it.
+fault: all ## build the library with fault points, for the harness
+	$(CARGO) build --release --locked $(FEATURES),fault
+	@mkdir -p $(STAGE)/fault
+	@install -m 755 target/release/lib$(EXTENSION).so $(STAGE)/fault/$(EXTENSION).so
 
 # install(1) makes a new file: a server that has the old library mapped keeps it, where cp would crash it.
 install: ## copy what is staged, below $(DESTDIR) if set; compiles nothing
@@ -69,7 +75,9 @@ ready: deps all
 deb: all ## one Debian package for this PostgreSQL major, in target/
 	@tests/deb.sh $(EXTENSION) $(VERSION) $(PG_MAJOR)
 
+# The folders of other Debian releases belong to root.
 clean: ## remove everything built
+	@test ! -e target/debian || $(SUDO) rm -rf target/debian
 	$(CARGO) clean
 
 ##@ Try and test
@@ -77,16 +85,29 @@ clean: ## remove everything built
 demo: ready ## show it on the package lists of this machine, in a throw-away cluster
 	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
-test: deps lint test-algorithms ready check check-api harness check-docs demo ## every test, from a bare machine
+test: deps lint test-algorithms ready check check-api check-spot harness check-docs demo ## every test, from a bare machine
+
+test-pg15: ## what depends on PostgreSQL, on 15, in a folder of the Debian release that ships it
+test-pg16: ## the same on 16, which comes from a Python wheel
+test-pg17: ## the same on 17; REGRESS and HARNESS count here too
+test-pg18: ## the same on 18
+test-pg15 test-pg16 test-pg17 test-pg18: test-pg%:
+	@tests/debian_folder.sh $* make ready check check-api harness check-docs demo \
+	  REGRESS="$(REGRESS)" HARNESS="$(HARNESS)"
 
 lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets $(FEATURES) -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(FEATURES),fault -- -D warnings
 
 test-algorithms: ## the mathematics, without Postgres
 	$(CARGO) test --locked -p algorithms 2>&1 | awk '{ print; fflush() } \
 	  /^test result:/ { passed += $$4; failed += $$6 } \
 	  END { printf "algorithms: %d passed, %d failed\n", passed, failed }'
+
+FUZZ_SECONDS ?= 60
+fuzz: deps ## search for bytes that break the readers of model images, for FUZZ_SECONDS
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
 
 installcheck: ## SQL tests of what is installed on the server that PGHOST, PGPORT, PGUSER name; REGRESS=name for one
 	@tests/pg_regress.sh $(REGRESS)
@@ -97,11 +118,18 @@ check: ## the same in a throw-away cluster
 check-api: ## every declared function exists in the library with the types it was declared with
 	@$(CLUSTER) -- tests/api_check
 
+check-spot: all ## pgspot finds no way into the install and update scripts for what an attacker planted
+	@tests/check_spot $(STAGE)
+
 check-docs: ## run the SQL of README.md and docs/ and compare what it prints
 	@$(CLUSTER) -- python3 tests/docs.py README.md docs/*.md
 
-harness: ## tests with many sessions, crashes and standbys; HARNESS=name for some
+harness: fault ## tests with many sessions, crashes and standbys; HARNESS=name for some
 	@python3 tests/harness/run.py $(HARNESS)
+
+test-long: ready fault ## what takes long: cancels on 10 million rows, fifty power failures, random SQL
+	@LONG=1 tests/deps.sh
+	@python3 tests/harness/run.py --long $(HARNESS)
 
 test-reference: ready ## reproduce published figures on the data sets in $SHARED_DATA
 	@$(CLUSTER) -- tests/reference/run.sh
@@ -114,4 +142,4 @@ bench-peers: ready ## side by side with other systems
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

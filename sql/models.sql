@@ -4,6 +4,11 @@ CREATE FUNCTION persona_internal.library_functions(OUT symbol text, OUT argument
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_library_functions';
 COMMENT ON FUNCTION persona_internal.library_functions() IS 'the functions that the library exports, with the types that it expects of their SQL declarations';
 
+CREATE FUNCTION persona_internal.model_of(relation oid) RETURNS uuid
+  LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'persona_model_of';
+COMMENT ON FUNCTION persona_internal.model_of(oid) IS
+  'the id that the body of a view carries; unlike pg_get_viewdef, which runs a query along the search path of the caller, it runs none';
+
 CREATE FUNCTION persona.model_facts(model_id uuid,
   OUT algorithm text, OUT version int, OUT trained_at timestamptz, OUT rows_used bigint, OUT metric text,
   OUT value float8, OUT baseline float8, OUT bytes bigint) RETURNS SETOF record

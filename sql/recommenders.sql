@@ -38,10 +38,10 @@ CREATE FUNCTION persona.recommend_as(
 COMMENT ON FUNCTION persona.recommend_as(text, anycompatible, anyelement, int, text[], text[], bool, bool, jsonb) IS
   'As recommend, with item ids of the type of item_type: recommend_as(''for_you'', 42, NULL::bigint). 42804 where the items have another type.';
 
-CREATE FUNCTION persona._recommend(model regclass, user_id anycompatible, item_type anyelement, k int, exclude anyarray, candidates anyarray)
+CREATE FUNCTION persona._recommend(model regclass, user_id anycompatible, k int, exclude anyarray, candidates anyarray)
   RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_typed_recommend';
-COMMENT ON FUNCTION persona._recommend(regclass, anycompatible, anyelement, int, anyarray, anyarray) IS 'behind <model>_recommend';
+COMMENT ON FUNCTION persona._recommend(regclass, anycompatible, int, anyarray, anyarray) IS 'behind <model>_recommend';
 
 CREATE FUNCTION persona.recommend_for_items(model text, items text[], k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10

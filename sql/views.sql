@@ -158,7 +158,7 @@ WHERE NOT EXISTS (SELECT FROM persona_internal.chunk c WHERE c.image_id = l.imag
 UNION ALL
 SELECT 'error', m.name, 'somebody replaced the body of its view',
        'CREATE OR REPLACE VIEW ' || m.name || ' AS SELECT * FROM persona.model_facts(' || pg_catalog.quote_literal(m.model_id) || '::uuid);'
-FROM mine m WHERE pg_catalog.strpos(pg_catalog.pg_get_viewdef(m.relation::oid), m.model_id::text) = 0
+FROM mine m WHERE persona_internal.model_of(m.relation::oid) IS DISTINCT FROM m.model_id
 UNION ALL
 SELECT 'warning', m.name, 'version ' || l.version || ' ranks below popularity',
        'Train on more interactions, or try other settings.'
@@ -205,14 +205,15 @@ WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catal
   AND d.refobjid = 'persona.model_facts(uuid)'::regprocedure AND c.relnamespace <> 'persona_internal'::regnamespace
   -- A copy of the view of a living model is nobody's concern.
   AND NOT EXISTS (SELECT FROM persona_internal.model m
-                  WHERE m.relation::oid = c.oid OR pg_catalog.strpos(pg_catalog.pg_get_viewdef(c.oid), m.model_id::text) > 0)
+                  WHERE m.relation::oid = c.oid OR m.model_id = persona_internal.model_of(c.oid))
+  AND persona_internal.model_of(c.oid) IS NOT NULL
   AND pg_catalog.has_table_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW persona_internal.problems IS 'behind persona.check()';
 GRANT SELECT ON persona_internal.problems TO PUBLIC;
 
 CREATE FUNCTION persona."check"() RETURNS SETOF persona.check_result
   LANGUAGE sql STABLE PARALLEL SAFE
-  -- pg_get_viewdef resolves its operators along the search path; names come out with their schemas.
+  -- Names come out with their schemas.
   SET search_path = pg_catalog, pg_temp
   BEGIN ATOMIC
     SELECT p.level, p.model, p.message, p.hint FROM persona_internal.problems p ORDER BY p.level, p.model, p.message;

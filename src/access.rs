@@ -58,14 +58,17 @@ pub(crate) fn role_exists(name: &str) -> bool {
     unsafe { pg_sys::get_role_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
 }
 
-/// The owner of a relation.
-pub(crate) fn owner_of(relation: pg_sys::Oid) -> pg_sys::Oid {
-    // SAFETY: the caller resolved the relation; the lock ends with the look, for a training must not keep it.
+/// The owner of a relation, `None` where it is gone.
+pub(crate) fn owner_of(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: answers NULL for a relation that is gone; the lock ends with the look, for a training must not keep it.
     unsafe {
-        let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
+        let opened = pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as _);
+        if opened.is_null() {
+            return None;
+        }
         let owner = (*(*opened).rd_rel).relowner;
         pg_sys::relation_close(opened, pg_sys::AccessShareLock as _);
-        owner
+        Some(owner)
     }
 }
 

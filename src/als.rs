@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, fit, start};
+use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, fit, need, start};
+use algorithms::estimate::Need;
 use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
@@ -55,12 +56,18 @@ impl Factorizer for Als {
         self.iterations
     }
 
+    fn factors(&self) -> usize {
+        self.factors
+    }
+
+    fn need(&self, users: usize, items: usize) -> Need {
+        need(users, items, self.factors)
+    }
+
     fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
         let params = self.params(user_items, item_users);
         let from = Instant::now();
         let mut losses = Vec::new();
-        let bytes = (user_items.rows() + item_users.rows()) as u64 * params.factors as u64 * 4;
-        control.take(bytes, "training the factors", "Use fewer \"factors\".")?;
         let begin = start(user_items.rows(), item_users.rows(), &params, control)?;
         let factors = fit(user_items, item_users, begin, &params, control, &mut |_, loss| {
             losses.push((loss, from.elapsed().as_secs_f64()));
@@ -71,7 +78,7 @@ impl Factorizer for Als {
             _ => false,
         };
         let (regularization, alpha) = (params.regularization, params.alpha);
-        Ok(Fitted { factors, bytes, iterations: params.iterations, converged, losses, regularization, alpha })
+        Ok(Fitted { factors, iterations: params.iterations, converged, losses, regularization, alpha })
     }
 
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {

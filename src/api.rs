@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 
 use crate::call::{Call, datum, enter};
 use crate::error::Result;
-use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend};
+use crate::values::{fixed_io, flat_io};
+use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, values};
 
 /// A function as the library declares it.
 struct Signature {
@@ -45,6 +46,7 @@ sql_functions! {
     persona_relation_out("persona_internal.relation") -> "cstring" = identity::relation_out;
     persona_library_functions("") -> "SETOF record" = library_functions;
 
+    persona_model_of("oid") -> "uuid" = identity::model_of;
     persona_model_facts("uuid") -> "SETOF record" = recommend::model_facts;
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
@@ -65,7 +67,7 @@ sql_functions! {
         -> "SETOF persona.recommendation" = recommend::recommend;
     persona_recommend_as("text, anycompatible, anyelement, integer, text[], text[], boolean, boolean, jsonb")
         -> "SETOF record" = recommend::recommend_as;
-    persona_typed_recommend("regclass, anycompatible, anyelement, integer, anyarray, anyarray")
+    persona_typed_recommend("regclass, anycompatible, integer, anyarray, anyarray")
         -> "SETOF record" = recommend::typed_recommend;
     persona_recommend_for_users("text, text[], integer, jsonb")
         -> "SETOF persona.user_recommendation" = recommend::recommend_for_users;
@@ -83,6 +85,113 @@ sql_functions! {
     persona_score_typed("text, anycompatible, anyelement") -> "real" = recommend::score;
     persona_item_factors("text") -> "SETOF persona.factor" = recommend::item_factors;
     persona_user_factors("text") -> "SETOF persona.factor" = recommend::user_factors;
+
+    persona_stats_in("cstring") -> "persona.stats" = fixed_io::input::<fixed_io::Stats>;
+    persona_stats_out("persona.stats") -> "cstring" = fixed_io::output::<fixed_io::Stats>;
+    persona_stats_recv("internal") -> "persona.stats" = fixed_io::receive::<fixed_io::Stats>;
+    persona_stats_send("persona.stats") -> "bytea" = fixed_io::send::<fixed_io::Stats>;
+    persona_stats_accum("persona.stats, double precision") -> "persona.stats" = values::stats_accum;
+    persona_stats_combine("persona.stats, persona.stats") -> "persona.stats" = values::stats_combine;
+    persona_stats_final("persona.stats") -> "persona.stats" = values::stats_final;
+    persona_stats_num_vals("persona.stats") -> "bigint" = values::stats_num_vals;
+    persona_stats_mean("persona.stats") -> "double precision" = values::stats_mean;
+    persona_stats_variance("persona.stats") -> "double precision" = values::stats_variance;
+    persona_stats_variance_pop("persona.stats") -> "double precision" = values::stats_variance_pop;
+    persona_stats_stddev("persona.stats") -> "double precision" = values::stats_stddev;
+    persona_stats_stddev_pop("persona.stats") -> "double precision" = values::stats_stddev_pop;
+    persona_stats_skewness("persona.stats") -> "double precision" = values::stats_skewness;
+    persona_stats_kurtosis("persona.stats") -> "double precision" = values::stats_kurtosis;
+    persona_stats_min("persona.stats") -> "double precision" = values::stats_min;
+    persona_stats_max("persona.stats") -> "double precision" = values::stats_max;
+    persona_stats_z_score("persona.stats, double precision") -> "double precision" = values::stats_z_score;
+    persona_stats_min_max_scale("persona.stats, double precision") -> "double precision"
+        = values::stats_min_max_scale;
+
+    persona_column_stats_in("cstring") -> "persona.column_stats" = flat_io::input::<flat_io::ColumnStats>;
+    persona_column_stats_out("persona.column_stats") -> "cstring" = flat_io::output::<flat_io::ColumnStats>;
+    persona_column_stats_recv("internal") -> "persona.column_stats" = flat_io::receive::<flat_io::ColumnStats>;
+    persona_column_stats_send("persona.column_stats") -> "bytea" = flat_io::send::<flat_io::ColumnStats>;
+    persona_column_stats_accum("persona.column_stats, double precision[]") -> "persona.column_stats"
+        = values::column_stats_accum;
+    persona_column_stats_combine("persona.column_stats, persona.column_stats") -> "persona.column_stats"
+        = values::column_stats_combine;
+    persona_column_stats_final("persona.column_stats") -> "persona.column_stats" = values::column_stats_final;
+    persona_column_stats_num_columns("persona.column_stats") -> "integer" = values::column_stats_num_columns;
+    persona_column_stats_of("persona.column_stats, integer") -> "persona.stats" = values::column_stats_of;
+
+    persona_standard_scaler("double precision") -> "double precision" = values::standard_scaler;
+    persona_min_max_scaler("double precision") -> "double precision" = values::min_max_scaler;
+    persona_max_abs_scaler("double precision") -> "double precision" = values::max_abs_scaler;
+    persona_robust_scaler("double precision") -> "double precision" = values::robust_scaler;
+    persona_quantile_bucketize("double precision, integer") -> "integer" = values::quantile_bucketize;
+
+    persona_rfm_in("cstring") -> "persona.rfm" = fixed_io::input::<fixed_io::Rfm>;
+    persona_rfm_out("persona.rfm") -> "cstring" = fixed_io::output::<fixed_io::Rfm>;
+    persona_rfm_recv("internal") -> "persona.rfm" = fixed_io::receive::<fixed_io::Rfm>;
+    persona_rfm_send("persona.rfm") -> "bytea" = fixed_io::send::<fixed_io::Rfm>;
+    persona_rfm_accum("persona.rfm, timestamp with time zone, double precision") -> "persona.rfm"
+        = values::rfm_accum;
+    persona_rfm_accum_date("persona.rfm, date, double precision") -> "persona.rfm" = values::rfm_accum_date;
+    persona_rfm_combine("persona.rfm, persona.rfm") -> "persona.rfm" = values::rfm_combine;
+    persona_rfm_final("persona.rfm") -> "persona.rfm" = values::rfm_final;
+    persona_rfm_orders_in("cstring") -> "persona_internal.rfm_orders" = flat_io::input::<flat_io::Orders>;
+    persona_rfm_orders_out("persona_internal.rfm_orders") -> "cstring" = flat_io::output::<flat_io::Orders>;
+    persona_rfm_orders_recv("internal") -> "persona_internal.rfm_orders" = flat_io::receive::<flat_io::Orders>;
+    persona_rfm_orders_send("persona_internal.rfm_orders") -> "bytea" = flat_io::send::<flat_io::Orders>;
+    persona_rfm_orders_accum(
+        "persona_internal.rfm_orders, timestamp with time zone, double precision, anyelement"
+    ) -> "persona_internal.rfm_orders" = values::orders_accum;
+    persona_rfm_orders_accum_date("persona_internal.rfm_orders, date, double precision, anyelement")
+        -> "persona_internal.rfm_orders" = values::orders_accum_date;
+    persona_rfm_orders_combine("persona_internal.rfm_orders, persona_internal.rfm_orders")
+        -> "persona_internal.rfm_orders" = values::orders_combine;
+    persona_rfm_orders_final("persona_internal.rfm_orders") -> "persona.rfm" = values::orders_final;
+    persona_rfm_frequency("persona.rfm") -> "bigint" = values::rfm_frequency;
+    persona_rfm_monetary("persona.rfm") -> "double precision" = values::rfm_monetary;
+    persona_rfm_first_at("persona.rfm") -> "timestamp with time zone" = values::rfm_first_at;
+    persona_rfm_last_at("persona.rfm") -> "timestamp with time zone" = values::rfm_last_at;
+    persona_rfm_recency_days("persona.rfm, timestamp with time zone") -> "double precision"
+        = values::rfm_recency_days;
+    persona_rfm_recency_days_date("persona.rfm, date") -> "double precision" = values::rfm_recency_days_date;
+    persona_rfm_age_days("persona.rfm, timestamp with time zone") -> "double precision" = values::rfm_age_days;
+    persona_rfm_age_days_date("persona.rfm, date") -> "double precision" = values::rfm_age_days_date;
+
+    persona_page_hinkley_accum("double precision[], double precision") -> "double precision[]"
+        = values::page_hinkley_accum_defaults;
+    persona_page_hinkley_accum_with(
+        "double precision[], double precision, integer, double precision, double precision, double precision, text"
+    ) -> "double precision[]" = values::page_hinkley_accum;
+    persona_page_hinkley_final("double precision[]") -> "persona.detection" = values::page_hinkley_final;
+
+    persona_quantiles_in("cstring") -> "persona.quantiles" = flat_io::input::<flat_io::Quantiles>;
+    persona_quantiles_out("persona.quantiles") -> "cstring" = flat_io::output::<flat_io::Quantiles>;
+    persona_quantiles_recv("internal") -> "persona.quantiles" = flat_io::receive::<flat_io::Quantiles>;
+    persona_quantiles_send("persona.quantiles") -> "bytea" = flat_io::send::<flat_io::Quantiles>;
+    persona_quantiles_accum("persona.quantiles, double precision") -> "persona.quantiles" = values::quantiles_accum;
+    persona_quantiles_combine("persona.quantiles, persona.quantiles") -> "persona.quantiles"
+        = values::quantiles_combine;
+    persona_quantiles_final("persona.quantiles") -> "persona.quantiles" = values::quantiles_final;
+    persona_quantiles_num_vals("persona.quantiles") -> "bigint" = values::quantiles_num_vals;
+    persona_quantiles_rank_error("persona.quantiles") -> "double precision" = values::quantiles_rank_error;
+    persona_quantiles_quantile("persona.quantiles, double precision") -> "double precision"
+        = values::quantiles_quantile;
+    persona_quantiles_robust_scale("persona.quantiles, double precision") -> "double precision"
+        = values::quantiles_robust_scale;
+    persona_quantiles_psi("persona.quantiles, persona.quantiles, integer") -> "double precision"
+        = values::quantiles_psi;
+    persona_quantiles_ks_test("persona.quantiles, persona.quantiles") -> "persona.test_result"
+        = values::quantiles_ks_test;
+
+    persona_categories_in("cstring") -> "persona.categories" = flat_io::input::<flat_io::Categories>;
+    persona_categories_out("persona.categories") -> "cstring" = flat_io::output::<flat_io::Categories>;
+    persona_categories_recv("internal") -> "persona.categories" = flat_io::receive::<flat_io::Categories>;
+    persona_categories_send("persona.categories") -> "bytea" = flat_io::send::<flat_io::Categories>;
+    persona_categories_accum("persona.categories, text") -> "persona.categories" = values::categories_accum;
+    persona_categories_combine("persona.categories, persona.categories") -> "persona.categories"
+        = values::categories_combine;
+    persona_categories_final("persona.categories") -> "persona.categories" = values::categories_final;
+    persona_categories_num_vals("persona.categories") -> "bigint" = values::categories_num_vals;
+    persona_categories_psi("persona.categories, persona.categories") -> "double precision" = values::categories_psi;
 }
 
 /// `persona_internal.library_functions()`: this list as rows (symbol, arguments, result).

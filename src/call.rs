@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{FromDatum, IntoDatum, JsonB, PgLogLevel, pg_sys};
+use pgrx::{FromDatum, IntoDatum, PgLogLevel, pg_sys};
 
 use crate::error::{Code, Result, fail};
 
@@ -35,7 +35,14 @@ pub(crate) fn raise(error: ErrorReport) -> ! {
 }
 
 impl Call {
+    /// What Postgres called with.
+    #[inline]
+    pub(crate) fn fcinfo(&self) -> pg_sys::FunctionCallInfo {
+        self.fcinfo
+    }
+
     /// The argument at `index`, or `None` where it is NULL.
+    #[inline]
     pub(crate) fn datum(&self, index: usize) -> Option<pg_sys::Datum> {
         // SAFETY: fmgr passes a valid fcinfo; the index is checked against its own count.
         unsafe {
@@ -79,12 +86,18 @@ impl Call {
         index: usize,
         name: &str,
     ) -> Result<serde_json::Map<String, serde_json::Value>> {
-        match self.get::<JsonB>(index) {
-            None => Ok(serde_json::Map::new()),
-            Some(JsonB(serde_json::Value::Object(map))) => Ok(map),
-            Some(_) => {
+        let Some(value) = self.datum(index) else { return Ok(serde_json::Map::new()) };
+        // SAFETY: the declaration makes the datum a jsonb; its palloc'd text is read before anything else runs.
+        let text =
+            unsafe { CStr::from_ptr(pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), value)) };
+        // Not pgrx::JsonB: for it, a number beyond double precision is an internal error.
+        match serde_json::from_slice(text.to_bytes()) {
+            Ok(serde_json::Value::Object(map)) => Ok(map),
+            Ok(_) => {
                 Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{name}\" must be a JSON object")))
             }
+            Err(_) => Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{name}\" is out of range"))
+                .set_detail("Numbers must fit double precision, and values nest at most 127 levels deep.")),
         }
     }
 

@@ -5,9 +5,11 @@ use pgrx::{Uuid, pg_sys};
 use crate::access;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 use crate::identity::{self, Named};
 use crate::images;
 use crate::locks;
+use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, write};
 
@@ -50,13 +52,17 @@ fn locked(name: &str) -> Result<(Named, Model)> {
         return Err(identity::no_model(name));
     }
     locks::deploying(named.relation)?;
+    point("deploy locked");
     Ok((named, model))
 }
 
 /// Appends a version to the log. The caller holds the deploy lock.
 pub(crate) fn publish(model_id: Uuid, version: i32, image_id: Uuid, action: &str) -> Result<()> {
     let previous = registry::live(model_id, Seen::Latest)?.map(|live| live.deployment_id);
-    write::insert_deployment(model_id, version, image_id, previous, action, access::current_user())
+    point("before deployment");
+    write::insert_deployment(model_id, version, image_id, previous, action, access::current_user())?;
+    point("after deployment");
+    Ok(())
 }
 
 /// `persona.rollback(model)`: returns to the version that was live before; the version that is live now.
@@ -72,7 +78,9 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
             // The new line continues where the older one did, so that the next rollback goes further back.
             let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
             images::prepare(&named, &model, image, version)?;
+            point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
+            point("after rollback");
             return Ok(datum(version));
         }
         older = earlier(model.model_id, &candidate)?;
@@ -116,7 +124,7 @@ pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
         format!("model {} has no deployed version", identity::shown(&named.name)),
     )
     .set_hint(format!(
-        "Run SELECT persona.retrain('{}'); or SELECT persona.deploy('{}', <version>);",
-        named.name, named.name
+        "Run SELECT persona.retrain({0}); or SELECT persona.deploy({0}, <version>);",
+        literal(&named.name)
     ))
 }

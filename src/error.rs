@@ -1,6 +1,7 @@
 //! The one place where an algorithm's error becomes a SQLSTATE, a message, a DETAIL and a HINT.
 
 use algorithms::Error;
+use pgrx::pg_sys;
 pub(crate) use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
 
@@ -9,7 +10,17 @@ pub(crate) type Result<T> = std::result::Result<T, ErrorReport>;
 
 /// An error with a code and a primary message; `set_detail` and `set_hint` add the rest.
 pub(crate) fn fail(code: Code, message: impl Into<String>) -> ErrorReport {
-    ErrorReport::new(code, message.into(), "pg_persona")
+    ErrorReport::new(code, clipped(message.into()), "pg_persona")
+}
+
+/// A message that quotes an argument of megabytes is cut: it goes into the server log too.
+fn clipped(mut message: String) -> String {
+    const LONGEST: usize = 1000;
+    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// Turns an algorithm's result into one of the glue.
@@ -62,6 +73,10 @@ pub(crate) fn words(all: &[&str]) -> String {
 
 /// The known name nearest to `given`, when it is near enough to be a slip of the pen.
 pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance to a text of megabytes would take minutes.
+    if given.len() > 4 * pg_sys::NAMEDATALEN as usize {
+        return None;
+    }
     let given = given.to_lowercase();
     known
         .into_iter()

@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use crate::call::Call;
+use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model};
@@ -193,10 +193,9 @@ fn served(named: Named) -> Result<Served> {
     let Some(model_id) = id_of_view(named.relation) else { return Err(not_a_model(&named)) };
     let mut seen = Seen::Statement;
     let mut view = registry::view_of(model_id, seen)?;
-    // SAFETY: asks for the state of this process.
-    if view.is_none() && !unsafe { pg_sys::IsInParallelMode() } {
+    if view.is_none() {
         // Made by a transaction that this statement waited for: it serves as it is now, like the name.
-        seen = Seen::Latest;
+        seen = Seen::Now;
         view = registry::view_of(model_id, seen)?;
     }
     match view {
@@ -214,11 +213,13 @@ fn id_of_view(relation: pg_sys::Oid) -> Option<Uuid> {
         let opened = pg_sys::relation_open(relation, pg_sys::NoLock as _);
         let rules = (*opened).rd_rules;
         let is_view = (*(*opened).rd_rel).relkind as u8 == pg_sys::RELKIND_VIEW;
-        let id = if is_view && !rules.is_null() && (*rules).numLocks == 1 {
-            cells::<pg_sys::Query>((**(*rules).rules).actions).next().and_then(|query| id_in_query(query))
-        } else {
-            None
-        };
+        // Its body is the rule for SELECT; an owner may add rules for other commands.
+        let count = if is_view && !rules.is_null() { (*rules).numLocks as usize } else { 0 };
+        let id = (0..count)
+            .map(|at| *(*rules).rules.add(at))
+            .find(|&rule| (*rule).event == pg_sys::CmdType::CMD_SELECT)
+            .and_then(|rule| cells::<pg_sys::Query>((*rule).actions).next())
+            .and_then(|query| id_in_query(query));
         pg_sys::relation_close(opened, pg_sys::NoLock as _);
         id
     }
@@ -328,6 +329,15 @@ fn not_stored(named: &Named) -> ErrorReport {
     fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, error)
         .set_detail("Its view is here, its row in the registry is not: a dump without the tables of schema persona_internal leaves that out.")
         .set_hint("Call its trainer again under this name, for example persona.train_als(): the view, its grants and the functions beside it are kept.")
+}
+
+/// `persona_internal.model_of(relation)`: the id that the body of a view carries.
+pub(crate) fn model_of(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    let relation: pg_sys::Oid = call.required(0, "relation")?;
+    let id = if hold(relation) { id_of_view(relation) } else { None };
+    // SAFETY: gives back the lock that `hold` took.
+    unsafe { pg_sys::UnlockRelationOid(relation, pg_sys::AccessShareLock as _) };
+    Ok(id.and_then(datum))
 }
 
 /// `persona_internal.relation_in(cstring)`: the oid of a relation by name, 0 where there is none.

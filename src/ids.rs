@@ -230,7 +230,7 @@ impl Class {
                 let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                 [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
             }
-            IdRef::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            IdRef::Bytes(bytes) => printable(bytes),
         }
     }
 
@@ -277,14 +277,18 @@ impl Class {
                     )
                 })
             }
-            (IdRef::Bytes(bytes), Class::Text | Class::Char) => {
-                String::from_utf8_lossy(bytes).into_owned().into_datum()
-            }
+            (IdRef::Bytes(bytes), Class::Text | Class::Char) => printable(bytes).into_datum(),
             (id, Class::Text) => self.text(id).into_datum(),
             _ => None,
         };
         found.ok_or_else(|| self.mismatch(type_oid))
     }
+}
+
+/// Bytes as Postgres can hold them: those of a damaged image may be no text at all.
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if bytes.contains(&0) { text.replace('\0', "\u{fffd}") } else { text.into_owned() }
 }
 
 /// Days since 2000 as an ISO date; nothing for years before Christ and for the infinities.

@@ -23,6 +23,7 @@ mod registry;
 mod settings;
 mod source;
 mod train;
+mod values;
 mod work;
 
 ::pgrx::pg_module_magic!(name, version);

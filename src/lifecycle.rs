@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::access;
 use crate::call::{Call, Rows, datum, null_argument};
 use crate::error::{Code, Result, fail, nearest, words};
+use crate::fault::point;
 use crate::identity::{self, Named};
 use crate::options::Options;
 use crate::registry::scan::Seen;
@@ -64,10 +65,10 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
     match found {
         Some(found) => Ok(found.relation),
         None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
-            .set_detail(format!("Model \"{}\" was trained from it.", named.name))
+            .set_detail(format!("Model {} was trained from it.", identity::shown(&named.name)))
             .set_hint(format!(
-                "Name another one: SELECT persona.alter_model('{}', relation => ...);",
-                named.name
+                "Name another one: SELECT persona.alter_model({}, relation => ...);",
+                outputs::literal(&named.name)
             ))),
     }
 }
@@ -129,11 +130,15 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     }
     locks::deploying(named.relation)?;
     let view = full_name(&named);
+    point("drop locked");
     for function in outputs::functions(named.relation)? {
         outputs::execute(&format!("DROP FUNCTION {function}"))?;
     }
+    point("drop functions");
     outputs::execute(&format!("DROP VIEW {view}"))?;
+    point("drop view");
     write::delete_model(model.model_id)?;
+    point("drop rows");
     Ok(None)
 }
 

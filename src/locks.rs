@@ -16,6 +16,10 @@ enum Purpose {
     Creating = 3,
 }
 
+/// How often, and how far apart, a lock is tried before somebody else really has it.
+const PATIENCE: u32 = 10;
+const STEP: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// Takes the training lock of a model, or 55P03 where somebody trains it.
 pub(crate) fn training(relation: pg_sys::Oid, name: &str) -> Result<()> {
     try_acquire(relation.to_u32(), Purpose::Training, name)
@@ -36,8 +40,14 @@ pub(crate) fn deploying(relation: pg_sys::Oid) -> Result<()> {
 }
 
 fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
-    if acquire(object, purpose, true)? {
-        return Ok(());
+    // A transaction that ends frees its locks one after another: whoever waited for its view may be here before it
+    // has freed this one.
+    for _ in 0..PATIENCE {
+        if acquire(object, purpose, true)? {
+            return Ok(());
+        }
+        pgrx::check_for_interrupts!();
+        std::thread::sleep(STEP);
     }
     Err(fail(
         Code::ERRCODE_LOCK_NOT_AVAILABLE,

@@ -58,7 +58,7 @@ pub(crate) fn create_recommender_functions(
                 "user_id {user} DEFAULT NULL, k int DEFAULT 10, exclude {item}[] DEFAULT NULL, candidates {item}[] DEFAULT NULL"
             ),
             format!("{user}, int, {item}[], {item}[]"),
-            format!("persona._recommend({model}, user_id, NULL::{item}, k, exclude, candidates)"),
+            format!("persona._recommend({model}, user_id, k, exclude, candidates)"),
             "The best k items for a user, best first; popular ones for a user who is unknown or NULL.",
         ),
         (
@@ -127,6 +127,10 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<String>> {
 pub(crate) fn fit(functions: &[String], user: pg_sys::Oid, item: pg_sys::Oid) -> bool {
     let _path = Identity::pinned_path();
     let (user, item) = (type_title(user), type_title(item));
-    let expected = format!("_recommend({user},integer,{item}[],{item}[])");
-    functions.iter().any(|function| function.ends_with(&expected))
+    let arguments = format!("({user},integer,{item}[],{item}[])");
+    functions.iter().any(|function| {
+        // A name that needs quotes ends with one.
+        let name = function.strip_suffix(&arguments).map(|name| name.strip_suffix('"').unwrap_or(name));
+        name.is_some_and(|name| name.ends_with("_recommend"))
+    })
 }

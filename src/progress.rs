@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, datum};
 use crate::error::Result;
+use crate::work::AtExit;
 
 const FOLDER: &str = "base/pgsql_tmp";
 const PREFIX: &str = "pgsql_tmp_persona.progress.";
@@ -24,6 +25,8 @@ pub(crate) struct Progress {
     phase_at: i64,
     iterations: usize,
     pub(crate) rows_read: u64,
+    /// The file goes with the process, too.
+    _exit: AtExit,
 }
 
 /// Microseconds since 2000, as Postgres counts them.
@@ -41,8 +44,13 @@ impl Progress {
         let _ = fs::create_dir(FOLDER);
         remove_stale();
         let file = PathBuf::from(format!("{FOLDER}/{PREFIX}{pid}"));
+        let written = file.clone();
+        let exit = AtExit::run(move || {
+            let _ = fs::remove_file(&written);
+        });
         let progress = Progress {
             file,
+            _exit: exit,
             model: model.to_string(),
             algorithm,
             started_at: now(),

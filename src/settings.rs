@@ -52,6 +52,7 @@ pub(crate) fn register() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    crate::fault::register();
     // SAFETY: called from _PG_init on the main thread with a NUL-terminated literal.
     unsafe { pg_sys::MarkGUCPrefixReserved(PREFIX.as_ptr()) };
 }

@@ -1,6 +1,9 @@
 //! The runner of long work: the computation has its own threads, the backend's main thread waits, answers
 //! interrupts and reports progress. No thread outlives the call.
 
+mod exit;
+
+use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -8,9 +11,13 @@ use std::time::Duration;
 use algorithms::Control;
 
 use crate::error::{Code, OrReport, Result, fail};
+pub(crate) use exit::AtExit;
 
 /// How long the main thread waits between two looks at interrupts.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How long a backend that ends waits for its threads: they need 50 ms, and one that hangs must not keep it alive.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Cancels the computation when the waiting thread leaves early, by an error that an interrupt raised.
 struct CancelOnDrop<'a>(&'a Control);
@@ -45,9 +52,41 @@ impl Drop for SignalsBlocked {
     }
 }
 
+/// A thread that computes under a control.
+struct Worker<'scope, T> {
+    handle: ScopedJoinHandle<'scope, T>,
+    /// If the process ends first, the thread is cancelled and has ended before Postgres takes anything down.
+    _exit: AtExit,
+}
+
+/// Starts a thread that takes no signals.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    control: &Control,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> Result<Worker<'scope, T>> {
+    let (alive, ended) = channel::<Infallible>();
+    let canceller = control.canceller();
+    let exit = AtExit::run(move || {
+        canceller.cancel();
+        // Nothing is ever sent: the other end goes with the thread.
+        let _ = ended.recv_timeout(PATIENCE);
+    });
+    let _blocked = SignalsBlocked::now();
+    let body = move || {
+        let _alive = alive;
+        body()
+    };
+    let handle = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body);
+    let handle = handle.map_err(|error| {
+        fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
+    })?;
+    Ok(Worker { handle, _exit: exit })
+}
+
 /// Runs `work` on another thread and waits for it. `tick` runs on the main thread every 20 ms and may call
 /// Postgres. An interrupt that ends the statement (cancel, statement_timeout) cancels the work, which is
-/// joined before the error goes on. One that ends the backend ends the threads with the process.
+/// joined before the error goes on. So does one that ends the backend. A panic of the work becomes one of the caller.
 pub(crate) fn run<T: Send>(
     control: &Control,
     mut tick: impl FnMut(),
@@ -56,16 +95,9 @@ pub(crate) fn run<T: Send>(
     std::thread::scope(|scope| {
         let cancel = CancelOnDrop(control);
         let (sender, receiver) = channel();
-        let blocked = SignalsBlocked::now();
-        let started =
-            std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, move || {
-                // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
-                let _ = sender.send(work());
-            });
-        drop(blocked);
-        let worker = started.map_err(|error| {
-            fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread")
-                .set_detail(format!("{error}."))
+        let worker = start(scope, control, move || {
+            // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
+            let _ = sender.send(work());
         })?;
         let answer = loop {
             match receiver.recv_timeout(TICK) {
@@ -78,24 +110,13 @@ pub(crate) fn run<T: Send>(
             }
         };
         std::mem::forget(cancel);
-        match (answer, worker.join()) {
+        match (answer, worker.handle.join()) {
             (Some(answer), Ok(())) => answer.or_report(),
             (_, Err(panic)) => std::panic::resume_unwind(panic),
             (None, Ok(())) => {
                 Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer"))
             }
         }
-    })
-}
-
-/// Starts a thread that takes no signals.
-fn start<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    body: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>> {
-    let _blocked = SignalsBlocked::now();
-    std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body).map_err(|error| {
-        fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
     })
 }
 
@@ -114,30 +135,41 @@ impl<B> Feeder<B> {
 }
 
 /// Runs `produce` on the main thread, where it may call Postgres, and `consume` on another one, which owns
-/// `state`. An error that leaves `produce` closes the pipe, and the consumer is joined before it goes on.
+/// `state`. However `produce` ends, by an error that unwinds too, the consumer is joined before that goes on. Where
+/// the consumer fails, `exchange` says so and the consumer's error is the answer.
 pub(crate) fn pipe<S: Send, B: Send, T>(
+    control: &Control,
     mut state: S,
     spare: Vec<B>,
     consume: impl Fn(&mut S, &mut B) -> algorithms::Result<()> + Send,
     produce: impl FnOnce(Feeder<B>) -> Result<T>,
 ) -> Result<(T, S)> {
     std::thread::scope(|scope| {
+        let cancel = CancelOnDrop(control);
         // Room for every buffer there is: sending never waits, only an exchange without spare ones does.
         let (full_sender, full) = sync_channel(spare.len() + 1);
         let (empty_sender, empty) = sync_channel(spare.len() + 1);
         for each in spare {
             let _ = empty_sender.send(each);
         }
-        let consumer = start(scope, move || {
-            while let Ok(mut buffer) = full.recv() {
-                consume(&mut state, &mut buffer)?;
-                // At the end nobody takes the empty ones back.
-                let _ = empty_sender.send(buffer);
+        let consumer = start(scope, control, move || {
+            loop {
+                // Cancelled when the main thread unwinds, or ends the process and closes nothing.
+                control.check()?;
+                match full.recv_timeout(TICK) {
+                    Ok(mut buffer) => {
+                        consume(&mut state, &mut buffer)?;
+                        // At the end nobody takes the empty ones back.
+                        let _ = empty_sender.send(buffer);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(state),
+                }
             }
-            Ok(state)
         })?;
         let produced = produce(Feeder { full: full_sender, empty });
-        match consumer.join() {
+        std::mem::forget(cancel);
+        match consumer.handle.join() {
             Ok(Ok(state)) => Ok((produced?, state)),
             Ok(Err(error)) => Err(error).or_report(),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -145,16 +177,39 @@ pub(crate) fn pipe<S: Send, B: Send, T>(
     })
 }
 
-/// Gives freed memory back to the system when it ends: the C library would keep up to a few hundred megabytes for a
-/// backend that may never train again.
-pub(crate) struct GiveMemoryBack;
+/// What a training holds goes back to the system, piece by piece when it is freed and the rest at the end. By
+/// itself the C library would keep up to a few hundred megabytes for a backend that may never train again, and hold
+/// them beside what the next phase takes.
+pub(crate) struct GiveMemoryBack(());
+
+impl GiveMemoryBack {
+    /// From now on; the end of the value is the end of the training.
+    pub(crate) fn from_now() -> GiveMemoryBack {
+        // Without this, each large piece that is freed raises the size from which on pieces go back.
+        map_from(256 << 10);
+        GiveMemoryBack(())
+    }
+}
 
 impl Drop for GiveMemoryBack {
     fn drop(&mut self) {
+        // Where it would have risen to.
+        map_from(32 << 20);
         #[cfg(target_env = "gnu")]
         // SAFETY: only returns what nobody uses.
         unsafe {
             libc::malloc_trim(0);
         }
     }
+}
+
+/// Pieces of memory of so many bytes are mapped, and unmapped when they are freed.
+fn map_from(bytes: i32) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a parameter of the allocator, for allocations to come.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
 }

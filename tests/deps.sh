@@ -17,11 +17,18 @@ major=$("$pg_config" --version 2>/dev/null | sed -E 's/[^0-9]*([0-9]+).*/\1/') |
 have() { [[ $(dpkg-query -W -f='${Status}' "$1" 2>/dev/null) == *" installed" ]]; }
 
 missing() {
-  for package in "postgresql-$major" "postgresql-server-dev-$major" postgresql-common libclang-dev build-essential; do
+  # A server that Debian did not package may bring its headers itself.
+  [[ -x $("$pg_config" --bindir)/postgres ]] || echo "postgresql-$major"
+  [[ -e $("$pg_config" --includedir-server)/postgres.h ]] || echo "postgresql-server-dev-$major"
+  for package in postgresql-common libclang-dev build-essential; do
     have "$package" || echo "$package"
   done
   command -v python3 >/dev/null || echo python3
-}
+  # make check-spot makes a virtual environment; Debian's python3 comes without what that needs.
+  python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+  # make test-long asks for it.
+  [[ -z ${LONG:-} ]] || have sqlsmith || echo sqlsmith
+} 2>/dev/null
 
 # make demo reads the package lists; small container images come without.
 lists() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }

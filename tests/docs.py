@@ -26,6 +26,9 @@ PSQL = ["psql", "-X", "-q"]
 FENCE = re.compile(r"^```(\w*)\s*$")
 ERROR = re.compile(r"^(ERROR|FATAL|PANIC): ", re.MULTILINE)
 MARK = "==== end of block"
+# The superuser of the pages. That of a throw-away cluster has the name of whoever runs this.
+USER = "postgres"
+BECOME = f"SET SESSION AUTHORIZATION {USER};"
 
 
 @dataclass
@@ -73,7 +76,7 @@ def run(page, blocks, extension):
 
     def admin(sql, on="postgres"):
         quiet = {**os.environ, "PGOPTIONS": "-c client_min_messages=warning"}
-        subprocess.run([*PSQL, "-d", on, "-v", "ON_ERROR_STOP=1", "-c", sql], check=True, env=quiet)
+        subprocess.run([*PSQL, "-d", on, "-v", "ON_ERROR_STOP=1", "-c", BECOME, "-c", sql], check=True, env=quiet)
 
     admin(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
     admin(f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
@@ -83,7 +86,7 @@ def run(page, blocks, extension):
         if extension and not any(shown.search(block.sql) for block in blocks):
             admin(f"CREATE EXTENSION IF NOT EXISTS {extension} CASCADE", database)
         # The semicolon ends a statement whose author forgot it, lest it swallow the next block.
-        script = "".join(f"{block.sql}\n;\n\\echo {MARK}\n" for block in blocks)
+        script = BECOME + "".join(f"{block.sql}\n;\n\\echo {MARK}\n" for block in blocks)
         done = subprocess.run(
             [*PSQL, "-d", database], input=script, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -121,6 +124,8 @@ def main():
     parser.add_argument("pages", nargs="+", type=Path)
     options = parser.parse_args()
 
+    missing = f"SELECT 'CREATE ROLE {USER} SUPERUSER' WHERE to_regrole('{USER}') IS NULL \\gexec"
+    subprocess.run([*PSQL, "-d", "postgres"], input=missing, text=True, check=True)
     passed = failed = 0
     for page in options.pages:
         lines = page.read_text(encoding="utf-8").split("\n")

@@ -122,15 +122,13 @@ fn write(
 /// transaction elsewhere still sees it, it is written again.
 fn is_dead(name: &Name) -> bool {
     // SAFETY: set in every backend; a system cache look-up that answers NULL for what is missing.
-    let parallel = unsafe {
+    unsafe {
         if name.database != pg_sys::MyDatabaseId.to_u32() {
             return pg_sys::get_database_name(name.database.into()).is_null();
         }
-        pg_sys::IsInParallelMode()
-    };
-    // An old snapshot would take the newest images for dead ones; a parallel query may take no other one.
-    let seen = if parallel { Seen::Statement } else { Seen::Latest };
-    matches!(registry::has_image(Uuid::from_bytes(name.uuid), seen), Ok(false))
+    }
+    // An old snapshot would take the newest images for dead ones.
+    matches!(registry::has_image(Uuid::from_bytes(name.uuid), Seen::Now), Ok(false))
 }
 
 /// Writes the file of an image that this backend has just stored or deployed, so that no request has to. Where that

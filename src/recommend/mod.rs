@@ -70,9 +70,10 @@ pub(crate) fn recommend_as(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// `persona._recommend(model, user_id, item_type, k, exclude, candidates)`: behind `<model>_recommend`.
+/// `persona._recommend(model, user_id, k, exclude, candidates)`: behind `<model>_recommend`. The arrays tell the
+/// type of the items; a NULL of that type would not pass the constraints of a domain.
 pub(crate) fn typed_recommend(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 3)?, exclude: 4, candidates: 5, keep_seen: false };
+    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false };
     by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
     Ok(None)
 }

@@ -84,8 +84,19 @@ fn deployment(keys: &[Key], seen: Seen) -> Result<Option<Deployment>> {
     }))
 }
 
-/// The facts of a version; the newest where `version` is `None`.
+/// The facts of a version; the newest where `version` is `None`. What a statement sees deployed it may read,
+/// although its snapshot may be older than the version: the same transaction has deployed it. Versions and their
+/// images never change.
 pub(crate) fn version(model_id: Uuid, version: Option<i32>, seen: Seen) -> Result<Option<Version>> {
+    let found = version_seen(model_id, version, seen)?;
+    if found.is_some() || version.is_none() || seen != Seen::Statement {
+        return Ok(found);
+    }
+    let deployed = live(model_id, seen)?.map(|live| live.version);
+    if deployed == version { version_seen(model_id, version, Seen::Now) } else { Ok(None) }
+}
+
+fn version_seen(model_id: Uuid, version: Option<i32>, seen: Seen) -> Result<Option<Version>> {
     let mut keys = vec![uuid_key(1, model_id)];
     keys.extend(version.map(|version| (2, pg_sys::F_INT4EQ, pg_sys::Datum::from(version))));
     let mut scan = Scan::start("version", "version_pkey", seen, &keys, true)?;
@@ -113,9 +124,17 @@ pub(crate) fn has_image(image_id: Uuid, seen: Seen) -> Result<bool> {
     Ok(scan.next().is_some())
 }
 
+/// The pieces of an image that is deployed, also where this transaction has deployed it and it is newer than the
+/// snapshot of the statement.
+fn pieces(image_id: Uuid, seen: Seen) -> Result<Scan> {
+    let newer = seen == Seen::Statement && !has_image(image_id, seen)?;
+    let seen = if newer { Seen::Now } else { seen };
+    Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)
+}
+
 /// The first bytes of an image, as many as its header has, or `None` where it is missing.
 pub(crate) fn image_head(image_id: Uuid, seen: Seen) -> Result<Option<Vec<u8>>> {
-    let mut scan = Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)?;
+    let mut scan = pieces(image_id, seen)?;
     let Some(row) = scan.next() else { return Ok(None) };
     // SAFETY: column 3 is a NOT NULL bytea; only its first piece is read, and copied at once.
     unsafe {
@@ -131,7 +150,7 @@ pub(crate) fn read_image(
     seen: Seen,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<bool> {
-    let mut scan = Scan::start("chunk", "chunk_pkey", seen, &[uuid_key(1, image_id)], false)?;
+    let mut scan = pieces(image_id, seen)?;
     let mut any = false;
     while let Some(row) = scan.next() {
         any = true;
@@ -169,8 +188,14 @@ pub(crate) struct Metric {
 
 /// The figures of a version at a cutoff.
 pub(crate) fn metrics(model_id: Uuid, version: i32, k: i32) -> Result<Vec<Metric>> {
+    let found = metrics_seen(model_id, version, k, Seen::Statement)?;
+    // Who asks has found the version: as for an image.
+    if found.is_empty() { metrics_seen(model_id, version, k, Seen::Now) } else { Ok(found) }
+}
+
+fn metrics_seen(model_id: Uuid, version: i32, k: i32, seen: Seen) -> Result<Vec<Metric>> {
     let keys = [uuid_key(1, model_id), (2, pg_sys::F_INT4EQ, pg_sys::Datum::from(version))];
-    let mut scan = Scan::start("metric", "metric_pkey", Seen::Statement, &keys, false)?;
+    let mut scan = Scan::start("metric", "metric_pkey", seen, &keys, false)?;
     let mut found = Vec::new();
     while let Some(row) = scan.next() {
         let metric = Metric {

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{FromDatum, pg_sys};
 
 use crate::error::{Code, Result, fail};
@@ -18,6 +19,8 @@ pub(crate) enum Seen {
     Statement,
     /// What is committed now: the rule under a lock that orders writers.
     Latest,
+    /// Each row as it stands when the scan meets it: for rows that never change, also in a parallel worker.
+    Now,
 }
 
 /// A key of an index: column of the table (counted from 1), equality function, value.
@@ -28,7 +31,8 @@ pub(super) struct Scan {
     table: pg_sys::Relation,
     index: pg_sys::Relation,
     scan: pg_sys::SysScanDesc,
-    snapshot: pg_sys::Snapshot,
+    /// The snapshot to give back, if it is one of a moment.
+    registered: pg_sys::Snapshot,
     direction: pg_sys::ScanDirection::Type,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
@@ -36,7 +40,6 @@ pub(super) struct Scan {
 
 /// The oid of a registry table or index.
 pub(crate) fn relation(name: &str) -> Result<pg_sys::Oid> {
-    let missing = || fail(Code::ERRCODE_UNDEFINED_TABLE, "the registry of pg_persona is missing");
     let name = CString::new(name).map_err(|_| missing())?;
     // SAFETY: system cache look-ups of NUL-terminated names.
     let found = unsafe {
@@ -46,25 +49,63 @@ pub(crate) fn relation(name: &str) -> Result<pg_sys::Oid> {
     if found == pg_sys::InvalidOid { Err(missing()) } else { Ok(found) }
 }
 
+/// Opens a registry table with a lock against DROP; `table_close` gives the lock back.
+fn open(name: &str) -> Result<pg_sys::Relation> {
+    let mut before = pg_sys::InvalidOid;
+    loop {
+        // The catalog as this process knows it may be older than a DROP or CREATE EXTENSION; the lock brings it up
+        // to date.
+        let found = relation(name)?;
+        // SAFETY: answers NULL where the relation is gone.
+        let opened = unsafe { pg_sys::try_relation_open(found, pg_sys::AccessShareLock as _) };
+        if !opened.is_null() {
+            return Ok(opened);
+        }
+        if found == before {
+            return Err(missing());
+        }
+        before = found;
+    }
+}
+
+/// The owner of the registry.
+pub(super) fn owner() -> Result<pg_sys::Oid> {
+    let table = open("model")?;
+    // SAFETY: the relation is open and closed once.
+    unsafe {
+        let owner = (*(*table).rd_rel).relowner;
+        pg_sys::table_close(table, pg_sys::AccessShareLock as _);
+        Ok(owner)
+    }
+}
+
+fn missing() -> ErrorReport {
+    fail(Code::ERRCODE_UNDEFINED_TABLE, "the registry of pg_persona is missing")
+        .set_hint("Run CREATE EXTENSION pg_persona; where it is there, restore the schema persona_internal.")
+}
+
 impl Scan {
     /// Rows of `table` whose first index columns equal `keys`; newest first where `backward`.
     pub(super) fn start(table: &str, index: &str, seen: Seen, keys: &[Key], backward: bool) -> Result<Scan> {
-        let (table, index) = (relation(table)?, relation(index)?);
+        let table = open(table)?;
+        // The lock on the table keeps its indexes.
+        let index = relation(index)?;
         // SAFETY: all of ScanKeyData is plain data, for which zero is valid.
         let mut scan_keys: Vec<pg_sys::ScanKeyData> =
             keys.iter().map(|_| unsafe { std::mem::zeroed() }).collect();
         // SAFETY: relations are opened with a lock and closed by Drop; the keys outlive the call, which copies
-        // them; the snapshot is registered until Drop.
+        // them; a snapshot of a moment is registered until Drop.
         unsafe {
             for (entry, &(column, equal, value)) in scan_keys.iter_mut().zip(keys) {
                 pg_sys::ScanKeyInit(entry, column, pg_sys::BTEqualStrategyNumber as _, equal.into(), value);
             }
-            let table = pg_sys::table_open(table, pg_sys::AccessShareLock as _);
             let index = pg_sys::index_open(index, pg_sys::AccessShareLock as _);
-            let snapshot = pg_sys::RegisterSnapshot(match seen {
-                Seen::Statement => pg_sys::GetActiveSnapshot(),
-                Seen::Latest => pg_sys::GetLatestSnapshot(),
-            });
+            let snapshot = match seen {
+                Seen::Statement => pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()),
+                Seen::Latest => pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()),
+                // No snapshot of a moment: it has no xmin to hold back, so it must not be registered.
+                Seen::Now => &raw mut pg_sys::SnapshotSelfData,
+            };
             let scan = pg_sys::systable_beginscan_ordered(
                 table,
                 index,
@@ -72,6 +113,7 @@ impl Scan {
                 keys.len() as i32,
                 scan_keys.as_mut_ptr(),
             );
+            let registered = if seen == Seen::Now { std::ptr::null_mut() } else { snapshot };
             let columns = (*(*table).rd_att).natts as usize;
             let direction = if backward {
                 pg_sys::ScanDirection::BackwardScanDirection
@@ -79,7 +121,7 @@ impl Scan {
                 pg_sys::ScanDirection::ForwardScanDirection
             };
             let values = vec![pg_sys::Datum::null(); columns];
-            Ok(Scan { table, index, scan, snapshot, direction, values, nulls: vec![true; columns] })
+            Ok(Scan { table, index, scan, registered, direction, values, nulls: vec![true; columns] })
         }
     }
 
@@ -104,10 +146,10 @@ impl Scan {
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        // SAFETY: closes what start opened, in reverse order.
+        // SAFETY: closes what start opened, in reverse order; no snapshot is NULL, which is nothing to unregister.
         unsafe {
             pg_sys::systable_endscan_ordered(self.scan);
-            pg_sys::UnregisterSnapshot(self.snapshot);
+            pg_sys::UnregisterSnapshot(self.registered);
             pg_sys::index_close(self.index, pg_sys::AccessShareLock as _);
             pg_sys::table_close(self.table, pg_sys::AccessShareLock as _);
         }

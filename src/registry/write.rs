@@ -7,6 +7,7 @@ use pgrx::{IntoDatum, JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 use super::{Metric, scan};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 use crate::images;
 
 /// Bytes of one stored piece of an image.
@@ -14,8 +15,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Runs statements as the owner of the registry.
 fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let owner = access::owner_of(scan::relation("model")?);
-    let _identity = Identity::become_user(owner, false);
+    let _identity = Identity::become_user(scan::owner()?, false);
     body()
 }
 
@@ -191,6 +191,9 @@ pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
                     )
                 })?;
                 context.reset();
+            }
+            if ordinal == 0 {
+                point("piece");
             }
             pgrx::check_for_interrupts!();
         }

@@ -12,6 +12,9 @@ use crate::work::Feeder;
 /// Rows that are handed over at a time: 160 kB of integer ids, a part of the second-level cache.
 const ROWS: usize = 8192;
 
+/// Bytes of ids that are handed over at the latest, however few rows they are: texts may be long.
+const BYTES: usize = 1 << 20;
+
 /// Batches that are filled, waiting or looked up at one time.
 pub(super) const BATCHES: usize = 3;
 
@@ -39,6 +42,14 @@ impl Ids {
         }
     }
 
+    /// Of texts; other ids have a fixed size.
+    fn bytes(&self) -> usize {
+        match self {
+            Ids::Bytes { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+
     fn clear(&mut self) {
         match self {
             Ids::Integer(ids) => ids.clear(),
@@ -46,6 +57,8 @@ impl Ids {
             Ids::Bytes { offsets, bytes } => {
                 offsets.truncate(1);
                 bytes.clear();
+                // A very long id must not keep its room in every buffer.
+                bytes.shrink_to(4 * BYTES);
             }
         }
     }
@@ -83,7 +96,7 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.values.len() == ROWS
+        self.values.len() == ROWS || self.users.bytes() + self.items.bytes() >= BYTES
     }
 
     /// # Safety

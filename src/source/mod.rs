@@ -6,10 +6,12 @@ mod receiver;
 
 use std::ffi::{CStr, CString};
 
+use algorithms::Control;
 use algorithms::interactions::InteractionsBuilder;
 use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail, nearest};
+use crate::fault::Within;
 use crate::identity;
 use crate::ids::{Class, base_type, type_title};
 use crate::work;
@@ -58,10 +60,13 @@ impl Source {
             )
         };
         let name = identity::qualified_name(relation).ok_or_else(gone)?;
-        // SAFETY: the relation exists; it is opened with a lock that the transaction keeps, so that its columns
+        // SAFETY: NULL for a relation that is gone meanwhile; it is opened with a lock that the transaction keeps, so that its columns
         // cannot change before they are read.
         let columns = unsafe {
-            let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as _);
+            let opened = pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as _);
+            if opened.is_null() {
+                return Err(gone());
+            }
             let readable = [b'r', b'p', b'v', b'm', b'f'].contains(&((*(*opened).rd_rel).relkind as u8));
             let descriptor = (*opened).rd_att;
             let columns = (1..=(*descriptor).natts)
@@ -129,6 +134,7 @@ impl Source {
         &self,
         columns: &InteractionColumns,
         mut builder: InteractionsBuilder<'c>,
+        control: &'c Control,
         threads: usize,
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
@@ -145,11 +151,16 @@ impl Source {
             let counts = receive(Sink::Here(&mut builder))?;
             return Ok((counts, builder));
         }
+        let fault = Within::of("look up");
         let spare = (1..BATCHES).map(|_| Batch::new(columns.user_class, columns.item_class)).collect();
         work::pipe(
+            control,
             builder,
             spare,
-            |builder, batch| batch.drain(builder),
+            |builder, batch| {
+                fault.panic();
+                batch.drain(builder)
+            },
             |feeder| receive(Sink::There(feeder)),
         )
     }

@@ -1,7 +1,7 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
 use algorithms::evaluate::{Evaluation, evaluate};
-use algorithms::interactions::{Holdout, Interactions, split};
+use algorithms::interactions::{Holdout, Interactions, split, transpose};
 
 use super::Factorizer;
 use super::running::Training;
@@ -58,24 +58,23 @@ pub(super) fn score(
 ) -> Result<Vec<Evaluation>> {
     let control = training.control;
     let items = interactions.items.len();
-    let transposed = interactions.user_items.entries() as u64 * 8;
+    let threads = settings::max_threads();
     let (split, item_users) = training.phase("split", 0, || {
         let split = split(interactions, holdout, seed as u64, HOLDOUT_USERS, control)?;
-        control.take(transposed, "holding rows out", "Train with holdout \"none\".")?;
-        let item_users = split.train.transpose(items);
+        let item_users = transpose(&split.train, items, threads, control)?;
         Ok((split, item_users))
     })?;
+    let held = split.bytes() + item_users.bytes();
     if split.users.is_empty() {
+        control.give(held);
         return Ok(Vec::new());
     }
     let fitted = training.phase("holdout fit", factorizer.iterations(), || {
         factorizer.fit(&split.train, &item_users, control)
     })?;
-    let counts: Vec<u32> = item_users.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as u32).collect();
-    let threads = settings::max_threads();
     let evaluation = training
-        .phase("evaluate", 0, || evaluate(&split, &counts, &fitted.factors, cutoffs, threads, control))?;
-    control.give(split.bytes() + transposed + fitted.bytes);
+        .phase("evaluate", 0, || evaluate(&split, &item_users, &fitted.factors, cutoffs, threads, control))?;
+    control.give(held + fitted.factors.bytes());
     Ok(evaluation)
 }
 

@@ -10,6 +10,7 @@ mod target;
 use std::time::Instant;
 
 use algorithms::als::Factors;
+use algorithms::estimate::Need;
 use algorithms::recommender::{Parts, encode};
 use algorithms::{Control, Csr};
 use pgrx::pg_sys;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::error::{Code, Result, fail, words};
+use crate::fault::point;
 use crate::registry::Metric;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
@@ -24,7 +26,7 @@ use crate::source::{InteractionColumns, Source};
 use crate::work::GiveMemoryBack;
 use crate::{identity, images, settings};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
-use holdout::{CUTOFFS, holdout, metrics, score};
+use holdout::{CUTOFFS, HOLDOUT_USERS, holdout, metrics, score};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
 use publish::{Trained, publish};
 use running::{Training, read};
@@ -74,8 +76,6 @@ impl Request {
 /// What a fit answers.
 pub(crate) struct Fitted {
     pub(crate) factors: Factors,
-    /// Bytes of the factors, taken from the budget.
-    pub(crate) bytes: u64,
     pub(crate) iterations: usize,
     pub(crate) converged: bool,
     /// Loss after each iteration and the seconds until then.
@@ -89,6 +89,10 @@ pub(crate) struct Fitted {
 pub(crate) trait Factorizer: Sync {
     fn algorithm(&self) -> &'static str;
     fn iterations(&self) -> usize;
+    /// Numbers per user and per item.
+    fn factors(&self) -> usize;
+    /// Memory that a fit of so many users and items takes.
+    fn need(&self, users: usize, items: usize) -> Need;
     fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
 }
@@ -100,13 +104,13 @@ pub(crate) fn train(
     factorizer: &dyn Factorizer,
 ) -> Result<Option<pg_sys::Datum>> {
     // Dropped last, when everything else is freed.
-    let _memory = GiveMemoryBack;
+    let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
 
     // Whose model: an existing one is trained as its owner, whoever has the right to start it.
     let whose = find(&request.model)?;
-    let identity = whose.identity();
+    let identity = whose.identity()?;
     let (source, columns) = request.open()?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
     let mut spec = request.kept.clone();
@@ -119,6 +123,7 @@ pub(crate) fn train(
     };
 
     let (counts, interactions) = read(&mut training, &source, &columns)?;
+    training.expect(&interactions, factorizer, holdout.map(|_| (HOLDOUT_USERS, CUTOFFS.len())))?;
     let threads = settings::max_threads();
     let evaluation = match holdout {
         Some(holdout) => score(&mut training, &interactions, holdout, request.seed, factorizer, &CUTOFFS)?,
@@ -148,11 +153,13 @@ pub(crate) fn train(
         };
         encode(&parts, *image_id.as_bytes(), threads, &control)
     })?;
+    point("encoded");
     let from = Instant::now();
     training.progress.begin("write", 0);
     training.progress.write(0, 0, control.used());
     write::insert_image(image_id, &image)?;
     training.logged("write", from);
+    point("written");
 
     let trained = Trained {
         target,
@@ -168,6 +175,7 @@ pub(crate) fn train(
     if result.deployed {
         images::write_through(image_id, &image)?;
     }
+    point("published");
     drop(identity);
     result.warn();
     result.record(call)
@@ -175,14 +183,15 @@ pub(crate) fn train(
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.
 pub(crate) fn measure(request: &Request, factorizer: &dyn Factorizer, k: usize) -> Result<Vec<Metric>> {
-    let _memory = GiveMemoryBack;
+    let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
     let (named, _) = identity::model(&request.model, Seen::Statement)?;
-    let _identity = as_owner(named.relation);
+    let _identity = as_owner(&named)?;
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
     let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };
     let (_, interactions) = read(&mut training, &source, &columns)?;
+    training.expect(&interactions, factorizer, Some((HOLDOUT_USERS, 1)))?;
     Ok(metrics(&score(&mut training, &interactions, holdout, request.seed, factorizer, &[k])?))
 }

@@ -12,6 +12,7 @@ use super::{Factorizer, Fitted, Request};
 use crate::call::{Call, datum};
 use crate::deploy::{self, KEEP_VERSIONS};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 use crate::registry;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
@@ -122,12 +123,16 @@ pub(super) fn publish(
         deploy_reason: result.deploy_reason.clone(),
         hyperparameters: JsonB(Value::Object(hyperparameters)),
     })?;
+    point("version");
     write::insert_metrics(model_id, version, &metrics(&evaluation))?;
+    point("metrics");
     write::insert_log(model_id, version, &training.log)?;
     if deployed {
         deploy::publish(model_id, version, image_id, "train")?;
     }
+    point("deployed");
     deploy::prune(model_id, request.keep_versions.unwrap_or(KEEP_VERSIONS))?;
+    point("pruned");
     Ok(result)
 }
 

@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use algorithms::Control;
+use algorithms::estimate::{Plan, estimate};
 use algorithms::interactions::{Interactions, InteractionsBuilder};
 
+use super::Factorizer;
 use crate::error::{OrReport, Result};
+use crate::fault::{Within, point};
 use crate::progress::Progress;
 use crate::registry::write::LogLine;
 use crate::source::{Counts, InteractionColumns, Source};
@@ -37,13 +40,35 @@ impl<'a> Training<'a> {
         self.control.start(0);
         let control = self.control;
         let progress = &self.progress;
+        let fault = Within::of(phase);
         let tick = || {
+            fault.tick();
             let (done, total) = control.progress();
             progress.write(done, total, control.used());
         };
-        let answer = work::run(control, tick, body)?;
+        let answer = work::run(control, tick, || {
+            fault.work(control);
+            body()
+        })?;
         self.logged(phase, from);
         Ok(answer)
+    }
+
+    /// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower.
+    pub(super) fn expect(
+        &self,
+        interactions: &Interactions,
+        factorizer: &dyn Factorizer,
+        holdout: Option<(usize, usize)>,
+    ) -> Result<()> {
+        let fit = factorizer.need(interactions.users.len(), interactions.items.len());
+        let (factors, threads) = (factorizer.factors(), settings::max_threads());
+        let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
+        let task = "the training";
+        let advice = "Use fewer \"factors\" or read fewer rows.";
+        self.control.expect(need.training, task, advice).or_report()?;
+        let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
+        self.control.expect(need.holdout, task, advice).or_report()
     }
 
     pub(super) fn logged(&mut self, phase: &'static str, from: Instant) {
@@ -71,7 +96,7 @@ pub(super) fn read(
         control,
     );
     let mut last = Instant::now();
-    let (counts, builder) = source.read(columns, builder, settings::max_threads(), &mut |rows| {
+    let (counts, builder) = source.read(columns, builder, control, settings::max_threads(), &mut |rows| {
         // The clock is read once in a batch.
         if last.elapsed().as_millis() >= 100 {
             last = Instant::now();
@@ -81,8 +106,10 @@ pub(super) fn read(
     })?;
     progress.rows_read = counts.rows_read;
     training.logged("read", from);
+    point("read");
     let threads = settings::max_threads();
     let interactions = training.phase("sort", 0, || builder.finish(threads))?;
+    point("sorted");
     if interactions.user_items.entries() == 0 {
         let skipped = counts.skipped;
         return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(

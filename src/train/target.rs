@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
+use crate::fault::point;
 use crate::identity::Found;
 use crate::ids::type_name;
 use crate::registry::scan::Seen;
@@ -35,10 +36,10 @@ pub(super) enum Whose {
 
 impl Whose {
     /// The identity to train under: that of the view's owner, where somebody else started it.
-    pub(super) fn identity(&self) -> Option<Identity> {
+    pub(super) fn identity(&self) -> Result<Option<Identity>> {
         match self {
-            Whose::Known(named, _) | Whose::Leftover(named, _) => as_owner(named.relation),
-            Whose::New => None,
+            Whose::Known(named, _) | Whose::Leftover(named, _) => as_owner(named),
+            Whose::New => Ok(None),
         }
     }
 }
@@ -67,11 +68,11 @@ pub(super) fn find(name: &str) -> Result<Whose> {
 }
 
 /// Acts as the owner of a model where that is somebody else.
-pub(super) fn as_owner(relation: pg_sys::Oid) -> Option<Identity> {
-    let owner = access::owner_of(relation);
+pub(super) fn as_owner(named: &identity::Named) -> Result<Option<Identity>> {
+    let owner = access::owner_of(named.relation).ok_or_else(|| identity::no_model(&named.name))?;
     // SAFETY: the current user is set in every backend.
     let other = owner != unsafe { pg_sys::GetUserId() };
-    other.then(|| Identity::become_user(owner, true))
+    Ok(other.then(|| Identity::become_user(owner, true)))
 }
 
 /// The types of the ids, as a spec names them.
@@ -133,7 +134,9 @@ pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String,
     let place = identity::place(name)?;
     let model_id = write::new_id()?;
     let relation = outputs::create_view(&place, model_id, "recommender")?;
+    point("view");
     outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    point("functions");
     insert(name, &place, model_id, relation, spec)
 }
 

@@ -16,20 +16,22 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from alarms import alarms
+
+ROOT = Path(__file__).resolve().parents[2]
+
 BINDIR = Path(
     subprocess.run(
         [os.environ.get("PG_CONFIG") or "pg_config", "--bindir"], check=True, text=True, capture_output=True
     ).stdout.strip()
 )
-
-# What no test may leave in a server log: panics, internal errors, crashes, failed assertions, leaked resources.
-ALARMS = re.compile(r"PANIC|XX00\d|terminated by signal|TRAP:|\bleak|not closed|still active|was not released")
 
 SETTINGS = {
     "listen_addresses": "",
@@ -41,6 +43,14 @@ SETTINGS = {
     "log_error_verbosity": "verbose",
     "deadlock_timeout": "200ms",
 }
+
+
+def alive(pid):
+    """Whether a process runs; one that is dead and only not buried yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class SqlError(Exception):
@@ -215,15 +225,53 @@ class Cluster:
 
     def kill(self, session):
         """Kills a session's backend with SIGKILL, as the out-of-memory killer would, and waits for the recovery."""
-        self.expect("terminated by signal 9")
         os.kill(session.pid, 9)
-        for _ in range(300):
-            time.sleep(0.1)
+        self.recovered(session.pid)
+
+    def recovered(self, pid):
+        """Waits until the server has noticed the end of a killed backend and accepts connections again."""
+        self.expect("terminated by signal 9")
+        noticed = f"(PID {pid}) was terminated by signal"
+        for _ in range(600):
+            time.sleep(0.05)
+            if noticed not in self.log.read_text(errors="replace"):
+                continue
             try:
                 return self.session().close()
             except SqlError:
                 pass
         raise TimeoutError("the server did not come back")
+
+    def lose_power(self):
+        """Ends every process at once, without a word to any: what a power failure leaves of a server."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = [int(pid) for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()]
+        # Stopped first: nobody sees another one die and tidies up.
+        for sign in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in (postmaster, *children):
+                try:
+                    os.kill(pid, sign)
+                except ProcessLookupError:
+                    pass
+        while any(alive(pid) for pid in (postmaster, *children)):
+            time.sleep(0.01)
+        # After a real one their process ids are free again; here the dead may not be buried yet.
+        (self.data / "postmaster.pid").unlink()
+        (self.directory / f".s.PGSQL.{self.port}.lock").unlink()
+
+    def faults(self, database="postgres"):
+        """Makes the extension in a database, bound to the library with fault points (`make fault`)."""
+        library = self.directory / "pg_persona_fault.so"
+        if not library.exists():
+            major = (self.data / "PG_VERSION").read_text().strip()
+            shutil.copyfile(ROOT / "target" / "stage" / major / "fault" / "pg_persona.so", library)
+            library.chmod(0o755)
+        # This session has the installed library: the next ones load the other in its place.
+        session = self.session(database)
+        session.run("CREATE EXTENSION IF NOT EXISTS pg_persona")
+        bound = session.run(f"UPDATE pg_proc SET probin = '{library}' WHERE probin = '$libdir/pg_persona' RETURNING proname")
+        assert bound, "nothing was bound to the library with fault points"
+        session.close()
 
     def session(self, database="postgres", user="postgres"):
         session = Session(self.port, self.host, user, database)
@@ -257,9 +305,7 @@ class Cluster:
 
     def alarms(self):
         """Lines of the log, and of the standbys' logs, that no test may leave."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        found = [line for line in lines if ALARMS.search(line) and not any(text in line for text in self.expected)]
-        return found + [line for standby in self.standbys for line in standby.alarms()]
+        return alarms(self.log, self.expected) + [line for standby in self.standbys for line in standby.alarms()]
 
     def remove(self):
         for standby in self.standbys:

@@ -53,6 +53,11 @@ def serving(model="for_you"):
     }
 
 
+# Makes every query use a worker. The second is the name of the setting since PostgreSQL 16.
+PARALLEL = """SELECT set_config(name, 'on', false) FROM pg_settings
+              WHERE name IN ('force_parallel_mode', 'debug_parallel_query')"""
+SERIAL = PARALLEL.replace("'on'", "'off'")
+
 VIEWS = {
     "models": "SELECT * FROM persona.models ORDER BY model",
     "versions": "SELECT * FROM persona.versions ORDER BY model, version",

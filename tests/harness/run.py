@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs the functions test_* of tests/harness/test_*.py, each on a cluster of its own.
 
-    tests/harness/run.py [WORD …]      only tests whose 'file.function' contains one of the words
+    tests/harness/run.py [WORD …]             only tests whose 'file.function' contains one of the words
+    tests/harness/run.py --long [WORD …]      the tests test_long_*, which take many minutes
 
 A test takes the running cluster. It fails by any exception, and by what it leaves in a server log
-(see cluster.ALARMS). The log of a failed test is kept and named.
+(see alarms.py). The log of a failed test is kept and named.
 """
 
 import importlib
@@ -21,12 +22,14 @@ from cluster import Cluster
 HERE = Path(__file__).resolve().parent
 
 
-def discover(words):
-    """(name, function) of every test, in the order of the files."""
+def discover(words, long):
+    """(name, function) of every test, in the order of the files: the long ones or the others."""
     for path in sorted(HERE.glob("test_*.py")):
         module = importlib.import_module(path.stem)
         for name, function in inspect.getmembers(module, inspect.isfunction):
             full = f"{path.stem}.{name}"
+            if name.startswith("test_long_") != long:
+                continue
             if name.startswith("test_") and (not words or any(word in full for word in words)):
                 yield full, function
 
@@ -50,7 +53,8 @@ def attempt(function):
 
 def main():
     passed = failed = 0
-    for name, function in discover(sys.argv[1:]):
+    words = [word for word in sys.argv[1:] if word != "--long"]
+    for name, function in discover(words, "--long" in sys.argv[1:]):
         begin = time.monotonic()
         problem = attempt(function)
         print(f"{'FAILED' if problem else 'ok':<7}{name} ({time.monotonic() - begin:.1f} s)", flush=True)

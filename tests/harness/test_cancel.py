@@ -2,27 +2,39 @@
 
 import os
 import random
+import re
 import time
 from pathlib import Path
 
 from cluster import SqlError
 from models import extension, interactions, live, scores, train
 
-ROWS = 2_000_000
-TRAINING = """
-    SELECT deployed FROM persona.train_als('big', 'events', 'user_id', 'item_id', factors => 48, iterations => 3, deploy => 'always')"""
+ROWS, LONG_ROWS = 2_000_000, 10_000_000
 
-# What is promised is 250 ms. The test allows more, because a machine may have other work; it prints what it measured.
-LATEST = 1.0
+# What is promised, and asserted by the long tests on 10 million rows. `make test` allows more, because a machine may
+# have other work; it prints what it measured.
+PROMISED, LATEST = 0.25, 1.0
+
+OPTIONS = "factors => 16, iterations => 1, deploy => 'always'"
+TRAINING = f"SELECT deployed FROM persona.train_als('big', 'events', 'user_id', 'item_id', {OPTIONS})"
+
+PHASES = ["read", "sort", "split", "holdout fit", "evaluate", "fit", "encode", "write"]
 
 
-def big(cluster):
-    """A session in a database with two million interactions."""
+def big(cluster, rows=ROWS):
+    """A session in a database with many interactions. Half of them are of one user, each with another item; a twentieth
+    are of users who have no other; few users have the rest, so that the evaluation does not take all the time."""
     session = cluster.session()
     extension(session)
-    session.run(f"""
-        CREATE TABLE events AS SELECT g * 7919 % 60007 AS user_id, (g * 31 % 20011 * (g % 7) / 6)::int AS item_id
-        FROM generate_series(1::bigint, {ROWS}) g""")
+    session.run(
+        f"""
+        CREATE TABLE events AS
+        SELECT CASE WHEN g % 2 = 0 THEN 0 WHEN g % 20 = 1 THEN 1000 + g / 20 ELSE 1 + (hashint8(g)::bigint & 1048575) % 40
+               END AS user_id,
+               CASE WHEN g % 2 = 0 THEN g / 2 ELSE (hashint8(-g)::bigint & 1073741823) % {rows // 2} END AS item_id
+        FROM generate_series(1::bigint, {rows}) g""",
+        timeout=600,
+    )
     return session
 
 
@@ -65,73 +77,182 @@ def ended(session, sqlstate):
     return None
 
 
-def report(what, latencies):
-    latencies = sorted(latencies)
-    p50, p99 = latencies[len(latencies) // 2], latencies[-1 - len(latencies) // 100]
-    print(f"       {what}: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms of {len(latencies)}", flush=True)
-    assert p99 < LATEST, latencies
+class Moments:
+    """Random moments of a training, in each phase as many, by the times that a first run took."""
+
+    def __init__(self, cluster, session, seed):
+        self.cluster, self.session, self.watch = cluster, session, cluster.session()
+        self.chance, self.phases = random.Random(seed), [*PHASES, "publish"]
+        begin = time.monotonic()
+        session.run(TRAINING, timeout=900)
+        whole = time.monotonic() - begin
+        self.spans, at = {}, 0.0
+        for phase, seconds in session.run("SELECT phase, seconds FROM persona.training_log WHERE iteration IS NULL"):
+            self.spans[phase] = (at, at + float(seconds))
+            at += float(seconds)
+        # What is logged is not all: publishing comes after it.
+        self.spans["publish"] = (at, whole)
+        spans = ", ".join(f"{phase} {end - start:.1f}" for phase, (start, end) in self.spans.items())
+        print(f"       a training takes {whole:.1f} s: {spans}", flush=True)
+        session.run("SELECT persona.drop_model('big')")
+        self.memory = resident(session)
+
+    def next(self, number):
+        """Seconds from the start to a moment of the phase whose turn it is."""
+        return self.chance.uniform(*self.spans[self.phases[number % len(self.phases)]])
+
+    def ended(self):
+        """As `ended`; takes away what a training left that was faster than its end. Nothing else is left."""
+        end = ended(self.session, "57014")
+        if end is None:
+            self.session.run("SELECT persona.drop_model('big')")
+        nothing_left(self.cluster, self.session, self.watch)
+        return end
+
+    def cancels(self, count):
+        """Cancels as many trainings; how late each ended, by phase."""
+        late = {}
+        for number in range(3 * count):
+            self.session.start(TRAINING)
+            time.sleep(self.next(number))
+            phase = self.watch.run("SELECT phase FROM persona.training_progress")
+            sent = time.monotonic()
+            self.watch.run(f"SELECT pg_cancel_backend({self.session.pid})")
+            if end := self.ended():
+                late.setdefault(phase[0][0] if phase else "none", []).append(end - sent)
+            if sum(map(len, late.values())) == count:
+                return late
+        raise AssertionError(f"too many trainings were faster than their cancel: {late}")
+
+    def timeouts(self, count):
+        """Lets as many trainings run into statement_timeout; how late each ended."""
+        late = []
+        for number in range(3 * count):
+            limit = max(1, round(self.next(number) * 1000))
+            self.session.run(f"SET statement_timeout = {limit}")
+            begin = time.monotonic()
+            self.session.start(TRAINING)
+            end = ended(self.session, "57014")
+            self.session.run("RESET statement_timeout")
+            if end is None:
+                self.session.run("SELECT persona.drop_model('big')")
+            else:
+                late.append(end - begin - limit / 1000)
+            nothing_left(self.cluster, self.session, self.watch)
+            if len(late) == count:
+                return {"any phase": late}
+        raise AssertionError(f"too many trainings were faster than their timeout: {late}")
+
+    def report(self, what, late, limit):
+        """Prints and checks the latencies, and the memory that the backend still has."""
+        for phase, times in sorted(late.items()):
+            print(f"       {phase}: {sorted(round(each * 1000) for each in times)} ms", flush=True)
+        every = sorted(each for times in late.values() for each in times)
+        p50, p99 = every[len(every) // 2], every[-1 - len(every) // 100]
+        after = resident(self.session)
+        print(
+            f"       {what}: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, slowest {every[-1] * 1000:.0f} ms of {len(every)};"
+            f" memory {self.memory >> 20} MB before, {after >> 20} MB after",
+            flush=True,
+        )
+        assert p99 < limit, every
+        # Trees of small pieces stay, such as the caches of Postgres.
+        assert after < self.memory + (32 << 20)
 
 
 def test_cancel_at_any_moment(cluster):
     """pg_cancel_backend ends a training within 250 ms in every phase (57014); the session is as before."""
-    session, watch = big(cluster), cluster.session()
-    begin = time.monotonic()
-    session.run(TRAINING)
-    whole = time.monotonic() - begin
-    session.run("SELECT persona.drop_model('big')")
-    memory = resident(session)
-    chance, latencies, phases = random.Random(5), {}, {}
-    for number in range(60):
-        begin = time.monotonic()
-        session.start(TRAINING)
-        time.sleep(whole * (number * 7 % 30 + chance.random()) / 31)
-        phase = watch.run("SELECT phase FROM persona.training_progress")
-        sent = time.monotonic()
-        watch.run(f"SELECT pg_cancel_backend({session.pid})")
-        end = ended(session, "57014")
-        if end is None:
-            # It was faster than the canceller thought: so is the machine now.
-            whole = min(whole, time.monotonic() - begin)
-            session.run("SELECT persona.drop_model('big')")
-        else:
-            latencies[number] = end - sent
-            phases.setdefault(phase[0][0] if phase else "none", []).append(round((end - sent) * 1000))
-        nothing_left(cluster, session, watch)
-        if len(latencies) == 30:
-            break
-    print(f"       {phases} ms; memory {memory >> 20} MB before, {resident(session) >> 20} MB after", flush=True)
-    # malloc keeps some for the next training; thirty of them must not add up.
-    assert resident(session) < memory + (192 << 20)
-    assert len(latencies) == 30 and len(phases) >= 4
-    report("pg_cancel_backend", latencies.values())
+    session = big(cluster)
+    moments = Moments(cluster, session, 5)
+    late = moments.cancels(18)
+    assert len(late) >= 5, late
+    moments.report("pg_cancel_backend", late, LATEST)
+    session.run("SET persona.max_threads = 1")
+    moments.report("with one thread", moments.cancels(4), LATEST)
     assert session.run(TRAINING) == [("t",)]
 
 
 def test_statement_timeout_at_any_moment(cluster):
     """statement_timeout does the same: 57014 at most 250 ms late."""
-    session, watch = big(cluster), cluster.session()
-    begin = time.monotonic()
-    session.run(TRAINING)
-    whole = time.monotonic() - begin
-    session.run("SELECT persona.drop_model('big')")
-    latencies = []
-    for number in range(40):
-        limit = whole * (number * 7 % 20 + 0.5) / 21
-        session.run(f"SET statement_timeout = {limit * 1000:.0f}")
-        begin = time.monotonic()
+    moments = Moments(cluster, big(cluster), 6)
+    moments.report("statement_timeout", moments.timeouts(9), LATEST)
+
+
+def test_long_cancel_and_timeout_at_any_moment(cluster):
+    """The promise, on 10 million rows and a user of 5 million items: of 100 cancels and of 100 timeouts, 99 end the
+    training within 250 ms."""
+    session = big(cluster, LONG_ROWS)
+    session.run("SET persona.max_memory = '4GB'")
+    moments = Moments(cluster, session, 7)
+    late = moments.cancels(100)
+    assert set(late) >= set(PHASES), late
+    moments.report("pg_cancel_backend", late, PROMISED)
+    moments.report("statement_timeout", moments.timeouts(100), PROMISED)
+
+
+def highest(session):
+    """The most bytes of memory of its own that the session's backend ever had; what it shares is taken as of now."""
+    status = Path(f"/proc/{session.pid}/status").read_text()
+    number = {name: int(value) << 10 for name, value in re.findall(r"^(VmHWM|RssFile|RssShmem):\s+(\d+) kB", status, re.M)}
+    return number["VmHWM"] - number["RssFile"] - number["RssShmem"]
+
+
+def limited(cluster, megabytes):
+    """Trains in a new session within a budget; whether it was enough. The backend never has more."""
+    session = cluster.session()
+    session.run(f"SET persona.max_memory = '{megabytes}MB'")
+    outcome = None
+    try:
+        session.run(TRAINING, timeout=900)
+        session.run("SELECT persona.drop_model('big')")
+    except SqlError as error:
+        outcome = error.message
+        assert error.sqlstate == "53200", error.text
+        needed, allowed = map(int, re.search(r"needs about (\d+) MB, more than the (\d+) MB allowed", error.message).groups())
+        assert needed > allowed == megabytes, error.text
+        assert re.search(r'HINT: .*(factors|rows|holdout).*"persona.max_memory"', error.text), error.text
+    most = highest(session)
+    print(f"       {megabytes} MB: {outcome or 'enough'}; {most >> 20} MB at most", flush=True)
+    assert most < (megabytes + 64) << 20
+    nothing_left(cluster, session, cluster.session())
+    assert resident(session) < 32 << 20
+    session.close()
+    return outcome is None
+
+
+def test_memory_stays_within_the_budget(cluster):
+    """A training takes what persona.max_memory allows, or ends with 53200, which says how much it needs."""
+    big(cluster)
+    assert [limited(cluster, megabytes) for megabytes in (20, 50, 90, 260, 290)] == [False, False, False, False, True]
+
+
+def test_long_memory_stays_within_the_budget(cluster):
+    """The same with 10 million rows."""
+    big(cluster, LONG_ROWS)
+    enough = [limited(cluster, megabytes) for megabytes in (100, 200, 400, 600, 800, 1000, 2000)]
+    assert enough == sorted(enough) and not enough[0] and enough[-1]
+
+
+def test_terminate_in_every_phase(cluster):
+    """pg_terminate_backend ends a training at once wherever it is, without a crash; its record goes with it."""
+    session = big(cluster)
+    moments = Moments(cluster, session, 9)
+    for number in range(len(moments.phases)):
+        session = cluster.session()
         session.start(TRAINING)
-        end = ended(session, "57014")
-        session.run("RESET statement_timeout")
-        if end is None:
-            whole = min(whole, time.monotonic() - begin)
-            session.run("SELECT persona.drop_model('big')")
-        else:
-            latencies.append(end - begin - limit)
-        nothing_left(cluster, session, watch)
-        if len(latencies) == 20:
-            break
-    assert len(latencies) == 20
-    report("statement_timeout", latencies)
+        time.sleep(moments.next(number))
+        phase = moments.watch.run("SELECT phase FROM persona.training_progress")
+        begin = time.monotonic()
+        moments.watch.run(f"SELECT pg_terminate_backend({session.pid}, 5000)")
+        late = time.monotonic() - begin
+        print(f"       {phase[0][0] if phase else 'none'}: {late * 1000:.0f} ms", flush=True)
+        assert not Path(f"/proc/{session.pid}").exists() and late < LATEST
+        assert records(cluster) == []
+        if ended(session, "57P01") is None:
+            moments.watch.run("SELECT persona.drop_model('big')")
+        assert moments.watch.run("SELECT * FROM persona.models") == []
+    # The locks went with the processes.
+    assert moments.watch.run(TRAINING) == [("t",)]
 
 
 def test_cancel_while_an_image_is_loaded(cluster):
@@ -163,11 +284,11 @@ def slow(cluster):
     session, watch = big(cluster), cluster.session()
     interactions(session, "few")
     train(session, relation="few")
-    return session, watch, TRAINING.replace("iterations => 3", "iterations => 500, holdout => 'none'")
+    return session, watch, TRAINING.replace("iterations => 1", "iterations => 5000, holdout => 'none'")
 
 
 def test_terminate_while_it_fits(cluster):
-    """pg_terminate_backend ends a training at once, without a crash; its record is ignored from then on."""
+    """pg_terminate_backend of a training leaves no record and no lock; the model that serves goes on."""
     session, watch, training = slow(cluster)
     before = scores(watch)
     session.start(training)
@@ -178,22 +299,11 @@ def test_terminate_while_it_fits(cluster):
     assert not Path(f"/proc/{session.pid}").exists()
     assert time.monotonic() - begin < LATEST
     assert ended(session, "57P01") is not None
-    assert watch.run("SELECT * FROM persona.training_progress") == []
+    assert records(cluster) == []
     assert scores(watch) == before
     assert watch.run("SELECT model FROM persona.models") == [("for_you",)]
     # The lock went with the process.
     assert watch.run(TRAINING) == [("t",)]
-
-
-def test_no_record_outlives_its_backend_for_ever(cluster):
-    """What a terminated training leaves beside the temporary files is removed by the next training."""
-    session, watch, training = slow(cluster)
-    session.start(training)
-    wait_for(watch, "fit")
-    watch.run(f"SELECT pg_terminate_backend({session.pid}, 5000)")
-    ended(session, "57P01")
-    watch.run(TRAINING)
-    assert records(cluster) == []
 
 
 def test_fast_shutdown_while_it_fits(cluster):

@@ -202,3 +202,53 @@ def test_a_dump_fails_for_nobody_else(cluster):
     for table in ("model", "chunk"):
         error = cluster.session("shop", "alice").error(f"COPY persona_internal.{table} TO STDOUT")
         assert error.sqlstate == "42501"
+
+
+def test_schema_only_dump(cluster):
+    """A dump of the schema alone: every model says 55000 with the way to heal it, which works; the tables are empty too."""
+    shop(cluster)
+    copy = restore(cluster, dump(cluster, "-Fc", "--schema-only"))
+    granted = grants(copy)
+    assert granted == grants(cluster.session("shop"))
+    for name in ("for_you", QUOTED, "alice.hers"):
+        error = copy.error(f"SELECT * FROM persona.recommend('{name}', 7)")
+        assert error.sqlstate == "55000" and "persona.train_als()" in error.text
+    copy.run("DROP TABLE events")
+    interactions(copy)
+    copy.run("ALTER TABLE events OWNER TO keeper")
+    keeper = cluster.session("copy", "keeper")
+    assert train(keeper, factors=8) == [("1", "t")]
+    assert scores(keeper) == scores(cluster.session("copy", "web"))
+    assert grants(copy) == granted
+
+
+def test_dump_in_sections(cluster):
+    """Restored section by section, as large databases are: all of the original is there."""
+    shop(cluster)
+    source = cluster.session("shop")
+    everything, granted = answers(source, "for_you", QUOTED, "alice.hers"), grants(source)
+    path = dump(cluster, "-Fc")
+    cluster.session().run("CREATE DATABASE copy OWNER keeper TEMPLATE template0 ENCODING 'UTF8'")
+    for section in ("pre-data", "data", "post-data"):
+        copy = restore(cluster, path, options=[f"--section={section}"], create=False)
+    check_copy(cluster, copy, everything, granted)
+
+
+def test_dump_of_one_schema(cluster):
+    """A dump of the schema that a model stands in brings the view and its functions, not the model: 55000, and a training heals."""
+    shop(cluster)
+    path = dump(cluster, "-Fc", "-n", "alice")
+    cluster.session().run("CREATE DATABASE copy OWNER keeper TEMPLATE template0 ENCODING 'UTF8'")
+    copy = cluster.session("copy")
+    # Such a dump has no extension in it: whoever restores it makes it before.
+    copy.run("CREATE EXTENSION pg_persona; GRANT USAGE ON SCHEMA persona TO PUBLIC")
+    restore(cluster, path, create=False)
+    error = copy.error("SELECT * FROM persona.recommend('alice.hers', 7)")
+    assert error.sqlstate == "55000" and "HINT" in error.text and "persona.train_als()" in error.text
+    assert copy.error("SELECT * FROM alice.hers_recommend(7)").sqlstate == "55000"
+    assert copy.run("SELECT level, model FROM persona.check()") == [("error", "alice.hers")]
+    alice = cluster.session("copy", "alice")
+    alice.run("SET search_path = alice")
+    assert train(alice, "hers", factors=4) == [("1", "t")]
+    assert scores(alice, "hers") == scores(cluster.session("shop"), "alice.hers")
+    assert copy.run("SELECT * FROM persona.check()") == []

@@ -1,5 +1,9 @@
 """The harness itself, on plain PostgreSQL: without these, a green test elsewhere means little."""
 
+import re
+from importlib import import_module
+from pathlib import Path
+
 from cluster import SqlError
 
 
@@ -65,3 +69,13 @@ def test_alarms_are_seen(cluster):
     assert len(cluster.alarms()) == 1
     cluster.expect("buffer refcount leak")
     assert cluster.alarms() == []
+
+
+def test_the_tests_of_the_promises_exist(cluster):
+    """Every test that docs/reliability.md names is there."""
+    root = Path(__file__).resolve().parents[2]
+    names = re.findall(r"`(test_[a-z0-9_.]+)`", (root / "docs/reliability.md").read_text())
+    assert len(names) > 30
+    for name in names:
+        module, _, function = name.partition(".")
+        assert hasattr(import_module(module), function or "__doc__"), name

@@ -1,13 +1,13 @@
 """Models of 8 MB and more are served from one file that all connections map: who writes it, and what befalls it."""
 
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
 
 from cluster import SqlError
-from models import extension, same, scores, serving, train
+from models import PARALLEL, extension, same, scores, serving, train
+from test_survival import hold
 
 PREFIX = "pgsql_tmp_persona."
 
@@ -27,7 +27,7 @@ def big(session, model="for_you", users=100_003, **options):
 def database(cluster):
     """A session in a database with the model; the server runs with a lock on nothing."""
     session = cluster.session()
-    extension(session)
+    session.run("CREATE EXTENSION IF NOT EXISTS pg_persona")
     big(session)
     return session
 
@@ -70,18 +70,8 @@ def damage(path, offset):
 
 
 def stop_while_writing(cluster, session):
-    """Lets the session serve and stops its backend while it writes the file."""
-    folder = Path(cluster.data) / "base/pgsql_tmp"
-    session.start("SELECT item_id, score FROM persona.recommend('for_you', 7, 3)")
-    limit = time.monotonic() + 30
-    while time.monotonic() < limit:
-        if any(name.endswith(".new") for name in os.listdir(folder)):
-            os.kill(session.pid, signal.SIGSTOP)
-            if any(name.endswith(".new") for name in os.listdir(folder)):
-                return
-            os.kill(session.pid, signal.SIGCONT)
-            break
-    raise AssertionError("the file was complete before its writer could be stopped")
+    """Lets the session serve and holds its backend when it has written all of the file and not yet published it."""
+    hold(cluster, session, "image written", "SELECT item_id, score FROM persona.recommend('for_you', 7, 3)")
 
 
 def test_one_file_for_all_connections(cluster):
@@ -118,6 +108,7 @@ def test_a_file_removed_while_it_is_served(cluster):
 
 def test_waiters_and_a_writer_that_ends(cluster):
     """A waiter can be cancelled; where the writer is terminated half way another one takes over."""
+    cluster.faults()
     session = database(cluster)
     first = scores(session)
     os.unlink(only(cluster))
@@ -131,7 +122,6 @@ def test_waiters_and_a_writer_that_ends(cluster):
     time.sleep(0.2)
     assert third.busy()
     session.run(f"SELECT pg_terminate_backend({writer.pid})")
-    os.kill(writer.pid, signal.SIGCONT)
     assert third.wait() == first
     try:
         writer.wait()
@@ -143,6 +133,7 @@ def test_waiters_and_a_writer_that_ends(cluster):
 
 def test_a_killed_writer(cluster):
     """kill -9 of the backend that writes: the server restarts without the file, and the next request writes it."""
+    cluster.faults()
     session = database(cluster)
     first = scores(session)
     os.unlink(only(cluster))
@@ -371,8 +362,7 @@ def test_in_a_parallel_worker(cluster):
     session.close()
     os.unlink(only(cluster))
     session = cluster.session()
-    setting = "debug_parallel_query" if int(session.value("SHOW server_version_num")) >= 160000 else "force_parallel_mode"
-    session.run(f"SET {setting} = on")
+    session.run(PARALLEL)
     assert session.run("SELECT item_id, score FROM persona.recommend('for_you', 7, 3)") == first
     assert mapped(session) == set() and len(files(cluster)) == 1
 

@@ -87,6 +87,34 @@ def test_a_restore_gives_no_model_away(cluster):
     assert mallory.error("SELECT persona.drop_model('for_you')").sqlstate == "42704"
 
 
+def test_a_restore_onto_a_forged_view(cluster):
+    """What the pages warn of: a view of the model's name with the model's id, made before the restore, is what the restore finds."""
+    source = cluster.database("shop")
+    extension(source)
+    interactions(source)
+    train(source)
+    model = source.value("SELECT model_id FROM persona_internal.model")
+    path = str(cluster.directory / "dump")
+    cluster.command("pg_dump", *cluster.address(), "-Fc", "-f", path, "shop")
+    source.run("CREATE ROLE mallory LOGIN")
+    for database, option in (("stopped", "--exit-on-error"), ("bound", "--no-owner")):
+        copy = cluster.database(database)
+        extension(copy)
+        copy.run("GRANT CREATE ON SCHEMA public TO mallory; GRANT USAGE ON SCHEMA persona TO mallory")
+        mallory = cluster.session(database, "mallory")
+        mallory.run(f"CREATE VIEW for_you AS SELECT * FROM persona.model_facts('{model}')")
+        try:
+            cluster.command("pg_restore", *cluster.address(), option, "-d", database, path)
+            raise AssertionError("the restore said nothing")
+        except RuntimeError as error:
+            assert 'relation "for_you" already exists' in str(error)
+        if database == "stopped":
+            assert mallory.error("SELECT * FROM persona.recommend('for_you', 7)").sqlstate == "55000"
+            continue
+        told = copy.run("SELECT message FROM persona.check()")
+        assert len(told) == 3 and all(message.endswith("beside it belongs to postgres") for (message,) in told), told
+
+
 def test_names_that_need_quotes(cluster):
     """Names are parsed as SQL parses them, with quotes, capitals, dots, umlauts and words of SQL in them."""
     session = cluster.session()

@@ -2,7 +2,7 @@
 
 import time
 
-from models import extension, interactions, live, scores, train
+from models import PARALLEL, SERIAL, extension, interactions, live, scores, train
 
 
 def model(cluster):
@@ -211,3 +211,43 @@ def test_two_first_trainings(cluster):
     one.run("ROLLBACK")
     assert train(two) == [("1", "t")]
     assert one.value("SELECT count(*) FROM persona_internal.version") == "1"
+
+
+def test_a_transaction_serves_what_it_deployed(cluster):
+    """What a transaction itself deploys or rolls back to serves it, although its snapshot is older than that version."""
+    one, two, first, _ = model(cluster)
+    two.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+    train(one, factors=14)
+    third = scores(one)
+    assert scores(two) == first and live(two) == 1
+    # The version is not this transaction's business yet.
+    assert two.error("SAVEPOINT s; SELECT * FROM persona.evaluate('for_you', version => 3)").sqlstate == "42704"
+    two.run("ROLLBACK TO s; SELECT persona.deploy('for_you', 3)")
+    fresh = two.run("SELECT version, (SELECT array_agg((item_id, score)) FROM persona.recommend('for_you', 7, 3)) FROM for_you")
+    assert scores(two) == third and live(two) == 3 and fresh[0][0] == "3"
+    assert two.run("SELECT * FROM persona.evaluate('for_you')") == one.run("SELECT * FROM persona.evaluate('for_you')")
+    two.run(PARALLEL)
+    assert scores(two) == third
+    two.run("COMMIT")
+    two.run(SERIAL)
+    # The same with a rollback to a version that came and went live meanwhile.
+    two.run("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1")
+    train(one, factors=15)
+    fourth = scores(one)
+    train(one, factors=16)
+    assert two.value("SELECT persona.rollback('for_you')") == "4"
+    assert scores(two) == fourth and live(two) == 4
+    two.run("ROLLBACK")
+    assert scores(two) == scores(one) != fourth
+
+
+def test_a_model_made_after_the_snapshot(cluster):
+    """A name is looked up as it is now; a model that it finds serves, also where the snapshot is older than the model."""
+    one, two = cluster.session(), cluster.session()
+    extension(one)
+    interactions(one)
+    two.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+    train(one)
+    assert scores(two) == scores(one)
+    two.run(PARALLEL)
+    assert scores(two) == scores(one)

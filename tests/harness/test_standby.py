@@ -1,6 +1,6 @@
 """Models on a streaming standby: the same answers, without a transaction id, also after a promotion."""
 
-from models import VIEWS, answers, extension, interactions, live, same, scores, serving, train
+from models import PARALLEL, VIEWS, answers, extension, interactions, live, same, scores, serving, train
 
 
 def test_serving_assigns_no_transaction_id(cluster):
@@ -25,7 +25,7 @@ def test_serving_in_a_parallel_worker(cluster):
     query = "SELECT u, r.item_id, r.score FROM generate_series(0, 99) u, persona.recommend('for_you', u, 3) r"
     query = f"SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM ({query}) x"
     leader = session.value(query)
-    session.run("SET force_parallel_mode = on")
+    assert session.value(PARALLEL) == "on"
     assert "Workers Launched: 1" in "".join(row[0] for row in session.run(f"EXPLAIN (ANALYZE) {query}"))
     assert session.value(query) == leader
 

@@ -21,6 +21,7 @@ export PGDATABASE=reference
 psql -f metrics.sql
 python3 check_metrics.py
 psql -f recommend.sql
+python3 values.py
 
 psql -P footer=off -c 'SELECT name, round(value::numeric, 4) AS value, at_least, at_most, ok FROM figures ORDER BY position'
 failed=$(psql -At -c 'SELECT count(*) FROM figures WHERE NOT ok')

@@ -21,9 +21,11 @@ pub use fold::fold_in;
 pub use loss::loss;
 pub use start::start;
 
+use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
+use crate::estimate::Need;
 use crate::simd::{Level, level};
 
 use memory::Buffer;
@@ -104,6 +106,24 @@ pub struct Factors {
     pub users: Vec<f32>,
     /// Items by factors, row-major.
     pub items: Vec<f32>,
+}
+
+/// What [`start`] and [`fit`] take for so many users and items.
+pub fn need(users: usize, items: usize, factors: usize) -> Need {
+    let rows = (users + items) as u64;
+    let width = factors.next_multiple_of(16);
+    let result = rows * factors as u64 * 4;
+    let most = users.max(items);
+    let grams = (gram::strips(most, width) + 1) * width * width * 4;
+    let peak = result + rows * width as u64 * 4 + grams as u64 + (most / 4) as u64 + 8;
+    Need { peak, result }
+}
+
+impl Factors {
+    /// Memory of both.
+    pub fn bytes(&self) -> u64 {
+        (self.users.len() + self.items.len()) as u64 * 4
+    }
 }
 
 /// Trains from `start`. Each iteration solves all users from the items, then all items from the users; a row
@@ -215,12 +235,22 @@ impl Training<'_> {
             let diverged = Error::Diverged { iterations: iteration - 1 };
             self.half(self.user_items, users, items, &diverged)?;
             let loss = self.half(self.item_users, items, users, &diverged)?;
-            if iteration == iterations && !items.iter().all(|each| each.is_finite()) {
+            if iteration == iterations && !self.finite(items)? {
                 return Err(diverged);
             }
             on_iteration(iteration, loss);
         }
         Ok(())
+    }
+
+    fn finite(&self, numbers: &[f32]) -> Result<bool> {
+        for piece in numbers.chunks(GLANCE) {
+            self.control.check()?;
+            if !piece.iter().all(|each| each.is_finite()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Solves all `rows` from the `fixed` ones and returns the loss.
@@ -241,12 +271,13 @@ impl Training<'_> {
             solve::Task::new(matrix, fixed, &gram, width, params.alpha as f32, params.cg_steps, control)
         };
         // One sum per job, added up in order: the same bits however the jobs were shared.
-        let mut losses = vec![0.0; matrix.rows().div_ceil(ROWS)];
+        let mut budget = Budget::new(control, TRAINING);
+        let mut losses = budget.zeroed::<f64>(matrix.rows().div_ceil(ROWS))?;
         let threads = params.threads.min(losses.len());
         let jobs = rows.chunks_mut(ROWS * width).zip(&mut losses).enumerate();
-        crate::jobs::share(jobs, threads, |jobs| {
+        crate::jobs::share(jobs, threads, control, |jobs| {
             let mut scratch = solve::Scratch::new(width, control)?;
-            while let Some((job, (rows, loss))) = jobs.next() {
+            while let Some((job, (rows, loss))) = jobs.next()? {
                 let first = job * ROWS;
                 let last = first + rows.len() / width;
                 *loss = solve::solve(level, &task, first, rows, &mut scratch)?;

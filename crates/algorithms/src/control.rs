@@ -1,5 +1,6 @@
 //! How a long computation and its caller talk: cancellation, progress and the memory budget.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
@@ -7,24 +8,39 @@ use crate::error::{Error, Result};
 /// Shared between the thread that computes and the one that waits. All methods take `&self`.
 #[derive(Debug)]
 pub struct Control {
-    cancelled: AtomicBool,
+    cancelled: Arc<AtomicBool>,
     done: AtomicU64,
     total: AtomicU64,
     used: AtomicU64,
     peak: AtomicU64,
     limit: u64,
+    #[cfg(test)]
+    pub(crate) gaps: crate::gaps::Gaps,
+}
+
+/// Cancels the computations of a control from anywhere, for as long as anybody likes.
+#[derive(Debug, Clone)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// Asks the computation to stop; it does so within 50 ms.
+    pub fn cancel(&self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 impl Control {
     /// A control whose computations may hold `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self {
-            cancelled: AtomicBool::new(false),
+            cancelled: Arc::default(),
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             limit,
+            #[cfg(test)]
+            gaps: crate::gaps::Gaps::default(),
         }
     }
 
@@ -38,8 +54,16 @@ impl Control {
         self.cancelled.store(true, Relaxed);
     }
 
+    /// What cancels without a reference to this value.
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.cancelled))
+    }
+
     /// `Err(Cancelled)` once `cancel` was called. Cheap: loops call it every few milliseconds.
+    #[cfg_attr(test, track_caller)]
     pub fn check(&self) -> Result<()> {
+        #[cfg(test)]
+        self.gaps.look();
         if self.cancelled.load(Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
@@ -64,11 +88,21 @@ impl Control {
         let used = self.used.fetch_add(bytes, Relaxed).saturating_add(bytes);
         if used > self.limit {
             self.used.fetch_sub(bytes, Relaxed);
-            const MB: u64 = 1 << 20;
-            return Err(Error::Memory { task, needed: used.div_ceil(MB), limit: self.limit / MB, advice });
+            return Err(self.beyond(used, task, advice));
         }
         self.peak.fetch_max(used, Relaxed);
         Ok(())
+    }
+
+    /// Fails as `take` would, without taking: for an estimate of what is to come.
+    pub fn expect(&self, bytes: u64, task: &'static str, advice: &'static str) -> Result<()> {
+        let needed = self.used().saturating_add(bytes);
+        if needed > self.limit { Err(self.beyond(needed, task, advice)) } else { Ok(()) }
+    }
+
+    fn beyond(&self, needed: u64, task: &'static str, advice: &'static str) -> Error {
+        const MB: u64 = 1 << 20;
+        Error::Memory { task, needed: needed.div_ceil(MB), limit: self.limit / MB, advice }
     }
 
     /// Returns `bytes` to the budget after they were freed.

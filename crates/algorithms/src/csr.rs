@@ -23,13 +23,24 @@ impl Csr {
         self.indices.len()
     }
 
+    /// Memory of the matrix.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.rows(), self.entries())
+    }
+
+    /// Memory of a matrix of so many rows and entries.
+    pub(crate) fn bytes_of(rows: usize, entries: usize) -> u64 {
+        (rows as u64 + 1) * 8 + entries as u64 * 8
+    }
+
     /// Columns and values of a row.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
         (&self.indices[range.clone()], &self.values[range])
     }
 
-    /// The transpose, a matrix of `columns` rows. A counting sort: linear time, rows stay ordered.
+    /// The transpose, a matrix of `columns` rows. A counting sort: linear time, rows stay ordered. For small matrices
+    /// and as a reference: `interactions::transpose` is counted against a budget and can be cancelled.
     pub fn transpose(&self, columns: usize) -> Csr {
         let mut offsets = vec![0u64; columns + 1];
         for &column in &self.indices {

@@ -1,13 +1,16 @@
 //! Scoring factors on held-out entries, beside popularity.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use crate::als::Factors;
+use crate::budget::{Budget, MEASURING};
 use crate::control::Control;
+use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Split;
+use crate::interactions::{Pace, Split};
+use crate::jobs::share;
 use crate::metrics::{Estimates, Summary, rank_metrics};
+use crate::popularity;
 use crate::search::{Index, Similarity, quantize};
 
 /// Users that a thread takes at a time.
@@ -27,47 +30,50 @@ pub struct Evaluation {
 /// Ranks all items that a user does not have in the training part, for every sampled user of the split, and
 /// measures the held-out ones at each cutoff of `ks`. Empty where the split holds no users.
 ///
-/// `item_counts`: entries of each item in the training part. Errors: `Cancelled`, `Memory`.
+/// `item_users`: the transpose of the training part. Errors: `Cancelled`, `Memory`, `NoMemory`.
 pub fn evaluate(
     split: &Split,
-    item_counts: &[u32],
+    item_users: &Csr,
     factors: &Factors,
     ks: &[usize],
     threads: usize,
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
-    let items = item_counts.len();
+    let items = item_users.rows();
+    let mut budget = Budget::new(control, MEASURING);
     let sections = quantize(&factors.items, factors.factors, threads, control)?;
+    budget.adopt(sections.bytes());
     let index = Index::new(&factors.items, factors.factors, &sections.quantized, &sections.bounds)?;
-    let mut by_popularity: Vec<u32> = (0..items as u32).collect();
-    by_popularity.sort_by_key(|&item| std::cmp::Reverse(item_counts[item as usize]));
+    let item_counts = popularity::counts(item_users, &mut budget)?;
+    let by_popularity = popularity::order(&item_counts, &mut budget)?;
+    budget.free(item_counts);
     let longest = ks.iter().copied().max().unwrap_or(0);
-    let empty = || ks.iter().map(|_| [Summary::new(items), Summary::new(items)]).collect::<Vec<_>>();
-    let totals = Mutex::new(empty());
-    let next = AtomicUsize::new(0);
-    control.start(split.users.len() as u64);
+    let empty = |budget: &mut Budget<'_>| -> Result<Vec<[Summary; 2]>> {
+        let mut one = || Ok(Summary::with(items, budget.zeroed(Summary::words(items))?));
+        ks.iter().map(|_| Ok([one()?, one()?])).collect()
+    };
+    let totals = Mutex::new(empty(&mut budget)?);
+    let users = split.users.len();
+    control.start(users as u64);
 
-    let work = || -> Result<()> {
-        let mut mine = empty();
-        loop {
-            control.check()?;
-            let start = next.fetch_add(CHUNK, Relaxed);
-            if start >= split.users.len() {
-                break;
-            }
-            let end = (start + CHUNK).min(split.users.len());
-            for (position, &user) in split.users.iter().enumerate().take(end).skip(start) {
-                let (seen, _) = split.train.row(user as usize);
+    let jobs = split.users.chunks(CHUNK).zip((0..).step_by(CHUNK));
+    let threads = threads.min(users.div_ceil(CHUNK)).max(1);
+    share(jobs, threads, control, |jobs| {
+        // Dropped after what it counts.
+        let mut budget = Budget::new(control, MEASURING);
+        let mut mine = empty(&mut budget)?;
+        let mut seen = Marks { words: budget.zeroed(items.div_ceil(64))?, pace: Pace::new(control) };
+        while let Some((users, first)) = jobs.next()? {
+            for (position, &user) in (first..).zip(users) {
+                let (trained, _) = split.train.row(user as usize);
                 let (relevant, _) = split.held_out.row(position);
                 let query = &factors.users[user as usize * factors.factors..][..factors.factors];
-                let is_seen = |item: u32| seen.binary_search(&item).is_ok();
-                let ranked: Vec<u32> = index
-                    .search(query, longest, Similarity::InnerProduct, &is_seen)
-                    .iter()
-                    .map(|hit| hit.row)
-                    .collect();
-                let popular: Vec<u32> =
-                    by_popularity.iter().copied().filter(|&item| !is_seen(item)).take(longest).collect();
+                seen.flip(trained)?;
+                let is_seen = |item: u32| seen.has(item);
+                let hits = index.search_with(query, longest, Similarity::InnerProduct, &is_seen, control)?;
+                let ranked: Vec<u32> = hits.iter().map(|hit| hit.row).collect();
+                let popular = seen.others(&by_popularity, longest)?;
+                seen.flip(trained)?;
                 for (summaries, &k) in mine.iter_mut().zip(ks) {
                     for (summary, list) in summaries.iter_mut().zip([&ranked, &popular]) {
                         let shown = &list[..k.min(list.len())];
@@ -75,32 +81,55 @@ pub fn evaluate(
                     }
                 }
             }
-            control.advance((end - start) as u64);
+            control.advance(users.len() as u64);
         }
-        let mut totals = totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
         for (total, mine) in totals.iter_mut().zip(&mine) {
             total[0].merge(&mine[0]);
             total[1].merge(&mine[1]);
         }
         Ok(())
-    };
-    std::thread::scope(|scope| -> Result<()> {
-        // A thread that the system refuses is not missed: the others take its share.
-        let start = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
-        let others: Vec<_> = (1..threads).filter_map(start).collect();
-        let mut outcome = work();
-        for other in others {
-            match other.join() {
-                Ok(answer) => outcome = outcome.and(answer),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        outcome
     })?;
-    let totals = totals.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    control.give(sections.bytes());
+    let totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     let figures = totals.iter().zip(ks).filter_map(|([model, popularity], &k)| {
         Some(Evaluation { k, model: model.estimates()?, popularity: popularity.estimates()? })
     });
     Ok(figures.collect())
+}
+
+/// A bit for each item that a user has. A search in the user's list instead would take a second for somebody who has
+/// millions of the items that are looked at first.
+struct Marks<'c> {
+    words: Vec<u64>,
+    pace: Pace<'c>,
+}
+
+impl Marks<'_> {
+    /// Marks items that are not marked, unmarks those that are.
+    fn flip(&mut self, items: &[u32]) -> Result<()> {
+        for &item in items {
+            self.pace.step(1)?;
+            self.words[item as usize / 64] ^= 1 << (item % 64);
+        }
+        Ok(())
+    }
+
+    fn has(&self, item: u32) -> bool {
+        self.words[item as usize / 64] >> (item % 64) & 1 == 1
+    }
+
+    /// The first `count` of `items` that are not marked.
+    fn others(&mut self, items: &[u32], count: usize) -> Result<Vec<u32>> {
+        let mut others = Vec::new();
+        for &item in items {
+            if others.len() == count {
+                break;
+            }
+            self.pace.step(1)?;
+            if !self.has(item) {
+                others.push(item);
+            }
+        }
+        Ok(others)
+    }
 }

@@ -1,7 +1,6 @@
 //! Ids as canonical values. Users and items have ids of the caller's type; inside, they are the dense
 //! positions of a sorted dictionary, so that equal data gives equal positions in whatever order it arrived.
 
-mod budget;
 mod builder;
 mod finish;
 mod hash;
@@ -9,12 +8,12 @@ mod integers;
 mod sort;
 mod table;
 
-pub(crate) use budget::Budget;
 pub use builder::IdBuilder;
 pub use finish::SortedIds;
 
 use std::ops::Range;
 
+use crate::control::Control;
 use crate::error::{Error, Result};
 
 /// The most ids that a dictionary holds; `u32::MAX` itself stays free as a mark.
@@ -160,14 +159,27 @@ impl<'a> IdsRef<'a> {
     }
 
     /// Full validation of a dictionary: at most `MAX_IDS` ids that rise strictly, offsets that cover the bytes
-    /// exactly. Linear in the size; `Error::Corrupted` says what is wrong.
-    pub fn check(&self) -> Result<()> {
+    /// exactly. Linear in the size; `Error::Corrupted` says what is wrong. `Error::Cancelled`.
+    pub fn check(&self, control: &Control) -> Result<()> {
+        /// Ids between two looks at the control: a few milliseconds.
+        const PIECE: usize = 1 << 20;
+        // Each piece ends with the first id of the next one.
+        let pieces = || (0..self.len()).step_by(PIECE).map(|start| start..self.len().min(start + PIECE + 1));
+        let all = |rising: &dyn Fn(Range<usize>) -> bool| {
+            for piece in pieces() {
+                control.check()?;
+                if !rising(piece) {
+                    return Err(Error::Corrupted("ids are not in order"));
+                }
+            }
+            Ok(())
+        };
         if self.len() as u64 > MAX_IDS {
             return Err(Error::Corrupted("too many ids"));
         }
-        let rising = match *self {
-            Self::Integer(values) => values.is_sorted_by(|a, b| a < b),
-            Self::Fixed16(values) => values.is_sorted_by(|a, b| a < b),
+        match *self {
+            Self::Integer(values) => all(&|piece| values[piece].is_sorted_by(|a, b| a < b)),
+            Self::Fixed16(values) => all(&|piece| values[piece].is_sorted_by(|a, b| a < b)),
             Self::Bytes { offsets, bytes } => {
                 if offsets.first().is_some_and(|&first| first != 0) || !offsets.is_sorted() {
                     return Err(Error::Corrupted("offsets of the ids do not rise"));
@@ -176,13 +188,13 @@ impl<'a> IdsRef<'a> {
                     return Err(Error::Corrupted("offsets of the ids do not cover them"));
                 }
                 // Offsets that rise and end with the bytes are all within them: every `at` is `Some`.
-                (1..self.len()).all(|n| match (self.at(n - 1), self.at(n)) {
+                let follows = |n: usize| match (self.at(n - 1), self.at(n)) {
                     (Some(IdRef::Bytes(a)), Some(IdRef::Bytes(b))) => a < b,
                     _ => false,
-                })
+                };
+                all(&|piece| piece.skip(1).all(follows))
             }
-        };
-        if rising { Ok(()) } else { Err(Error::Corrupted("ids are not in order")) }
+        }
     }
 
     /// The ids of a range, which must be within `0..len()`.

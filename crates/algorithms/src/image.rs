@@ -39,6 +39,9 @@ pub const VERSION: u32 = 1;
 /// Images and their sections start at multiples of this.
 pub const ALIGNMENT: usize = 64;
 
+/// More than an image takes beside the contents of its sections.
+pub(crate) const OVERHEAD: u64 = 4096;
+
 const MAGIC: [u8; 8] = *b"\x89PERSONA";
 const MAX_SECTIONS: usize = 256;
 /// Bytes checked between two looks at the control: 1.1 ms.
@@ -98,6 +101,9 @@ impl<'a> Image<'a> {
             VERSION => {}
             0 => return Err(Error::Corrupted("version zero")),
             newer => return Err(Error::Format(newer)),
+        }
+        if header.reserved != [0; 5] {
+            return Err(Error::Corrupted("reserved bytes of the header"));
         }
         if header.length != bytes.len() as u64 {
             return Err(Error::Corrupted("wrong length"));

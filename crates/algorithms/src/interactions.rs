@@ -7,7 +7,8 @@ mod parts;
 mod split;
 
 pub use builder::InteractionsBuilder;
-pub use split::{Holdout, Split, split};
+pub(crate) use counting::Pace;
+pub use split::{Holdout, Split, split, transpose};
 
 use crate::csr::Csr;
 use crate::ids::Ids;
@@ -33,10 +34,6 @@ impl Interactions {
     /// Memory held, all of which is taken from the control that built it.
     pub fn bytes(&self) -> u64 {
         let times = self.times.as_ref().map_or(0, |times| times.len() as u64 * 8);
-        self.users.bytes() + self.items.bytes() + bytes(&self.user_items) + bytes(&self.item_users) + times
+        self.users.bytes() + self.items.bytes() + self.user_items.bytes() + self.item_users.bytes() + times
     }
-}
-
-fn bytes(matrix: &Csr) -> u64 {
-    matrix.offsets.len() as u64 * 8 + matrix.entries() as u64 * 8
 }

@@ -2,28 +2,33 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::control::Control;
 use crate::error::Result;
 
 /// The jobs that no worker has begun.
-pub(crate) struct Jobs<I>(Mutex<I>);
+pub(crate) struct Jobs<'c, I> {
+    jobs: Mutex<I>,
+    control: &'c Control,
+}
 
-impl<I: Iterator> Jobs<I> {
-    /// The next job. A lock, not an atomic index: jobs carry exclusive slices, and at about 30 ns for
-    /// jobs of about 30 microseconds the lock is never contended.
-    pub(crate) fn next(&self) -> Option<I::Item> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
+impl<I: Iterator> Jobs<'_, I> {
+    /// The next job, after a look at the control. A lock, not an atomic index: jobs carry exclusive slices, and at
+    /// about 30 ns for jobs of about 30 microseconds the lock is never contended.
+    pub(crate) fn next(&self) -> Result<Option<I::Item>> {
+        self.control.check()?;
+        Ok(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).next())
     }
 }
 
 /// Runs `worker` on `threads` threads, the caller's being one of them, until each returns. Scoped threads
 /// inherit the signal mask of the caller and all have ended on return. If the system refuses a thread, the
 /// others do its work.
-pub(crate) fn share<I, W>(jobs: I, threads: usize, worker: W) -> Result<()>
+pub(crate) fn share<I, W>(jobs: I, threads: usize, control: &Control, worker: W) -> Result<()>
 where
     I: Iterator + Send,
-    W: Fn(&Jobs<I>) -> Result<()> + Sync,
+    W: Fn(&Jobs<'_, I>) -> Result<()> + Sync,
 {
-    let jobs = Jobs(Mutex::new(jobs));
+    let jobs = Jobs { jobs: Mutex::new(jobs), control };
     std::thread::scope(|scope| {
         let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, || worker(&jobs)).ok();
         let others: Vec<_> = (1..threads).map_while(spawn).collect();

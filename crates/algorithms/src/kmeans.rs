@@ -27,7 +27,7 @@ use crate::simd::{Level, level};
 
 use assign::{Centers, JOB, NONE, Sums, assign};
 use lloyd::{Run, Stop};
-use memory::Buffer;
+use memory::{Buffer, fill};
 use points::{BLOCK, Exact};
 
 /// The most clusters.
@@ -224,8 +224,8 @@ fn finish(level: Level, points: &Points, run: Run, threads: usize) -> Result<Clu
     let mut result = Clusters {
         centroids: order.iter().flat_map(|&cluster| centroid(cluster).to_vec()).collect(),
         sizes: order.iter().map(|&cluster| sums.counts[cluster] as u64).collect(),
-        labels: reserved(rows)?,
-        distances: reserved(rows)?,
+        labels: fill(rows, 0, control)?,
+        distances: fill(rows, 0.0, control)?,
         inertia: 0.0,
         iterations: run.iterations,
         converged: run.converged,
@@ -234,10 +234,9 @@ fn finish(level: Level, points: &Points, run: Run, threads: usize) -> Result<Clu
     let total = Mutex::new(Exact::new(rows, columns));
     let jobs =
         result.labels.chunks_mut(JOB * BLOCK).zip(result.distances.chunks_mut(JOB * BLOCK)).enumerate();
-    share(jobs, threads.min(rows.div_ceil(JOB * BLOCK)), |jobs| {
+    share(jobs, threads.min(rows.div_ceil(JOB * BLOCK)), control, |jobs| {
         let mut sum = Exact::new(rows, columns);
-        while let Some((job, (numbered, distances))) = jobs.next() {
-            control.check()?;
+        while let Some((job, (numbered, distances))) = jobs.next()? {
             let rows = job * JOB * BLOCK..;
             for ((row, to), distance) in rows.zip(numbered).zip(distances) {
                 let label = labels[row] as usize;
@@ -252,12 +251,4 @@ fn finish(level: Level, points: &Points, run: Run, threads: usize) -> Result<Clu
     })?;
     result.inertia = total.into_inner().unwrap_or_else(PoisonError::into_inner).value() * unit * unit;
     Ok(result)
-}
-
-/// Zeros, or an error where `vec!` would abort the process.
-fn reserved<T: Copy + Default>(len: usize) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| Error::NoMemory { task: "forming the segments" })?;
-    values.resize(len, T::default());
-    Ok(values)
 }

@@ -1,25 +1,40 @@
 //! The mathematics of pg_persona. Nothing here knows Postgres: plain slices in, plain values out.
 
 pub mod als;
+mod budget;
+pub mod categories;
 pub mod columns;
 pub mod control;
 pub mod csr;
 pub mod defaults;
 pub mod error;
+pub mod estimate;
 pub mod evaluate;
+pub mod flat;
+#[cfg(test)]
+mod gaps;
 pub mod ids;
 pub mod image;
 pub mod interactions;
 mod jobs;
 pub mod kmeans;
+pub mod ks;
 pub mod matching;
 pub mod metrics;
+pub mod order;
+pub mod page_hinkley;
+mod popularity;
 pub mod profile;
+pub mod psi;
+pub mod quantiles;
 pub mod recommender;
+pub mod rfm;
+pub mod scale;
 pub mod scoring;
 pub mod search;
 pub mod segments;
 pub mod simd;
+pub mod stats;
 
 pub use control::Control;
 pub use csr::Csr;

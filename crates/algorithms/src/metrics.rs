@@ -106,7 +106,17 @@ fn parts(ranking: &Ranking) -> [f64; METRICS] {
 impl Summary {
     /// No users yet; items are numbered from 0 to `items` - 1.
     pub fn new(items: usize) -> Self {
-        Self { items, seen: vec![0; items.div_ceil(64)], users: 0, sums: Default::default() }
+        Self::with(items, vec![0; Self::words(items)])
+    }
+
+    /// Words of the bits of so many items.
+    pub(crate) fn words(items: usize) -> usize {
+        items.div_ceil(64)
+    }
+
+    /// As `new`, with `words(items)` zeros.
+    pub(crate) fn with(items: usize, seen: Vec<u64>) -> Self {
+        Self { items, seen, users: 0, sums: Default::default() }
     }
 
     /// Adds a user with the metrics `ranking`, to whom `recommended` was shown: the first k of the ranked

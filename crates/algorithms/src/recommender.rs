@@ -6,6 +6,8 @@ mod serve;
 pub use encode::{Parts, encode};
 pub use serve::{Filter, Recommendation, Source};
 
+use std::cmp::Reverse;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::control::Control;
@@ -13,9 +15,6 @@ use crate::error::{Error, Result};
 use crate::ids::IdsRef;
 use crate::image::{Dictionary, Image, kinds};
 use crate::search::{Bounds, Index};
-
-/// Numbers checked between two looks at the control: a few milliseconds.
-const PIECE: usize = 4 << 20;
 
 /// The numbers of a model that are not arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -92,30 +91,75 @@ impl<'a> Recommender<'a> {
         if fits { Ok(model) } else { Err(Error::Corrupted("sections do not fit each other")) }
     }
 
-    /// The full check, which reads everything: ids in order, seen items and popularity within their ranges.
-    /// The checksums are the image's own (`Image::verify`).
+    /// The full check, which reads everything, of what serving relies on: ids, seen items and popularity in order
+    /// and within their ranges, counts that agree, and factors that are finite and searched exactly. A model that
+    /// passes answers as the slow, plain computation over its factors would. The checksums are the image's own
+    /// ([`Image::verify`]). `Error::Corrupted` for the first thing that is wrong, `Error::Cancelled`.
     pub fn check(&self, control: &Control) -> Result<()> {
-        control.check()?;
-        self.users.check()?;
-        self.items.check()?;
-        let items = self.items.len() as u32;
-        let rising = self.seen_offsets.is_sorted() && self.seen_offsets.first() == Some(&0);
-        if !rising || self.seen_offsets.last() != Some(&(self.seen.len() as u64)) {
+        self.check_facts()?;
+        self.users.check(control)?;
+        self.items.check(control)?;
+        self.check_seen(control)?;
+        self.check_popularity(control)?;
+        self.user_index.check(control)?;
+        self.item_index.check(control)?;
+        if self.gram.iter().all(|number| number.is_finite()) {
+            Ok(())
+        } else {
+            Err(Error::Corrupted("a Gram matrix that is not finite"))
+        }
+    }
+
+    fn check_facts(&self) -> Result<()> {
+        let Facts { regularization, alpha, entries, reserved, .. } = self.facts;
+        let finite = regularization.is_finite() && alpha.is_finite();
+        if finite && regularization >= 0.0 && alpha >= 0.0 && reserved == [0; 2] && entries == self.entries()
+        {
+            Ok(())
+        } else {
+            Err(Error::Corrupted("facts out of range"))
+        }
+    }
+
+    /// What is seen in all.
+    fn entries(&self) -> u64 {
+        self.seen.len() as u64
+    }
+
+    fn check_seen(&self, control: &Control) -> Result<()> {
+        let offsets = self.seen_offsets;
+        let rising = offsets.is_sorted() && offsets.first() == Some(&0);
+        if !rising || offsets.last() != Some(&self.entries()) {
             return Err(Error::Corrupted("offsets of the seen items do not cover them"));
         }
-        for piece in self.seen.chunks(PIECE).chain(self.by_popularity.chunks(PIECE)) {
+        let items = self.items.len() as u64;
+        for user in 0..self.users.len() as u32 {
             control.check()?;
-            if piece.iter().any(|&item| item >= items) {
+            let seen = self.seen(user);
+            if !seen.is_sorted_by(|a, b| a < b) {
+                return Err(Error::Corrupted("seen items are not in order"));
+            }
+            if seen.last().is_some_and(|&item| u64::from(item) >= items) {
                 return Err(Error::Corrupted("an item out of range"));
             }
         }
-        for rows in [self.user_factors, self.item_factors, self.gram] {
-            for piece in rows.chunks(PIECE) {
-                control.check()?;
-                if piece.iter().any(|number| !number.is_finite()) {
-                    return Err(Error::Corrupted("a factor that is not finite"));
-                }
-            }
+        Ok(())
+    }
+
+    fn check_popularity(&self, control: &Control) -> Result<()> {
+        control.check()?;
+        let counted: u64 = self.popularity.iter().map(|&count| u64::from(count)).sum();
+        if counted != self.entries() {
+            return Err(Error::Corrupted("popularity does not count what is seen"));
+        }
+        if self.by_popularity.iter().any(|&item| item as usize >= self.items.len()) {
+            return Err(Error::Corrupted("an item out of range"));
+        }
+        control.check()?;
+        // As many items as there are, each strictly behind the one before: so each of them once.
+        let place = |item: u32| (Reverse(self.popularity.get(item as usize)), item);
+        if !self.by_popularity.is_sorted_by(|&a, &b| place(a) < place(b)) {
+            return Err(Error::Corrupted("items are not in the order of their popularity"));
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ fn read(ids: &Ids, batch: usize) -> SortedIds {
     let sorted = builder.finish().unwrap();
     assert_eq!(control.used(), sorted.bytes());
     assert_eq!((sorted.ids.len(), sorted.permutation.len()), (count, count));
-    sorted.ids.view().check().unwrap();
+    sorted.ids.view().check(&Control::unlimited()).unwrap();
     let mut seen = 0;
     for (n, &position) in positions.iter().enumerate() {
         assert!(position <= seen, "a new id gets the next position");
@@ -100,7 +100,7 @@ fn nothing() {
         assert_eq!(sorted.ids.view().get(0), None);
     }
     let without_offsets = IdsRef::Bytes { offsets: &[], bytes: &[] };
-    assert_eq!(without_offsets.check(), Ok(()));
+    assert_eq!(without_offsets.check(&Control::unlimited()), Ok(()));
     assert_eq!((without_offsets.len(), without_offsets.find(IdRef::Bytes(b""))), (0, None));
 }
 
@@ -151,13 +151,15 @@ proptest! {
         for n in 0..25 {
             let _ = ids.get(n);
         }
-        let _ = (ids.get(u32::MAX), ids.check());
+        let _ = (ids.get(u32::MAX), ids.check(&Control::unlimited()));
     }
 }
 
 #[test]
 fn validation_sees_every_fault() {
-    let fails = |ids: IdsRef| assert!(matches!(ids.check(), Err(Error::Corrupted(_))), "{ids:?}");
+    let fails = |ids: IdsRef| {
+        assert!(matches!(ids.check(&Control::unlimited()), Err(Error::Corrupted(_))), "{ids:?}")
+    };
     fails(IdsRef::Integer(&[1, 1]));
     fails(IdsRef::Integer(&[2, 1]));
     fails(IdsRef::Fixed16(&[[1; 16], [0; 16]]));
@@ -168,7 +170,7 @@ fn validation_sees_every_fault() {
     fails(IdsRef::Bytes { offsets: &[0, 3], bytes: b"ab" });
     fails(IdsRef::Bytes { offsets: &[0, 2, 1, 2], bytes: b"ab" });
     fails(IdsRef::Bytes { offsets: &[], bytes: b"ab" });
-    assert_eq!(IdsRef::Bytes { offsets: &[0, 0, 1, 2], bytes: b"ab" }.check(), Ok(()));
+    assert_eq!(IdsRef::Bytes { offsets: &[0, 0, 1, 2], bytes: b"ab" }.check(&Control::unlimited()), Ok(()));
 }
 
 #[test]

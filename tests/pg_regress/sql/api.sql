@@ -8,6 +8,9 @@ SET search_path = pg_catalog;
 SELECT pg_describe_object(d.classid, d.objid, 0) AS object
 FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 WHERE e.extname = 'pg_persona' AND d.deptype = 'e'
+  -- Types that come with a relation or another type: members of their own since PostgreSQL 17.
+  AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+                  WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typcategory = 'A' OR c.relkind <> 'c'))
 ORDER BY pg_describe_object(d.classid, d.objid, 0) COLLATE "C";
 
 \echo '== functions'
@@ -58,7 +61,9 @@ SELECT FROM persona_internal.library_functions();  -- loads the library
 SELECT name, setting, unit, min_val, max_val, context FROM pg_settings WHERE name LIKE 'persona.%' ORDER BY name COLLATE "C";
 SET persona.unknown = 1;
 SET persona.max_threads = 65;
-SET persona.max_memory = '100kB';
+\set VERBOSITY sqlstate
+SET persona.max_memory = '100kB';  -- the message names units since PostgreSQL 17
+\set VERBOSITY default
 
 \echo '== marked for pg_dump'
 SELECT c::regclass FROM pg_extension, unnest(extconfig) AS c WHERE extname = 'pg_persona' ORDER BY c::regclass::text COLLATE "C";

@@ -1,5 +1,5 @@
 -- Equal under the collation must mean equal bytes: ids need a deterministic one.
-SELECT NOT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') AS no_icu \gset
+SELECT NOT EXISTS (SELECT FROM pg_collation WHERE collname = 'de-x-icu') AS no_icu \gset
 \if :no_icu
 \quit
 \endif

@@ -106,6 +106,11 @@ SELECT * FROM fails($$SELECT persona.alter_model('tuned', column_map => '{"value
 SELECT * FROM fails($$SELECT persona.alter_model('tuned', column_map => '{"time_column": ["taken_at"]}')$$);
 SELECT * FROM fails($$SELECT persona.alter_model('tuned', column_map => '{"item_column": "user_id"}')$$);
 SELECT * FROM fails($$SELECT persona.alter_model('tuned', column_map => '"user_id"')$$);
+-- What jsonb takes and JSON readers do not.
+SELECT * FROM fails($$SELECT persona.retrain('tuned', '{"alpha": 1e400}')$$);
+SELECT * FROM fails($$SELECT persona.retrain('tuned', ('{"alpha":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb)$$);
+-- A message does not repeat megabytes.
+SELECT code, length(says) FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', holdout => repeat('x', 1000000))$$);
 -- None of these made a version or changed a setting.
 SELECT count(*) FROM persona.versions WHERE model = 'tuned';
 
@@ -140,7 +145,7 @@ SELECT * FROM fails($$SELECT persona.revoke_model('m', NULL)$$);
 SELECT * FROM fails($$SELECT persona.recommend('nothing', 1)$$);
 SELECT * FROM fails($$SELECT persona.recommend('nowhere.m', 1)$$);
 SELECT * FROM fails($$SELECT persona.recommend('likes', 1)$$);
-SELECT * FROM fails($$SELECT persona._recommend('likes', 1, 1, 10, '{}', '{}')$$);
+SELECT * FROM fails($$SELECT persona._recommend('likes', 1, 10, '{}'::int[], '{}'::int[])$$);
 SELECT * FROM fails($$SELECT persona.rollback('likes')$$);
 SELECT * FROM fails($$SELECT persona.drop_model('likes')$$);
 SELECT * FROM fails($$SELECT persona.retrain('nothing')$$);

@@ -227,7 +227,8 @@ SELECT count(*) FROM (SELECT a.u, r.* FROM asked AS a, LATERAL n_recommend(a.u, 
 SELECT count(*) FROM (SELECT * FROM serial EXCEPT SELECT a.u, r.* FROM asked AS a, LATERAL n_recommend(a.u, 10) AS r) AS d;
 SELECT is_parallel('SELECT count(*) FROM asked AS a WHERE persona.score(''n'', a.u, 1) IS NOT NULL');
 SELECT count(*) FROM asked AS a WHERE persona.score('n', a.u, 1) IS NOT NULL;
-SET force_parallel_mode = on;
+-- The second is its name since PostgreSQL 16.
+SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT item_id, rank, source FROM m_recommend(7, 1);
 SELECT item_id, rank, source FROM persona.recommend('m', 7, 1);
 SELECT item_id, rank, source FROM persona.recommend_as('m', 7, NULL::bigint, 1);
@@ -242,7 +243,7 @@ SELECT count(*) FROM persona.models;
 SELECT count(*) FROM persona.versions WHERE model = 'm';
 SELECT count(*) FROM persona."check"();
 SELECT persona.recommend('nothing', 1);
-RESET force_parallel_mode;
+SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;

@@ -5,7 +5,7 @@ use crate::csr::Csr;
 use crate::error::Result;
 use crate::simd::{Level, level};
 
-use super::memory::Aligned;
+use super::memory::{Aligned, Buffer};
 use super::solve::{Scratch, Task, solve};
 
 /// The factors of a user who was not trained on, from the items that the user has: the minimiser of the
@@ -92,14 +92,14 @@ fn solve_one(
 }
 
 /// A Gram matrix with lambda on its diagonal, padded with zeros to whole registers.
-pub(super) fn regularized(
+pub(super) fn regularized<'c>(
     gram: &[f32],
     factors: usize,
     regularization: f64,
-    control: &Control,
-) -> Result<Aligned> {
+    control: &'c Control,
+) -> Result<Buffer<'c>> {
     let width = factors.next_multiple_of(16);
-    let mut padded = Aligned::zeros(width * width, control)?;
+    let mut padded = Buffer::zeros(width * width, control)?;
     for (row, (to, from)) in padded.chunks_exact_mut(width).zip(gram.chunks_exact(factors)).enumerate() {
         to[..factors].copy_from_slice(from);
         to[row] += regularization as f32;

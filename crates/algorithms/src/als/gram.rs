@@ -28,16 +28,16 @@ pub(super) fn gram_at(
 ) -> Result<Vec<f32>> {
     let count = rows.len() / factors;
     let width = factors.next_multiple_of(16);
-    let strips = count.div_ceil(4096).clamp(1, 64).min((PARTIALS / (width * width)).max(1));
+    let strips = strips(count, width);
     let strip = count.div_ceil(strips).next_multiple_of(BLOCK).max(BLOCK) * factors;
     let mut partials = Buffer::zeros(strips * width * width, control)?;
     let jobs = partials.chunks_mut(width * width).zip(rows.chunks(strip));
     let jobs = jobs
         .flat_map(|(partial, rows)| partial.chunks_mut(BAND * width).enumerate().map(move |job| (job, rows)));
     let bands = strips * width.div_ceil(BAND);
-    share(jobs, threads.min(bands), |jobs| {
+    share(jobs, threads.min(bands), control, |jobs| {
         let mut padded = Aligned::zeros(if width == factors { 0 } else { BLOCK * width }, control)?;
-        while let Some(((band, target), rows)) = jobs.next() {
+        while let Some(((band, target), rows)) = jobs.next()? {
             for block in rows.chunks(BLOCK * factors) {
                 control.check()?;
                 let block = if width == factors {
@@ -64,6 +64,11 @@ pub(super) fn gram_at(
         }
     }
     Ok(gram)
+}
+
+/// Strips that are summed on their own, for so many rows.
+pub(super) fn strips(count: usize, width: usize) -> usize {
+    count.div_ceil(4096).clamp(1, 64).min((PARTIALS / (width * width)).max(1))
 }
 
 /// Adds the products of a block of rows to the rows `first..` of the Gram matrix in `target`, from the

@@ -4,22 +4,20 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::budget::TRAINING;
 use crate::control::Control;
-use crate::error::{Error, Result};
-
-const ADVICE: &str = "Use fewer \"factors\".";
-const TASK: &str = "training the factors";
+use crate::error::Result;
 
 /// `len` zeros, or an error where `vec!` would abort the process.
 pub(super) fn zeros(len: usize, control: &Control) -> Result<Vec<f32>> {
     fill(len, 0.0, control)
 }
 
-/// `len` copies of a value, 16 MB at a time: the first touch of memory takes a few milliseconds for as much.
+/// `len` copies of a value, 2 MB at a time: the first touch of so much memory takes 1 to 5 ms.
 fn fill<T: Copy>(len: usize, value: T, control: &Control) -> Result<Vec<T>> {
-    let step = (16 << 20) / size_of::<T>();
+    let step = (2 << 20) / size_of::<T>();
     let mut buffer = Vec::new();
-    buffer.try_reserve_exact(len).map_err(|_| Error::NoMemory { task: TASK })?;
+    buffer.try_reserve_exact(len).map_err(|_| TRAINING.refused())?;
     while buffer.len() < len {
         control.check()?;
         buffer.resize(len.min(buffer.len() + step), value);
@@ -68,7 +66,7 @@ pub(super) struct Buffer<'a> {
 impl<'a> Buffer<'a> {
     pub(super) fn zeros(len: usize, control: &'a Control) -> Result<Self> {
         let bytes = len as u64 * 4;
-        control.take(bytes, TASK, ADVICE)?;
+        TRAINING.take(bytes, control)?;
         // From here on drop gives the bytes back, also when the allocation fails.
         let mut buffer = Self { numbers: Aligned::default(), control, bytes };
         buffer.numbers = Aligned::zeros(len, control)?;

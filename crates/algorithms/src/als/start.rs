@@ -4,10 +4,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::error::Result;
 
-use super::memory::zeros;
 use super::{Factors, Params};
 use crate::jobs::share;
 
@@ -17,18 +17,18 @@ const ROWS: usize = 1024;
 /// Factors to start the training from: normally distributed around 0 with standard deviation 0.01. A seed
 /// gives the same bits with every number of threads: each block of 1,024 rows has its own ChaCha8 stream.
 ///
-/// Errors: `Parameter`, `Cancelled`, `Memory` if the system has no memory for them. Their `4 * factors *
-/// (users + items)` bytes are not taken from the budget, since the caller keeps them.
+/// Errors: `Parameter`, `Cancelled`, `Memory`, `NoMemory`. [`Factors::bytes`] stay taken from `control`.
 pub fn start(users: usize, items: usize, params: &Params, control: &Control) -> Result<Factors> {
     params.check()?;
     let factors = params.factors;
-    let mut start =
-        Factors { factors, users: zeros(users * factors, control)?, items: zeros(items * factors, control)? };
+    let mut budget = Budget::new(control, TRAINING);
+    let mut zeros = |rows: usize| budget.zeroed(rows * factors);
+    let mut start = Factors { factors, users: zeros(users)?, items: zeros(items)? };
     let blocks = users.div_ceil(ROWS) + items.div_ceil(ROWS);
     let users = start.users.chunks_mut(ROWS * factors).zip((0u64..).step_by(2));
     let items = start.items.chunks_mut(ROWS * factors).zip((1u64..).step_by(2));
-    share(users.chain(items), params.threads.min(blocks), |jobs| {
-        while let Some((block, stream)) = jobs.next() {
+    share(users.chain(items), params.threads.min(blocks), control, |jobs| {
+        while let Some((block, stream)) = jobs.next()? {
             control.check()?;
             let mut generator = ChaCha8Rng::seed_from_u64(params.seed);
             generator.set_stream(stream);
@@ -39,5 +39,6 @@ pub fn start(users: usize, items: usize, params: &Params, control: &Control) -> 
         }
         Ok(())
     })?;
+    budget.keep(start.bytes());
     Ok(start)
 }

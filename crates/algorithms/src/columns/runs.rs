@@ -1,10 +1,8 @@
 //! Exact quantiles of many values.
 
+use crate::budget::SORTING;
 use crate::control::Control;
 use crate::error::{Error, Result};
-
-const TASK: &str = "sorting a column";
-const ADVICE: &str = "Use fewer rows.";
 
 /// Values sorted at a time: about 5 ms.
 const RUN: usize = 1 << 17;
@@ -14,6 +12,7 @@ const RUN: usize = 1 << 17;
 #[derive(Debug)]
 pub struct Runs<'a> {
     values: Vec<f64>,
+    taken: u64,
     control: &'a Control,
 }
 
@@ -24,22 +23,17 @@ impl<'a> Runs<'a> {
         if count == 0 {
             return Err(Error::NoData);
         }
-        control.take(count as u64 * 8, TASK, ADVICE)?;
-        // From here on drop gives the bytes back: the length tells how many.
-        let mut runs = Self { values: Vec::new(), control };
-        if runs.values.try_reserve_exact(count).is_err() {
-            control.give(count as u64 * 8);
-            return Err(Error::NoMemory { task: TASK });
-        }
-        runs.values.resize(count, 0.0);
-        let mut values = values;
-        for run in runs.values.chunks_mut(RUN) {
+        SORTING.take(count as u64 * 8, control)?;
+        // From here on drop gives the bytes back.
+        let mut runs = Self { values: Vec::new(), taken: count as u64 * 8, control };
+        runs.values.try_reserve_exact(count).map_err(|_| SORTING.refused())?;
+        let mut values = values.take(count);
+        for from in (0..count).step_by(RUN) {
             control.check()?;
-            for (to, value) in run.iter_mut().zip(&mut values) {
-                // Minus zero is zero.
-                *to = value + 0.0;
-            }
-            run.sort_unstable_by(f64::total_cmp);
+            // Minus zero is zero.
+            runs.values.extend(values.by_ref().take(RUN).map(|value| value + 0.0));
+            runs.values.resize(count.min(from + RUN), 0.0);
+            runs.values[from..].sort_unstable_by(f64::total_cmp);
         }
         Ok(runs)
     }
@@ -78,7 +72,8 @@ impl<'a> Runs<'a> {
 
 impl Drop for Runs<'_> {
     fn drop(&mut self) {
-        self.control.give(self.values.len() as u64 * 8);
+        self.values = Vec::new();
+        self.control.give(self.taken);
     }
 }
 

@@ -7,7 +7,8 @@ use foldhash::fast::RandomState;
 use super::finish::{self, SortedIds};
 use super::integers::Integers;
 use super::table::Table;
-use super::{Budget, IdKind, IdRef, IdsRef, MAX_IDS};
+use super::{IdKind, IdRef, IdsRef, MAX_IDS};
+use crate::budget::{Budget, READING};
 use crate::control::Control;
 use crate::error::{Error, Result};
 
@@ -46,7 +47,14 @@ impl<'c> IdBuilder<'c> {
             IdKind::Fixed16 => Store::Fixed16(Table::default(), Vec::new()),
             IdKind::Bytes => Store::Bytes(Table::default(), Arena::default()),
         };
-        Self { what, limit, len: 0, hasher: RandomState::default(), store, budget: Budget::new(control) }
+        Self {
+            what,
+            limit,
+            len: 0,
+            hasher: RandomState::default(),
+            store,
+            budget: Budget::new(control, READING),
+        }
     }
 
     /// How the ids are kept.

@@ -1,10 +1,11 @@
 //! From the growing dictionary to the sorted one.
 
+use super::Ids;
 use super::builder::Arena;
 use super::integers::Integers;
 use super::sort::{Key, sort_keys};
 use super::table::Table;
-use super::{Budget, Ids};
+use crate::budget::Budget;
 use crate::error::Result;
 
 /// A sorted dictionary and where the provisional positions went.

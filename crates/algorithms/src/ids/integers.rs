@@ -7,12 +7,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Budget;
 use super::table::SHARDS;
+use crate::budget::Budget;
 use crate::error::Result;
 
 /// Integers of a line: with their positions they fill 64 bytes.
 const LINE: usize = 5;
+
+/// Lines moved between two looks at the control, while a shard grows: about 1 ms.
+const PIECE: usize = 1 << 14;
 
 /// Places taken of a line, on average, before a shard grows.
 const FULL: usize = 4;
@@ -65,8 +68,12 @@ impl Shard {
     }
 
     fn iter(&self) -> impl Iterator<Item = (i64, u32)> {
-        self.lines.iter().flat_map(|line| line.values.into_iter().zip(line.ids).take(line.taken as usize))
+        values(&self.lines)
     }
+}
+
+fn values(lines: &[Line]) -> impl Iterator<Item = (i64, u32)> {
+    lines.iter().flat_map(|line| line.values.into_iter().zip(line.ids).take(line.taken as usize))
 }
 
 /// Sixteen shards for the reasons of [`SHARDS`].
@@ -127,15 +134,15 @@ impl Integers {
 
     #[cold]
     fn grow(shard: &mut Shard, hasher: impl Fn(i64) -> u64, budget: &mut Budget<'_>) -> Result<()> {
-        budget.control().check()?;
         let len = (2 * shard.lines.len()).max(4);
-        let mut lines = budget.with_capacity(len)?;
-        lines.resize(len, Line::zeroed());
-        let old = Shard { lines: std::mem::replace(&mut shard.lines, lines), taken: 0 };
-        for (value, id) in old.iter() {
-            shard.put(hasher(value), value, id);
+        let mut grown = Shard { lines: budget.zeroed(len)?, taken: shard.taken };
+        for lines in shard.lines.chunks(PIECE) {
+            budget.control().check()?;
+            for (value, id) in values(lines) {
+                grown.put(hasher(value), value, id);
+            }
         }
-        budget.free(old.lines);
+        budget.free(std::mem::replace(shard, grown).lines);
         Ok(())
     }
 
@@ -162,12 +169,13 @@ impl Integers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::READING;
     use crate::control::Control;
 
     #[test]
     fn crowded_lines_and_zeros() {
         let control = Control::unlimited();
-        let mut budget = Budget::new(&control);
+        let mut budget = Budget::new(&control, READING);
         let mut table = Integers::default();
         // All values but every fourth share one home; 0 is also what free places hold.
         let hash = |value: i64| if value % 4 == 0 { value as u64 } else { 7 };

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Budget;
+use crate::budget::Budget;
 use crate::error::Result;
 
 /// An id to sort: its first 8 bytes as a number of the same order, and its provisional position. For integers

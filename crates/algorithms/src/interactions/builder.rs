@@ -2,9 +2,10 @@
 
 use super::Interactions;
 use super::counting::{self, Cell, Plain, Timed};
+use crate::budget::{Budget, READING};
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::ids::{Budget, IdBuilder, IdKind, IdsRef, SortedIds};
+use crate::ids::{IdBuilder, IdKind, IdsRef, SortedIds};
 
 /// Rows of a chunk. Chunks instead of one growing vector: nothing is ever copied or held twice, and each is
 /// freed as soon as it was sorted away.
@@ -58,7 +59,7 @@ impl<'c> InteractionsBuilder<'c> {
             with_time,
             chunks: Vec::new(),
             rows: 0,
-            budget: Budget::new(control),
+            budget: Budget::new(control, READING),
         }
     }
 

@@ -9,14 +9,15 @@ use bytemuck::{Pod, Zeroable};
 use super::builder::Chunk;
 use super::duplicates;
 use super::parts::{self, Cursors, Shared, accumulate, divide};
+use crate::budget::{Budget, READING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::ids::Budget;
 use crate::jobs::share;
 
-/// Entries moved between two looks at the control: about 1 ms, at 10 to 15 ns each.
-const PIECE: usize = 1 << 16;
+/// Entries moved between two looks at the control: about 0.1 ms at 10 to 15 ns each, and up to 5 ms where each of them
+/// is the first to touch a page of memory.
+const PIECE: usize = 1 << 13;
 
 /// An entry on its way: the other id, the value, and the time where there is one.
 pub(super) trait Cell: Pod + Send + Sync {
@@ -105,8 +106,8 @@ pub(super) fn by_item<C: Cell>(
     let parts = parts::count(threads, rows, permutation.len());
     let part = chunks.len().div_ceil(parts).max(1);
     let mut cursors = Cursors::new(parts, permutation.len(), budget)?;
-    share(chunks.chunks(part).zip(cursors.parts(parts)), parts, |jobs| {
-        while let Some((chunks, counts)) = jobs.next() {
+    share(chunks.chunks(part).zip(cursors.parts(parts)), parts, control, |jobs| {
+        while let Some((chunks, counts)) = jobs.next()? {
             for chunk in chunks {
                 control.check()?;
                 for &item in &chunk.items {
@@ -120,13 +121,15 @@ pub(super) fn by_item<C: Cell>(
     let mut cells = budget.zeroed::<C>(rows)?;
     let to = Shared::new(&mut cells);
     let bytes = chunks.iter().map(Chunk::bytes).sum();
-    share(chunks.chunks_mut(part).zip(cursors.parts(parts)), parts, |jobs| {
-        while let Some((chunks, next)) = jobs.next() {
+    share(chunks.chunks_mut(part).zip(cursors.parts(parts)), parts, control, |jobs| {
+        while let Some((chunks, next)) = jobs.next()? {
             for chunk in chunks {
-                control.check()?;
                 let chunk = std::mem::take(chunk);
                 let rows = chunk.items.iter().zip(&chunk.users).zip(&chunk.values);
                 for (n, ((&item, &user), &value)) in rows.enumerate() {
+                    if n.is_multiple_of(PIECE) {
+                        control.check()?;
+                    }
                     let time = if C::TIMED { chunk.times[n] } else { 0 };
                     let at = &mut next[item as usize];
                     C::put(to, *at, user, value, time);
@@ -152,8 +155,8 @@ pub(super) fn by_user<C: Cell>(
     let parts = parts::count(threads, by_item.cells.len(), permutation.len());
     let ranges = parts::ranges(&by_item.offsets, parts);
     let mut cursors = Cursors::new(parts, permutation.len(), budget)?;
-    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
-        while let Some((items, counts)) = jobs.next() {
+    share(ranges.iter().zip(cursors.parts(parts)), parts, control, |jobs| {
+        while let Some((items, counts)) = jobs.next()? {
             let [start, end] = [items.start, items.end].map(|item| by_item.offsets[item] as usize);
             for piece in by_item.cells[start..end].chunks(PIECE) {
                 control.check()?;
@@ -167,8 +170,8 @@ pub(super) fn by_user<C: Cell>(
     let offsets = cursors.place(|id| permutation[id] as usize, budget)?;
     let mut cells = budget.zeroed::<C>(by_item.cells.len())?;
     let to = Shared::new(&mut cells);
-    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
-        while let Some((items, next)) = jobs.next() {
+    share(ranges.iter().zip(cursors.parts(parts)), parts, control, |jobs| {
+        while let Some((items, next)) = jobs.next()? {
             let mut pace = Pace::new(control);
             for item in items.clone() {
                 for piece in by_item.group(item).chunks(PIECE) {
@@ -199,8 +202,8 @@ pub(super) fn merge<C: Cell>(
     let ranges = parts::ranges(&by_user.offsets, parts);
     let mut offsets = budget.zeroed::<u64>(by_user.offsets.len())?;
     let counts = divide(&mut offsets[1..], ranges.iter().map(|users| users.len()));
-    share(ranges.iter().zip(counts), parts, |jobs| {
-        while let Some((users, counts)) = jobs.next() {
+    share(ranges.iter().zip(counts), parts, control, |jobs| {
+        while let Some((users, counts)) = jobs.next()? {
             let mut pace = Pace::new(control);
             for (user, count) in users.clone().zip(counts) {
                 let mut before = None;
@@ -223,28 +226,28 @@ pub(super) fn merge<C: Cell>(
     let lengths = || ranges.iter().map(|users| (offsets[users.end] - offsets[users.start]) as usize);
     let outputs = divide(&mut indices, lengths()).into_iter().zip(divide(&mut values, lengths()));
     let outputs = outputs.zip(divide(&mut times, lengths().map(|length| if C::TIMED { length } else { 0 })));
-    share(ranges.iter().zip(outputs), parts, |jobs| {
-        let (mut scratch, mut budget) = (Vec::new(), Budget::new(control));
-        while let Some((users, ((indices, values), times))) = jobs.next() {
+    share(ranges.iter().zip(outputs), parts, control, |jobs| {
+        let (mut scratch, mut budget) = (Vec::new(), Budget::new(control, READING));
+        while let Some((users, ((indices, values), times))) = jobs.next()? {
             let mut pace = Pace::new(control);
             let mut at = 0;
             for user in users.clone() {
                 let cells = by_user.group(user);
                 if offsets[user + 1] - offsets[user] < cells.len() as u64 {
                     for same in cells.chunk_by(|a, b| a.id() == b.id()) {
-                        pace.step(same.len())?;
                         indices[at] = same[0].id();
-                        if C::TIMED {
-                            times[at] = same.iter().map(|cell| cell.time()).max().unwrap_or(i64::MIN);
+                        scratch.clear();
+                        budget.reserve(&mut scratch, same.len())?;
+                        let mut newest = i64::MIN;
+                        for piece in same.chunks(PIECE) {
+                            pace.step(piece.len())?;
+                            scratch.extend(piece.iter().map(|cell| cell.value()));
+                            newest = piece.iter().map(|cell| cell.time()).fold(newest, i64::max);
                         }
-                        values[at] = if let [single] = same {
-                            single.value()
-                        } else {
-                            scratch.clear();
-                            budget.reserve(&mut scratch, same.len())?;
-                            scratch.extend(same.iter().map(|cell| cell.value()));
-                            duplicates::sum(&scratch, control)?
-                        };
+                        if C::TIMED {
+                            times[at] = newest;
+                        }
+                        values[at] = duplicates::sum(&scratch, control)?;
                         at += 1;
                     }
                     continue;
@@ -280,8 +283,8 @@ pub(super) fn transpose(
     let parts = parts::count(threads, matrix.entries(), columns);
     let ranges = parts::ranges(&matrix.offsets, parts);
     let mut cursors = Cursors::new(parts, columns, budget)?;
-    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
-        while let Some((rows, counts)) = jobs.next() {
+    share(ranges.iter().zip(cursors.parts(parts)), parts, control, |jobs| {
+        while let Some((rows, counts)) = jobs.next()? {
             let [start, end] = [rows.start, rows.end].map(|row| matrix.offsets[row] as usize);
             for piece in matrix.indices[start..end].chunks(PIECE) {
                 control.check()?;
@@ -296,8 +299,8 @@ pub(super) fn transpose(
     let mut indices = budget.zeroed::<u32>(matrix.entries())?;
     let mut values = budget.zeroed::<f32>(matrix.entries())?;
     let (to_indices, to_values) = (Shared::new(&mut indices), Shared::new(&mut values));
-    share(ranges.iter().zip(cursors.parts(parts)), parts, |jobs| {
-        while let Some((rows, next)) = jobs.next() {
+    share(ranges.iter().zip(cursors.parts(parts)), parts, control, |jobs| {
+        while let Some((rows, next)) = jobs.next()? {
             let mut pace = Pace::new(control);
             for row in rows.clone() {
                 let (row_indices, row_values) = matrix.row(row);
@@ -319,18 +322,18 @@ pub(super) fn transpose(
 }
 
 /// Looks at the control once every `PIECE` steps.
-pub(super) struct Pace<'c> {
+pub(crate) struct Pace<'c> {
     control: &'c Control,
     left: usize,
 }
 
 impl<'c> Pace<'c> {
-    pub(super) fn new(control: &'c Control) -> Self {
+    pub(crate) fn new(control: &'c Control) -> Self {
         Self { control, left: PIECE }
     }
 
     #[inline]
-    pub(super) fn step(&mut self, steps: usize) -> Result<()> {
+    pub(crate) fn step(&mut self, steps: usize) -> Result<()> {
         if steps < self.left {
             self.left -= steps;
             return Ok(());

@@ -8,8 +8,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::budget::Budget;
 use crate::error::Result;
-use crate::ids::Budget;
 
 /// Entries that are worth a thread: about 1 ms.
 const FEW: usize = 1 << 16;
@@ -64,7 +64,8 @@ impl Cursors {
         group: impl Fn(usize) -> usize,
         budget: &mut Budget<'_>,
     ) -> Result<Vec<u64>> {
-        const PIECE: usize = 1 << 16;
+        // Up to 5 ms, where each is the first to touch a page of memory.
+        const PIECE: usize = 1 << 13;
         let ids = self.ids;
         let mut offsets = budget.zeroed::<u64>(ids + 1)?;
         let look = |id: usize| if id.is_multiple_of(PIECE) { budget.control().check() } else { Ok(()) };

@@ -3,12 +3,16 @@
 
 use std::collections::BinaryHeap;
 
-use super::counting::Pace;
-use super::{Interactions, bytes};
+use super::Interactions;
+use super::counting::{self, Pace};
+use crate::budget::{Budget, HOLDOUT};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::ids::{Budget, IdsRef};
+use crate::ids::IdsRef;
+
+/// Entries handled between two looks at the control: about 1 ms, and 3 ms where they are selected.
+const PIECE: usize = 1 << 16;
 
 /// Which entries of a sampled user are held out: a tenth, at least one and never all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub struct Split {
 impl Split {
     /// Memory held, all of which is taken from the control that was given to [`split`].
     pub fn bytes(&self) -> u64 {
-        bytes(&self.train) + bytes(&self.held_out) + self.users.len() as u64 * 4
+        self.train.bytes() + self.held_out.bytes() + self.users.len() as u64 * 4
     }
 }
 
@@ -56,7 +60,7 @@ pub fn split(
             got: "time".into(),
         });
     }
-    let mut budget = Budget::new(control);
+    let mut budget = Budget::new(control, HOLDOUT);
     let users = sample(from, seed, max_users, &mut budget)?;
     let held_entries = users.iter().map(|&user| held(from.user_items.row(user as usize).0.len())).sum();
     let mut held_out = matrix(users.len(), held_entries, &mut budget)?;
@@ -67,23 +71,33 @@ pub fn split(
     let mut pace = Pace::new(control);
     for user in 0..from.user_items.rows() {
         let (indices, values) = from.user_items.row(user);
-        pace.step(indices.len() + 1)?;
+        pace.step(1)?;
         if sampled.next_if(|&&next| next as usize == user).is_none() {
-            train.indices.extend_from_slice(indices);
-            train.values.extend_from_slice(values);
+            for (indices, values) in indices.chunks(PIECE).zip(values.chunks(PIECE)) {
+                pace.step(indices.len())?;
+                train.indices.extend_from_slice(indices);
+                train.values.extend_from_slice(values);
+            }
         } else {
             order.clear();
             budget.reserve(&mut order, indices.len())?;
             budget.reserve(&mut chosen, indices.len())?;
-            rank(from, holdout, seed, user, &mut order);
+            rank(from, holdout, seed, user, &mut order, &mut pace)?;
             chosen.resize(indices.len(), false);
-            for &(_, entry) in &order[..held(indices.len())] {
-                chosen[entry as usize] = true;
+            for piece in order[..held(indices.len())].chunks(PIECE) {
+                pace.step(piece.len())?;
+                for &(_, entry) in piece {
+                    chosen[entry as usize] = true;
+                }
             }
-            for ((&index, &value), &out) in indices.iter().zip(values).zip(&chosen) {
-                let to = if out { &mut held_out } else { &mut train };
-                to.indices.push(index);
-                to.values.push(value);
+            let entries = indices.chunks(PIECE).zip(values.chunks(PIECE)).zip(chosen.chunks(PIECE));
+            for ((indices, values), chosen) in entries {
+                pace.step(indices.len())?;
+                for ((&index, &value), &out) in indices.iter().zip(values).zip(chosen) {
+                    let to = if out { &mut held_out } else { &mut train };
+                    to.indices.push(index);
+                    to.values.push(value);
+                }
             }
             held_out.offsets.push(held_out.indices.len() as u64);
             chosen.clear();
@@ -95,6 +109,15 @@ pub fn split(
     let split = Split { train, users, held_out };
     budget.keep(split.bytes());
     Ok(split)
+}
+
+/// The transpose of a matrix of `columns` columns, on up to `threads` threads; the same as [`Csr::transpose`]. Its
+/// bytes stay taken from `control`. `Error::Memory`, `Error::Cancelled`.
+pub fn transpose(matrix: &Csr, columns: usize, threads: usize, control: &Control) -> Result<Csr> {
+    let mut budget = Budget::new(control, HOLDOUT);
+    let transposed = counting::transpose(matrix, columns, threads, &mut budget)?;
+    budget.keep(transposed.bytes());
+    Ok(transposed)
 }
 
 /// Entries held out of so many: a tenth, at least one; fewer than all from two entries on.
@@ -140,32 +163,105 @@ fn sample(from: &Interactions, seed: u64, max_users: usize, budget: &mut Budget<
 }
 
 /// Fills the empty `order` with the entries of a user, those to hold out first. Keys are distinct, so the choice is.
-fn rank(from: &Interactions, holdout: Holdout, seed: u64, user: usize, order: &mut Vec<(i64, u32)>) {
+fn rank(
+    from: &Interactions,
+    holdout: Holdout,
+    seed: u64,
+    user: usize,
+    order: &mut Vec<Entry>,
+    pace: &mut Pace<'_>,
+) -> Result<()> {
     let start = from.user_items.offsets[user] as usize;
     let indices = from.user_items.row(user).0;
     match (holdout, &from.times) {
         (Holdout::Time, Some(times)) => {
-            let times = &times[start..start + indices.len()];
-            order.extend(times.iter().enumerate().map(|(n, &time)| (time, n as u32)));
-            select(order, held(indices.len()), |a, b| b.cmp(a));
+            for (n, &time) in times[start..start + indices.len()].iter().enumerate() {
+                pace.step(1)?;
+                order.push((time, n as u32));
+            }
+            select(order, held(indices.len()), |a, b| a > b, pace)
         }
         _ => {
             let user = hash(from.users.view(), user, seed);
-            // Signed with the sign bit turned over: in the order of the unsigned hashes.
-            let key = |item: u32| (hash(from.items.view(), item as usize, user) ^ 1 << 63) as i64;
-            order.extend(indices.iter().enumerate().map(|(n, &item)| (key(item), n as u32)));
-            select(order, held(indices.len()), |a, b| a.cmp(b));
+            for (n, &item) in indices.iter().enumerate() {
+                pace.step(1)?;
+                // Signed with the sign bit turned over: in the order of the unsigned hashes.
+                let key = (hash(from.items.view(), item as usize, user) ^ 1 << 63) as i64;
+                order.push((key, n as u32));
+            }
+            select(order, held(indices.len()), |a, b| a < b, pace)
         }
     }
 }
 
-/// Moves the first `count` of the order to the front, in linear time.
+/// A key and the position of an entry in its row.
+type Entry = (i64, u32);
+
+/// Moves the first `count` of the order to the front, in linear time. Entries are distinct. The library selects what
+/// fits between two looks at the control; what is longer is divided before, at the middle of a sample.
 fn select(
-    entries: &mut [(i64, u32)],
-    count: usize,
-    order: impl FnMut(&(i64, u32), &(i64, u32)) -> std::cmp::Ordering,
-) {
+    mut entries: &mut [Entry],
+    mut count: usize,
+    before: impl Fn(&Entry, &Entry) -> bool + Copy,
+    pace: &mut Pace<'_>,
+) -> Result<()> {
+    const SAMPLE: usize = 101;
+    let order = |a: &Entry, b: &Entry| before(b, a).cmp(&before(a, b));
+    while entries.len() > PIECE {
+        let mut sample = [(0, 0); SAMPLE];
+        for (n, each) in sample.iter_mut().enumerate() {
+            *each = entries[n * (entries.len() / SAMPLE)];
+        }
+        sample.sort_unstable_by(order);
+        // Neither the first nor the last of the order: both sides get something.
+        let middle = sample[SAMPLE / 2];
+        let mut left = 0;
+        for at in 0..entries.len() {
+            pace.step(1)?;
+            let goes_left = before(&entries[at], &middle);
+            entries.swap(left, at);
+            left += usize::from(goes_left);
+        }
+        if count <= left {
+            entries = &mut entries[..left];
+        } else {
+            entries = &mut entries[left..];
+            count -= left;
+        }
+    }
     if count < entries.len() {
+        pace.step(entries.len())?;
         entries.select_nth_unstable_by(count, order);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_row_is_selected_as_a_sort_would() {
+        let control = Control::unlimited();
+        let mut pace = Pace::new(&control);
+        for len in [1, 2, 1000, PIECE, PIECE + 1, 5 * PIECE + 3] {
+            for same in [1, 7, 1 << 40] {
+                // Many equal keys, so that positions decide.
+                let key = |n: usize| ((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) as i64 / same;
+                let entries: Vec<Entry> = (0..len).map(|n| (key(n), n as u32)).collect();
+                let mut sorted = entries.clone();
+                sorted.sort_unstable();
+                for count in [len / 10, len / 2, len - 1, len] {
+                    let mut rising = entries.clone();
+                    assert_eq!(select(&mut rising, count, |a, b| a < b, &mut pace), Ok(()));
+                    rising[..count].sort_unstable();
+                    assert!(rising[..count] == sorted[..count], "{len} {same} {count}");
+                    let mut falling = entries.clone();
+                    assert_eq!(select(&mut falling, count, |a, b| a > b, &mut pace), Ok(()));
+                    falling[..count].sort_unstable();
+                    assert!(falling[..count] == sorted[len - count..], "{len} {same} {count}");
+                }
+            }
+        }
     }
 }

@@ -147,10 +147,10 @@ pub(super) fn assign(
     let jobs = labels.chunks_mut(JOB * BLOCK).enumerate();
     let threads = threads.min(jobs.len());
     let merged = Mutex::new((sums, 0));
-    share(jobs, threads, |jobs| {
+    share(jobs, threads, control, |jobs| {
         let mut moved = Sums::new(centers.count, centers.columns, control)?;
         let mut changed = 0;
-        while let Some((job, labels)) = jobs.next() {
+        while let Some((job, labels)) = jobs.next()? {
             let pass = Pass { points, centers, labels, first: job * JOB, moved: &mut moved };
             changed += dispatch(level, pass)?;
         }

@@ -4,11 +4,22 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::budget::SEGMENTS;
 use crate::control::Control;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-const ADVICE: &str = "Use fewer rows or fewer features.";
-const TASK: &str = "forming the segments";
+/// `len` copies of a value, or an error where `vec!` would abort the process. 2 MB at a time: the first touch of so
+/// much memory takes 1 to 5 ms. Not taken from the budget.
+pub(super) fn fill<T: Copy>(len: usize, value: T, control: &Control) -> Result<Vec<T>> {
+    let step = (2 << 20) / size_of::<T>();
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| SEGMENTS.refused())?;
+    while values.len() < len {
+        control.check()?;
+        values.resize(len.min(values.len() + step), value);
+    }
+    Ok(values)
+}
 
 /// A cache line: no load of 64 bytes may touch two.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -26,21 +37,14 @@ pub(crate) struct Buffer<'a, T> {
 }
 
 impl<'a, T: Pod> Buffer<'a, T> {
-    /// `len` zeros, or an error where `vec!` would abort the process. 16 MB at a time: the first touch of memory
-    /// takes a few milliseconds for as much.
+    /// `len` zeros, or an error where `vec!` would abort the process.
     pub(crate) fn zeros(len: usize, control: &'a Control) -> Result<Self> {
-        const STEP: usize = (16 << 20) / size_of::<Line>();
-        let lines = len.checked_mul(size_of::<T>()).ok_or(Error::NoMemory { task: TASK })?;
-        let lines = lines.div_ceil(size_of::<Line>());
+        let lines = len.checked_mul(size_of::<T>()).ok_or(SEGMENTS.refused())?.div_ceil(size_of::<Line>());
         let bytes = (lines * size_of::<Line>()) as u64;
-        control.take(bytes, TASK, ADVICE)?;
+        SEGMENTS.take(bytes, control)?;
         // From here on drop gives the bytes back, also when the allocation fails.
         let mut buffer = Self { lines: Vec::new(), len, control, bytes, of: std::marker::PhantomData };
-        buffer.lines.try_reserve_exact(lines).map_err(|_| Error::NoMemory { task: TASK })?;
-        while buffer.lines.len() < lines {
-            control.check()?;
-            buffer.lines.resize(lines.min(buffer.lines.len() + STEP), Line::zeroed());
-        }
+        buffer.lines = fill(lines, Line::zeroed(), control)?;
         Ok(buffer)
     }
 }

@@ -78,8 +78,8 @@ impl<'p, 'a> Closest<'p, 'a> {
         let count = candidates.len() / points.columns;
         let mut sums = vec![0.0; jobs * count];
         let parts = self.squares.chunks_mut(JOB * BLOCK).zip(sums.chunks_mut(count)).enumerate();
-        share(parts, threads.min(jobs), |parts| {
-            while let Some((job, (squares, sums))) = parts.next() {
+        share(parts, threads.min(jobs), points.control, |parts| {
+            while let Some((job, (squares, sums))) = parts.next()? {
                 dispatch(level, Pass { points, first: job * JOB, chosen, candidates, squares, sums })?;
             }
             Ok(())

@@ -45,8 +45,8 @@ pub fn silhouette(
     // One sum per job, added up in order.
     let mut sums = vec![0.0; rows.len().div_ceil(JOB)];
     let threads = threads.min(sums.len());
-    share(rows.chunks(JOB).zip(&mut sums), threads, |jobs| {
-        while let Some((rows, sum)) = jobs.next() {
+    share(rows.chunks(JOB).zip(&mut sums), threads, points.control, |jobs| {
+        while let Some((rows, sum)) = jobs.next()? {
             *sum = dispatch(level, Part { points, labels, grouped: &grouped, rows })?;
         }
         Ok(())

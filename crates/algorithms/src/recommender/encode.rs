@@ -1,11 +1,13 @@
 //! Writing the image of a recommender.
 
 use crate::als::{Factors, gram};
+use crate::budget::{Budget, WRITING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::image::{AlignedBytes, Dictionary, Writer, kinds};
+use crate::popularity;
 use crate::search::quantize;
 
 use super::Facts;
@@ -32,20 +34,19 @@ pub struct Parts<'a> {
     pub item_class: u8,
 }
 
-const ADVICE: &str = "Use fewer \"factors\".";
-
 /// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says; the bytes of
 /// the image stay taken.
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
     let Factors { factors, users: user_factors, items: item_factors } = parts.factors;
+    let mut budget = Budget::new(control, WRITING);
     let user_sections = quantize(user_factors, *factors, threads, control)?;
+    budget.adopt(user_sections.bytes());
     let item_sections = quantize(item_factors, *factors, threads, control)?;
+    budget.adopt(item_sections.bytes());
+    budget.take((factors * factors) as u64 * 4)?;
     let gram = gram(item_factors, *factors, threads, control)?;
-    let popularity: Vec<u32> =
-        parts.item_users.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as u32).collect();
-    let mut by_popularity: Vec<u32> = (0..popularity.len() as u32).collect();
-    by_popularity.sort_by_key(|&item| std::cmp::Reverse(popularity[item as usize]));
-    control.check()?;
+    let popularity = popularity::counts(parts.item_users, &mut budget)?;
+    let by_popularity = popularity::order(&popularity, &mut budget)?;
 
     let facts = Facts {
         regularization: parts.regularization,
@@ -74,8 +75,8 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
     image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
     let length = image.length();
-    control.take(length, "writing the model", ADVICE)?;
-    let image = image.finish();
-    control.give(user_sections.bytes() + item_sections.bytes());
-    image
+    budget.take(length)?;
+    let image = image.write(control)?;
+    budget.keep(length);
+    Ok(image)
 }

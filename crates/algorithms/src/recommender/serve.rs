@@ -115,6 +115,7 @@ impl Recommender<'_> {
             None => self.by_popularity.iter().copied().filter(eligible).take(k).collect(),
             Some(candidates) => {
                 let mut items: Vec<u32> = candidates.iter().copied().filter(eligible).collect();
+                items.retain(|&item| (item as usize) < self.popularity.len());
                 items.sort_unstable();
                 items.dedup();
                 items.sort_by_key(|&item| std::cmp::Reverse(self.popularity.get(item as usize).copied()));

@@ -28,6 +28,7 @@
 use super::exact::Scorer;
 use super::rounded::Room;
 use super::{BLOCK, GROUP, MAX_FACTORS, Similarity, block_bytes};
+use crate::budget::SEARCH;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::jobs::share;
@@ -62,7 +63,7 @@ pub struct Bounds {
 }
 
 /// Bytes that [`quantize`] makes of `rows` rows.
-fn section_bytes(rows: usize, factors: usize) -> usize {
+pub(crate) fn section_bytes(rows: usize, factors: usize) -> usize {
     rows.div_ceil(BLOCK) * (block_bytes(factors) + size_of::<Bounds>())
 }
 
@@ -88,7 +89,7 @@ pub fn quantize(rows: &[f32], factors: usize, threads: usize, control: &Control)
         return Err(Error::TooMany { what: "rows", limit: u64::from(u32::MAX) });
     }
     let bytes = section_bytes(count, factors) as u64;
-    control.take(bytes, "preparing the search", "Use fewer \"factors\".")?;
+    SEARCH.take(bytes, control)?;
     let sections = fill(rows, factors, threads, control);
     if sections.is_err() {
         control.give(bytes);
@@ -100,16 +101,16 @@ fn fill(rows: &[f32], factors: usize, threads: usize, control: &Control) -> Resu
     // Factors of a job, and between two looks at the control: about 50 microseconds.
     const JOB: usize = 1 << 16;
     let blocks = (rows.len() / factors).div_ceil(BLOCK);
-    let mut quantized = vec![0; blocks * block_bytes(factors)];
-    let mut bounds = vec![bytemuck::Zeroable::zeroed(); blocks];
+    let mut quantized = zeros::<i8>(blocks * block_bytes(factors))?;
+    let mut bounds = zeros::<Bounds>(blocks)?;
     let (block, bytes) = (BLOCK * factors, block_bytes(factors));
     let job = (JOB / block).max(1);
     let parts = rows.chunks(job * block).zip(quantized.chunks_mut(job * bytes)).zip(bounds.chunks_mut(job));
     let level = level();
     let threads = threads.min(blocks.div_ceil(job));
-    share(parts, threads, |jobs| {
+    share(parts, threads, control, |jobs| {
         let mut room = Room::new(factors);
-        while let Some(((rows, quantized), bounds)) = jobs.next() {
+        while let Some(((rows, quantized), bounds)) = jobs.next()? {
             control.check()?;
             let blocks = rows.chunks(block).zip(quantized.chunks_exact_mut(bytes)).zip(bounds);
             for ((rows, quantized), bounds) in blocks {
@@ -132,6 +133,12 @@ fn fill(rows: &[f32], factors: usize, threads: usize, control: &Control) -> Resu
         Ok(())
     })?;
     Ok(Sections { quantized, bounds })
+}
+
+/// Zeros, which the system gives at the first touch.
+fn zeros<T: bytemuck::Zeroable>(len: usize) -> Result<Vec<T>> {
+    let zeros = bytemuck::allocation::try_zeroed_slice_box(len).map_err(|_| SEARCH.refused())?;
+    Ok(zeros.into_vec())
 }
 
 impl Sections {

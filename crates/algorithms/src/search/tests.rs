@@ -131,6 +131,7 @@ fn all_ranked(
 fn check(rows: &[f32], factors: usize, query: &[f32], name: &str) {
     let sections = quantize(rows, factors, 1, &Control::unlimited()).unwrap();
     let index = Index::new(rows, factors, &sections.quantized, &sections.bounds).unwrap();
+    assert_eq!(index.check(&Control::unlimited()), Ok(()), "{name}: {} x {factors}", index.rows());
     let count = index.rows();
     let exclusions: [(&str, &dyn Fn(u32) -> bool); 3] = [
         ("none", &|_| false),
@@ -233,6 +234,8 @@ impl Sink for Bounded {
 /// Checks the bounds of every row at every level; gives the mean width of the finite ones by the norm.
 fn check_bounds(rows: &[f32], factors: usize, query: &[f32], similarity: Similarity) {
     let sections = quantize(rows, factors, 1, &Control::unlimited()).unwrap();
+    let index = Index::new(rows, factors, &sections.quantized, &sections.bounds).unwrap();
+    assert_eq!(index.check(&Control::unlimited()), Ok(()));
     let scorer = Scorer::new(rows, factors, query, similarity);
     if scorer.norm() == 0.0 {
         return;
@@ -315,4 +318,46 @@ proptest! {
         }
         check(&rows, factors, &query, "own scale");
     }
+}
+
+/// Sections that no `quantize` made, as wrong as `check` allows: other bytes, other scales, rounder bounds.
+#[test]
+fn whatever_passes_the_check_is_searched_exactly() {
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    let mut passed = [0, 0];
+    for round in 0..300 {
+        let (count, factors) = (random.random_range(1..90), random.random_range(1..40));
+        let kind = KINDS[round % KINDS.len()];
+        let rows = rows_of(kind, count, factors, &mut random);
+        let mut sections = quantize(&rows, factors, 1, &Control::unlimited()).unwrap();
+        let change = random.random_range(0..4);
+        for byte in sections.quantized.iter_mut().filter(|_| change & 1 == 1) {
+            *byte = byte.saturating_add(random.random_range(-9..=9));
+        }
+        for bounds in &mut sections.bounds {
+            for lane in 0..BLOCK {
+                if change & 2 == 2 {
+                    bounds.scale[lane] *= random.random_range(0.9..1.1f32);
+                }
+                bounds.norm[lane] = bounds.norm[lane].next_up();
+                bounds.error[lane] = bounds.norm[lane] * random.random_range(0.02..1.01f32);
+            }
+        }
+        let index = Index::new(&rows, factors, &sections.quantized, &sections.bounds).unwrap();
+        passed[usize::from(index.check(&Control::unlimited()).is_ok())] += 1;
+        if index.check(&Control::unlimited()).is_err() {
+            continue;
+        }
+        let query = rows_of("normal", 1, factors, &mut random);
+        for similarity in SIMILARITIES {
+            let expected = all_ranked(&index, &query, similarity, &|_| false);
+            for level in levels() {
+                for k in [1, 7, 20] {
+                    let found = index.search_at(level, &query, k, similarity, &|_| false);
+                    assert_eq!(found, expected[..k.min(count)], "{kind}: {count} x {factors}, {level:?}");
+                }
+            }
+        }
+    }
+    assert!(passed.iter().all(|&each| each > 50), "refused and passed: {passed:?}");
 }

@@ -1,5 +1,6 @@
 //! Writing the image of a model of segments.
 
+use crate::budget::SEGMENTS;
 use crate::columns::{Column, Scaling};
 use crate::control::Control;
 use crate::error::Result;
@@ -43,8 +44,6 @@ pub struct RfmParts<'a> {
     /// As in [`Facts`].
     pub id_class: u8,
 }
-
-const ADVICE: &str = "Use fewer \"feature_columns\" or a smaller \"k\".";
 
 /// The image of a clustering. `uuid` names the version. `Memory` as the control says; the bytes of the image stay
 /// taken.
@@ -107,7 +106,7 @@ fn finish(
     image.section(kinds::SEGMENT_IDS, ids);
     image.section(kinds::SEGMENT_LABELS, &texts);
     image.section(kinds::SEGMENT_LABEL_OFFSETS, &text_offsets);
-    control.take(image.length(), "writing the model", ADVICE)?;
     let length = image.length();
+    SEGMENTS.take(length, control)?;
     image.finish().inspect_err(|_| control.give(length))
 }

@@ -5,19 +5,49 @@ use bytemuck::Zeroable;
 use crate::control::Control;
 use crate::error::{Error, Result};
 
-const TASK: &str = "reading the interactions";
-const ADVICE: &str = "Read fewer rows.";
+/// What memory is for, and what the user can do where it is not enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task {
+    name: &'static str,
+    advice: &'static str,
+}
+
+const fn task(name: &'static str, advice: &'static str) -> Task {
+    Task { name, advice }
+}
+
+pub(crate) const READING: Task = task("reading the interactions", "Read fewer rows.");
+pub(crate) const HOLDOUT: Task = task("holding rows out", "Train with holdout \"none\".");
+pub(crate) const TRAINING: Task = task("training the factors", "Use fewer \"factors\".");
+pub(crate) const SEARCH: Task = task("preparing the search", "Use fewer \"factors\".");
+pub(crate) const MEASURING: Task = task("measuring the model", "Train with holdout \"none\".");
+pub(crate) const SEGMENTS: Task = task("forming the segments", "Use fewer rows or fewer features.");
+pub(crate) const SORTING: Task = task("sorting a column", "Use fewer rows.");
+pub(crate) const WRITING: Task = task("writing the model", "Use fewer \"factors\".");
+
+impl Task {
+    /// The error for memory that the budget allowed and the system did not give.
+    pub(crate) fn refused(self) -> Error {
+        Error::NoMemory { task: self.name }
+    }
+
+    /// Takes bytes from the budget for this.
+    pub(crate) fn take(self, bytes: u64, control: &Control) -> Result<()> {
+        control.take(bytes, self.name, self.advice)
+    }
+}
 
 /// Bytes taken from a [`Control`] by one owner. Dropping it returns what is still taken.
 #[derive(Debug)]
 pub(crate) struct Budget<'c> {
     control: &'c Control,
+    task: Task,
     taken: u64,
 }
 
 impl<'c> Budget<'c> {
-    pub(crate) fn new(control: &'c Control) -> Self {
-        Self { control, taken: 0 }
+    pub(crate) fn new(control: &'c Control, task: Task) -> Self {
+        Self { control, task, taken: 0 }
     }
 
     pub(crate) fn control(&self) -> &'c Control {
@@ -29,7 +59,7 @@ impl<'c> Budget<'c> {
     }
 
     pub(crate) fn take(&mut self, bytes: u64) -> Result<()> {
-        self.control.take(bytes, TASK, ADVICE)?;
+        self.task.take(bytes, self.control)?;
         self.taken += bytes;
         Ok(())
     }
@@ -50,9 +80,9 @@ impl<'c> Budget<'c> {
         self.taken = self.taken.saturating_sub(bytes);
     }
 
-    /// The error for memory that the budget allowed and the system did not give.
+    /// As [`Task::refused`].
     pub(crate) fn refused(&self) -> Error {
-        Error::NoMemory { task: TASK }
+        self.task.refused()
     }
 
     /// An empty vector with room for `len` values.

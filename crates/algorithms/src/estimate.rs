@@ -1,0 +1,74 @@
+//! What a training will take, known as soon as the interactions are sorted: so that it can say no before it has worked
+//! for an hour. An upper bound, at most a quarter above what is really taken.
+
+use crate::csr::Csr;
+use crate::image;
+use crate::interactions::Interactions;
+use crate::metrics::Summary;
+use crate::search::section_bytes;
+
+/// Memory of a fit, beside its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// While it computes, its result included.
+    pub peak: u64,
+    /// Of the result.
+    pub result: u64,
+}
+
+/// What is to be trained.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Numbers per user and per item.
+    pub factors: usize,
+    /// Of a fit on all interactions, or on all but the held-out ones.
+    pub fit: Need,
+    /// Threads of every phase.
+    pub threads: usize,
+    /// Users that a holdout samples at most, and the cutoffs that it is measured at.
+    pub holdout: Option<(usize, usize)>,
+}
+
+/// Bytes beside the interactions, phase by phase, each with what it holds from before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// Holding out, the first fit and measuring; 0 without a holdout.
+    pub holdout: u64,
+    /// The fit on everything, and the image.
+    pub training: u64,
+}
+
+/// An estimate of everything that follows on the interactions.
+pub fn estimate(of: &Interactions, plan: &Plan) -> Estimate {
+    let (users, items, entries) = (of.users.len(), of.items.len(), of.user_items.entries());
+    let Plan { factors, fit, threads, holdout } = *plan;
+    let sections = |rows: usize| section_bytes(rows, factors) as u64;
+    let gram = (factors * factors * 4) as u64;
+    let item_list = items as u64 * 4;
+    /// Of `popularity::order`.
+    const DIGITS: u64 = 4 << 16;
+
+    let ids = of.users.bytes() + of.items.bytes();
+    let seen = (users as u64 + 1) * 8 + entries as u64 * 4;
+    let image = ids + fit.result + sections(users) + sections(items) + gram + 2 * item_list + seen;
+    let image = image + image::OVERHEAD;
+    let lists = gram + 3 * item_list + DIGITS;
+    let writing = fit.result + sections(users) + sections(items) + lists.max(gram + 2 * item_list + image);
+
+    let measuring = holdout.map_or(0, |(sample, cutoffs)| {
+        let sample = sample.min(users);
+        let split = Csr::bytes_of(users, entries) + Csr::bytes_of(sample, 0) + sample as u64 * 4;
+        // The keys of one row and its marks, while both old and new room are held; and the sample.
+        let longest = of.user_items.offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        let choosing = longest * 17 + (sample as u64 + 1) * 16;
+        let transposed = Csr::bytes_of(items, entries);
+        // Further cursors of further threads take at most 2 bytes an entry.
+        let cursors = items as u64 * 8 + if threads > 1 { entries as u64 * 2 } else { 0 };
+        let bits = Summary::words(items) as u64 * 8;
+        let figures = bits * (2 * cutoffs * (threads + 1) + threads) as u64;
+        let measuring = fit.result + sections(items) + (3 * item_list + DIGITS).max(item_list + figures);
+        let held = split + transposed;
+        (split + choosing).max(held + cursors).max(held + fit.peak).max(held + measuring)
+    });
+    Estimate { holdout: measuring, training: fit.peak.max(writing) }
+}

@@ -1,0 +1,247 @@
+//! How long threads compute between two looks at the control: a cancelled training ends when the last of its threads
+//! has looked. Measured in processor time, so that other work on the machine counts for nothing.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+type Place = &'static Location<'static>;
+
+thread_local! {
+    /// When and where this thread looked last. Its clock begins with 0, so a new thread "looked" at its start.
+    static LAST: Cell<(u64, Option<Place>)> = const { Cell::new((0, None)) };
+}
+
+/// The longest stretch without a look, between which two places.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    longest: AtomicU64,
+    places: Mutex<Option<(Option<Place>, Place)>>,
+}
+
+impl Gaps {
+    #[track_caller]
+    pub(crate) fn look(&self) {
+        let now = processor_time();
+        let (before, place) = LAST.replace((now, Some(Location::caller())));
+        if self.longest.fetch_max(now - before, Relaxed) < now - before {
+            *self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                Some((place, Location::caller()));
+        }
+    }
+
+    /// Begins anew, as if this thread had just looked.
+    fn restart(&self) {
+        self.longest.store(0, Relaxed);
+        LAST.set((processor_time(), None));
+    }
+
+    /// The longest stretch until now and a text of where it was.
+    #[track_caller]
+    fn longest(&self) -> (Duration, String) {
+        self.look();
+        let shown = |place: Option<Place>| place.map_or("the start".to_string(), |place| place.to_string());
+        let places = *self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let text = places.map(|(from, to)| format!("from {} to {to}", shown(from))).unwrap_or_default();
+        (Duration::from_nanos(self.longest.load(Relaxed)), text)
+    }
+}
+
+/// Nanoseconds that this thread has computed.
+fn processor_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the value it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::als::{Params, fit, start};
+    use crate::control::Control;
+    use crate::evaluate::evaluate;
+    use crate::ids::{IdKind, IdRef, Ids};
+    use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
+    use crate::recommender::{Parts, encode};
+
+    /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
+    /// Measured are up to 12 ms; one transpose of this input without a look takes 43 ms.
+    const LIMIT: Duration = Duration::from_millis(25);
+    const USERS: u64 = 200_000;
+    /// All of them are the first user's.
+    const ITEMS: u64 = 1 << 21;
+    const ROWS: u64 = 2 * ITEMS;
+    const SAMPLE: u64 = 300;
+    const THREADS: usize = 2;
+
+    fn mixed(n: u64) -> u64 {
+        (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+    }
+
+    /// The user and the item of a row. An odd factor shuffles the numbers below a power of two.
+    fn row(n: u64) -> (u64, u64) {
+        if n.is_multiple_of(2) {
+            (0, n / 2 * 0x9e37_79b1 % ITEMS)
+        } else {
+            (mixed(n) % USERS, mixed(n + ROWS) % ITEMS)
+        }
+    }
+
+    fn ids(kind: IdKind, numbers: impl Iterator<Item = u64>) -> Ids {
+        match kind {
+            IdKind::Integer => Ids::Integer(numbers.map(|n| n as i64).collect()),
+            IdKind::Fixed16 => Ids::Fixed16(
+                numbers.map(|n| u128::from(n) << 64 | u128::from(n)).map(u128::to_be_bytes).collect(),
+            ),
+            IdKind::Bytes => {
+                let (mut offsets, mut bytes) = (vec![0], Vec::new());
+                for number in numbers {
+                    bytes.extend_from_slice(format!("item number {number:032}").as_bytes());
+                    offsets.push(bytes.len() as u64);
+                }
+                Ids::Bytes { offsets, bytes }
+            }
+        }
+    }
+
+    /// Runs a phase; fails if a thread computed too long without a look.
+    fn phase<T>(name: &str, control: &Control, body: impl FnOnce() -> T) -> T {
+        control.gaps.restart();
+        let answer = body();
+        let (longest, place) = control.gaps.longest();
+        println!("{name:<12} {longest:>10.1?} {place}");
+        assert!(longest < LIMIT, "{name}: {longest:.1?} without a look at the control, {place}");
+        answer
+    }
+
+    /// Large pieces of memory come from the system and go back to it, as in a backend: zeros of a piece that was used
+    /// before would have to be written, in one go.
+    fn map_large_pieces() {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: sets a parameter of the allocator, for allocations to come.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+        }
+    }
+
+    fn read(item_kind: IdKind, with_time: bool, control: &Control) -> crate::interactions::Interactions {
+        map_large_pieces();
+        let mut builder = InteractionsBuilder::new(IdKind::Integer, item_kind, with_time, control);
+        for from in (0..ROWS).step_by(8192) {
+            let rows = || (from..ROWS.min(from + 8192)).map(row);
+            let users = ids(IdKind::Integer, rows().map(|(user, _)| user));
+            let items = ids(item_kind, rows().map(|(_, item)| item));
+            let values = vec![1.0; users.len()];
+            let times = if with_time { vec![5; users.len()] } else { Vec::new() };
+            phase_quietly(control, || builder.push(users.view(), items.view(), &values, &times)).unwrap();
+        }
+        let (longest, place) = control.gaps.longest();
+        println!("read         {longest:>10.1?} {place}");
+        assert!(longest < LIMIT, "read: {longest:.1?} without a look at the control, {place}");
+        phase("sort", control, || builder.finish(THREADS)).unwrap()
+    }
+
+    /// Counts the body in, and what comes before it not.
+    fn phase_quietly<T>(control: &Control, body: impl FnOnce() -> T) -> T {
+        LAST.set((processor_time(), None));
+        let answer = body();
+        control.gaps.look();
+        answer
+    }
+
+    #[test]
+    fn no_phase_computes_long_without_a_look() {
+        let control = Control::unlimited();
+        let data = read(IdKind::Integer, true, &control);
+        // A seed by which the user with most items is sampled.
+        let first = |seed: &u64| IdRef::Integer(0).stable_hash(*seed) < u64::MAX / USERS * SAMPLE / 4;
+        let seed = (0..).find(first).unwrap();
+        let divide = |holdout| split(&data, holdout, seed, SAMPLE as usize, &control).unwrap();
+        phase("split", &control, || divide(Holdout::Time));
+        let split = phase("split", &control, || divide(Holdout::Hash));
+        assert_eq!(split.users[0], 0);
+        let items = data.items.len();
+        let item_users =
+            phase("transpose", &control, || transpose(&split.train, items, THREADS, &control)).unwrap();
+        let params = Params { factors: 16, iterations: 1, threads: THREADS, ..Params::default() };
+        let begin = phase("start", &control, || start(data.users.len(), items, &params, &control)).unwrap();
+        let factors = phase("fit", &control, || {
+            fit(&split.train, &item_users, begin, &params, &control, &mut |_, _| {})
+        })
+        .unwrap();
+        let ks = [1, 5, 10, 20, 50];
+        let figures =
+            phase("evaluate", &control, || evaluate(&split, &item_users, &factors, &ks, THREADS, &control));
+        assert_eq!(figures.unwrap().len(), ks.len());
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            factors: &factors,
+            regularization: 0.01,
+            alpha: 1.0,
+            user_class: 0,
+            item_class: 0,
+        };
+        phase("encode", &control, || encode(&parts, [0; 16], THREADS, &control)).unwrap();
+    }
+
+    #[test]
+    fn ids_of_any_kind_are_read_and_sorted_with_looks() {
+        for kind in [IdKind::Fixed16, IdKind::Bytes] {
+            read(kind, false, &Control::unlimited());
+        }
+    }
+
+    #[test]
+    fn one_pair_of_millions_of_rows_is_summed_with_looks() {
+        let control = Control::unlimited();
+        let mut builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, true, &control);
+        for _ in 0..ROWS / 8192 {
+            let (same, values, times) = ([7; 8192], [1.0; 8192], [3; 8192]);
+            builder
+                .push(Ids::Integer(same.to_vec()).view(), Ids::Integer(same.to_vec()).view(), &values, &times)
+                .unwrap();
+        }
+        phase("sort", &control, || builder.finish(THREADS)).unwrap();
+    }
+
+    #[test]
+    fn segments_are_formed_with_looks() {
+        use crate::columns::{self, Scaling};
+        use crate::kmeans::{self, Points};
+        use crate::profile::profile;
+
+        map_large_pieces();
+        let control = Control::unlimited();
+        let rows: Vec<f64> = (0..ROWS).map(|n| mixed(n) as f64 % 1e6).collect();
+        let robust = || columns::fit(&rows, 4, Scaling::Robust, &control);
+        let found = phase("columns", &control, robust).unwrap();
+        let points = phase("points", &control, || Points::new(&rows, &found, &control)).unwrap();
+        let params = kmeans::Params {
+            clusters: 20,
+            starts: 1,
+            max_iterations: 3,
+            threads: THREADS,
+            ..kmeans::Params::default()
+        };
+        let groups = phase("k-means", &control, || kmeans::fit(&points, &params, &mut |_, _, _| ())).unwrap();
+        // More clusters than distinct rows: all rows are looked at.
+        let few: Vec<f64> = rows.iter().map(|number| number % 3.0).collect();
+        let columns = columns::fit(&few, 4, Scaling::None, &control).unwrap();
+        let same = Points::new(&few, &columns, &control).unwrap();
+        assert!(phase("distinct", &control, || same.distinct(1000)).unwrap() <= 81);
+        let labels = &groups.labels;
+        let value = phase("silhouette", &control, || {
+            kmeans::silhouette(&points, labels, 20, kmeans::SAMPLE, 1, THREADS)
+        });
+        assert!(value.unwrap().is_some());
+        let of_all = || profile(&rows, &found, labels, &groups.distances, 20, &control);
+        assert_eq!(phase("profile", &control, of_all).unwrap().len(), 20);
+    }
+}

@@ -1,0 +1,83 @@
+//! Small valid images of all kinds of ids. The golden images of `tests/golden` are some of them: what a name
+//! stands for never changes.
+
+use algorithms::als::Factors;
+use algorithms::ids::{IdKind, Ids};
+use algorithms::image::AlignedBytes;
+use algorithms::recommender::{Parts, encode};
+use algorithms::{Control, Csr};
+
+/// The shape of a model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) users: usize,
+    pub(crate) items: usize,
+    pub(crate) factors: usize,
+    pub(crate) user_kind: IdKind,
+    pub(crate) item_kind: IdKind,
+}
+
+/// A model before it is an image.
+pub(crate) struct Sample {
+    pub(crate) users: Ids,
+    pub(crate) items: Ids,
+    pub(crate) user_items: Csr,
+    pub(crate) factors: Factors,
+}
+
+impl Sample {
+    /// All numbers are small multiples of 1/8: no order of additions changes a bit of what is made of them.
+    pub(crate) fn new(shape: Shape) -> Self {
+        let Shape { users, items, factors, user_kind, item_kind } = shape;
+        let numbers = |rows: usize, step: usize| -> Vec<f32> {
+            (0..rows * factors).map(|at| ((at * at + step * at) % 23) as f32 / 8.0 - 1.25).collect()
+        };
+        let mut user_items = Csr { offsets: vec![0], ..Csr::default() };
+        for user in 0..users {
+            let seen = (0..items).filter(|item| (user * 5 + item * 3) % 7 < 2);
+            user_items.indices.extend(seen.map(|item| item as u32));
+            user_items.offsets.push(user_items.indices.len() as u64);
+        }
+        user_items.values = vec![1.0; user_items.indices.len()];
+        let factors = Factors { factors, users: numbers(users, 3), items: numbers(items, 5) };
+        Self { users: ids(user_kind, users), items: ids(item_kind, items), user_items, factors }
+    }
+
+    /// The image.
+    pub(crate) fn image(&self) -> AlignedBytes {
+        let parts = Parts {
+            users: &self.users,
+            items: &self.items,
+            user_items: &self.user_items,
+            item_users: &self.user_items.transpose(self.items.len()),
+            factors: &self.factors,
+            regularization: 0.5,
+            alpha: 2.0,
+            user_class: 3,
+            item_class: 2,
+        };
+        encode(&parts, *b"golden or sample", 1, &Control::unlimited()).unwrap()
+    }
+}
+
+/// Rising ids. Integers are -3, 0, 3 and so on; of other bytes each 16, or 0 to 4 of them.
+fn ids(kind: IdKind, count: usize) -> Ids {
+    match kind {
+        IdKind::Integer => Ids::Integer((0..count as i64).map(|n| 3 * n - 3).collect()),
+        IdKind::Fixed16 => {
+            Ids::Fixed16((0..count as u128).map(|n| (((n * n) << 64) | n).to_be_bytes()).collect())
+        }
+        IdKind::Bytes => {
+            let (mut offsets, mut bytes) = (vec![0], Vec::new());
+            for n in 0..count {
+                // "", a, aa, aaa, aaaa, b, ba, baa and so on.
+                if n > 0 {
+                    bytes.push(b'a' + ((n - 1) / 4) as u8);
+                    bytes.resize(bytes.len() + (n - 1) % 4, b'a');
+                }
+                offsets.push(bytes.len() as u64);
+            }
+            Ids::Bytes { offsets, bytes }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Memory that is refused, by the budget or by the system, ends a training with an error: an abort would restart the
+//! customer's whole server. And what the budget says is what the system really gives.
+//!
+//! The allocator of this program counts, and refuses a large allocation of our choice.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+
+use algorithms::als::{self, Factors, Params};
+use algorithms::estimate::{Plan, estimate};
+use algorithms::evaluate::evaluate;
+use algorithms::ids::{IdKind, Ids};
+use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
+use algorithms::recommender::{Parts, encode};
+use algorithms::{Control, Error, Result};
+
+/// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
+/// for a bit an item.
+const LARGE: usize = 1 << 14;
+
+struct Counting;
+
+static HELD: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
+/// How many large allocations succeed before one is refused; negative: all.
+static LEFT: AtomicI64 = AtomicI64::new(-1);
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+impl Counting {
+    fn refuses(size: usize) -> bool {
+        if size < LARGE || LEFT.load(Relaxed) < 0 {
+            return false;
+        }
+        let last = LEFT.fetch_sub(1, Relaxed) == 0;
+        if last {
+            REFUSED.fetch_add(1, Relaxed);
+        }
+        last
+    }
+
+    fn hold(size: i64) {
+        let held = HELD.fetch_add(size, Relaxed) + size;
+        PEAK.fetch_max(held, Relaxed);
+    }
+}
+
+// SAFETY: the system allocator does the work; null is an allowed answer.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if Self::refuses(layout.size()) {
+            return std::ptr::null_mut();
+        }
+        Self::hold(layout.size() as i64);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if Self::refuses(layout.size()) {
+            return std::ptr::null_mut();
+        }
+        Self::hold(layout.size() as i64);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if Self::refuses(size) {
+            return std::ptr::null_mut();
+        }
+        // While the contents move, both homes may be held.
+        Self::hold(size as i64);
+        Self::hold(-(layout.size() as i64));
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        Self::hold(-(layout.size() as i64));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The counters are the program's: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A size of input, and its options.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    users: u64,
+    items: u64,
+    rows: u64,
+    kind: IdKind,
+    time: bool,
+    factors: usize,
+    threads: usize,
+}
+
+const CASE: Case = Case {
+    users: 12_000,
+    items: 10_000,
+    rows: 100_000,
+    kind: IdKind::Integer,
+    time: true,
+    factors: 8,
+    threads: 2,
+};
+
+/// Users that the holdouts sample, and their cutoffs.
+const SAMPLE: usize = 3000;
+const CUTOFFS: [usize; 2] = [1, 10];
+
+impl Case {
+    fn ids(&self, numbers: impl Iterator<Item = u64>) -> Ids {
+        match self.kind {
+            IdKind::Integer => Ids::Integer(numbers.map(|n| n as i64).collect()),
+            IdKind::Fixed16 => Ids::Fixed16(numbers.map(|n| u128::from(n).to_le_bytes()).collect()),
+            IdKind::Bytes => {
+                let (mut offsets, mut bytes) = (vec![0], Vec::new());
+                for number in numbers {
+                    bytes.extend_from_slice(format!("number {number}").as_bytes());
+                    offsets.push(bytes.len() as u64);
+                }
+                Ids::Bytes { offsets, bytes }
+            }
+        }
+    }
+
+    /// Reads and sorts. A third of the rows is the first user's; some pairs come twice, and one very often.
+    fn read(&self, control: &Control) -> Result<Interactions> {
+        let mixed = |n: u64| (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        let user = |n: u64| if n.is_multiple_of(3) { 0 } else { mixed(n) % self.users };
+        let item = |n: u64| if n.is_multiple_of(7) { 5 } else { mixed(n + self.rows) % self.items };
+        let mut builder = InteractionsBuilder::new(self.kind, self.kind, self.time, control);
+        // Batches below the size of what is refused.
+        for from in (0..self.rows).step_by(512) {
+            let rows = from..self.rows.min(from + 512);
+            let (users, items) = (self.ids(rows.clone().map(user)), self.ids(rows.clone().map(item)));
+            let times: Vec<i64> = rows.filter(|_| self.time).map(|n| mixed(n) as i64).collect();
+            builder.push(users.view(), items.view(), &vec![1.0; users.len()], &times)?;
+        }
+        builder.finish(self.threads)
+    }
+
+    fn params(&self) -> Params {
+        Params { factors: self.factors, iterations: 1, threads: self.threads, ..Params::default() }
+    }
+
+    fn fit(
+        &self,
+        from: &algorithms::Csr,
+        transposed: &algorithms::Csr,
+        control: &Control,
+    ) -> Result<Factors> {
+        let begin = als::start(from.rows(), transposed.rows(), &self.params(), control)?;
+        als::fit(from, transposed, begin, &self.params(), control, &mut |_, _| ())
+    }
+
+    /// All phases, as a trainer runs them.
+    fn train(&self, control: &Control) -> Result<()> {
+        self.train_from(&self.read(control)?, control)
+    }
+
+    fn train_from(&self, data: &Interactions, control: &Control) -> Result<()> {
+        let holdout = if self.time { Holdout::Time } else { Holdout::Hash };
+        let split = split(data, holdout, 1, SAMPLE, control)?;
+        let item_users = transpose(&split.train, data.items.len(), self.threads, control)?;
+        let factors = self.fit(&split.train, &item_users, control)?;
+        evaluate(&split, &item_users, &factors, &CUTOFFS, self.threads, control)?;
+        control.give(split.bytes() + item_users.bytes() + factors.bytes());
+        drop((split, item_users, factors));
+        let factors = self.fit(&data.user_items, &data.item_users, control)?;
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            factors: &factors,
+            regularization: 0.1,
+            alpha: 1.0,
+            user_class: 1,
+            item_class: 1,
+        };
+        encode(&parts, [7; 16], self.threads, control)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn every_refused_allocation_is_an_error() {
+    let _turn = turn();
+    let cases = [(IdKind::Integer, true, 1), (IdKind::Fixed16, false, 2), (IdKind::Bytes, true, 2)];
+    for (kind, time, threads) in cases {
+        // So many users that even a number for each 32 of them is large.
+        let case = Case { users: 200_000, items: 12_000, rows: 200_000, kind, time, threads, ..CASE };
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            LEFT.store(points, Relaxed);
+            let outcome = case.train(&Control::unlimited());
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{case:?} {points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{kind:?}, {threads} threads: {points} allocations of {LARGE} bytes and more");
+        assert!(points > 100, "{points}");
+    }
+}
+
+#[test]
+fn a_limit_is_kept_or_refused() {
+    let _turn = turn();
+    let large = Case { rows: 1_000_000, users: 50_000, items: 30_000, factors: 40, ..CASE };
+    for case in [CASE, large, Case { kind: IdKind::Bytes, time: false, threads: 4, ..large }] {
+        let free = Control::unlimited();
+        case.train(&free).unwrap();
+        let enough = free.peak();
+        let mut successes = 0;
+        for step in 0..=24 {
+            let limit = enough * step / 22;
+            let control = Control::new(limit);
+            let before = HELD.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            let outcome = case.train(&control);
+            let really = (PEAK.load(Relaxed) - before) as u64;
+            assert!(control.peak() <= limit, "{case:?} {limit}");
+            assert!(really <= limit + limit / 10 + (2 << 20), "{case:?}: {really} of {limit}");
+            assert_eq!(HELD.load(Relaxed) / 4096, before / 4096);
+            match outcome {
+                Ok(()) => successes += 1,
+                Err(error) => assert!(matches!(error, Error::Memory { .. }), "{case:?}: {error:?}"),
+            }
+        }
+        println!("{case:?}: {} MB, {successes} of 25 limits are enough", enough >> 20);
+        assert!((3..=5).contains(&successes), "{successes}");
+    }
+}
+
+#[test]
+fn the_estimate_is_just_above_what_is_taken() {
+    let _turn = turn();
+    let large = Case { rows: 1_000_000, users: 50_000, items: 30_000, ..CASE };
+    let wide = Case { users: 100_000, items: 2000, rows: 300_000, factors: 100, ..CASE };
+    let long = Case { users: 500, items: 200_000, rows: 900_000, factors: 3, time: false, ..CASE };
+    for case in
+        [large, Case { threads: 4, factors: 64, ..large }, wide, long, Case { kind: IdKind::Bytes, ..long }]
+    {
+        let control = Control::unlimited();
+        let data = case.read(&control).unwrap();
+        // The budget's peak of what follows alone.
+        let rest = Control::unlimited();
+        case.train_from(&data, &rest).unwrap();
+        let fit = als::need(data.users.len(), data.items.len(), case.factors);
+        let (factors, threads) = (case.factors, case.threads);
+        let holdout = Some((SAMPLE, CUTOFFS.len()));
+        let expected = estimate(&data, &Plan { factors, fit, threads, holdout });
+        let (all, peak) = (expected.holdout.max(expected.training), rest.peak());
+        println!("{case:?}: {expected:?}, {peak} taken");
+        assert!(all >= peak && all <= peak + peak / 4 + (1 << 20), "{case:?}: {all} expected, {peak} taken");
+    }
+}
