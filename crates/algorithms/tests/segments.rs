@@ -130,6 +130,59 @@ fn scores_and_their_segments() {
     ));
 }
 
+/// What a checksum does not tell: numbers that were wrong when they were written.
+#[test]
+fn what_the_check_refuses() {
+    let (good_columns, good_clusters, _) = trained(Scaling::Standard);
+    let labels: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
+    let check = |change: &dyn Fn(&mut Vec<columns::Column>, &mut Clusters, &mut Vec<u32>)| {
+        let (mut columns, mut clusters) = (good_columns.clone(), good_clusters.clone());
+        let mut ids = vec![5, 2, 3, 1, 4];
+        change(&mut columns, &mut clusters, &mut ids);
+        let parts = KMeansParts {
+            features: &FEATURES,
+            columns: &columns,
+            scaling: Scaling::Standard,
+            clusters: &clusters,
+            ids: &ids,
+            labels: &labels,
+            silhouette: None,
+            id_class: 0,
+        };
+        let bytes = encode_kmeans(&parts, UUID, &Control::unlimited()).unwrap();
+        Segments::new(&Image::open(&bytes).unwrap()).and_then(|model| model.check())
+    };
+    let refused = |what| Err(Error::Corrupted(what));
+    assert_eq!(check(&|_, _, _| ()), Ok(()));
+    for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(check(&|columns, _, _| columns[1].divisor = wrong), refused("constants of a feature"));
+    }
+    assert_eq!(check(&|columns, _, _| columns[2].mean = 99.0), refused("constants of a feature"));
+    let nan = check(&|_, clusters, _| clusters.centroids[4] = f64::NAN);
+    assert_eq!(nan, refused("a centroid that is not finite"));
+    assert_eq!(check(&|_, _, ids| ids[0] = 2), refused("ids of the segments"));
+    assert_eq!(check(&|_, _, ids| ids[0] = 0), refused("ids of the segments"));
+    let misfit = refused("sections do not fit each other");
+    assert_eq!(check(&|_, _, ids| ids.truncate(4)), misfit);
+    assert_eq!(check(&|columns, _, _| columns.truncate(2)), misfit);
+
+    let names = Labels::default();
+    let with = |recency: &[f64]| {
+        let cuts = Cuts { recency, frequency: &[1.0, 1.0], monetary: &[0.0, 2.0] };
+        let parts = RfmParts { features: FEATURES, rows: 1, cuts, labels: &names, id_class: 1 };
+        encode_rfm(&parts, UUID, &Control::unlimited()).unwrap()
+    };
+    let check = |bytes: &[u8]| Segments::new(&Image::open(bytes).unwrap()).and_then(|model| model.check());
+    assert_eq!(check(&with(&[1.0, 2.0])), Ok(()));
+    assert_eq!(check(&with(&[2.0, 1.0])), refused("cut points are not in order"));
+    assert_eq!(check(&with(&[1.0, f64::NAN])), refused("cut points are not in order"));
+    // No text any more.
+    let mut bytes = with(&[1.0, 2.0]).to_vec();
+    let at = bytes.windows(4).position(|four| four == b"Lost").unwrap();
+    bytes[at] = 0xff;
+    assert_eq!(check(&AlignedBytes::copy_of(&bytes).unwrap()), refused("texts"));
+}
+
 /// The image with checksums of header and table that are right again, as an attacker would make it.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() >= 64 {

@@ -96,8 +96,13 @@ fn inertia(points: &Points, centroids: &[f64], sums: &Sums) -> f64 {
 }
 
 /// Gives each cluster without rows the row that is farthest from its own centroid, the first of equally far ones, and
-/// returns how many rows moved. A cluster's only row stays where it is.
-fn fill_empty(points: &Points, centroids: &[f64], labels: &mut [u32], sums: &mut Sums) -> Result<u64> {
+/// returns how many rows moved. A cluster's only row stays where it is, so that no more rows move than there are clusters.
+pub(super) fn fill_empty(
+    points: &Points,
+    centroids: &[f64],
+    labels: &mut [u32],
+    sums: &mut Sums,
+) -> Result<u64> {
     let mut moved: Vec<usize> = Vec::new();
     while let Some(empty) = sums.counts.iter().position(|&count| count == 0) {
         let (mut farthest, mut most) = (None, -1.0);

@@ -42,8 +42,7 @@ impl Frame {
         let origin = |column: &Column| {
             let step = power_of_two_above(reach(column)) * 2f64.powi(-20);
             let origin = (column.mean / step).round() * step;
-            // A column that does not vary has no digits to lose, and must become zeros.
-            if column.min == column.max || !origin.is_finite() { column.mean } else { origin }
+            if origin.is_finite() { origin } else { column.mean }
         };
         Self {
             origins: columns.iter().map(origin).collect(),

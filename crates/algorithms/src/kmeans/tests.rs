@@ -83,3 +83,39 @@ fn labels_are_those_of_double_precision() {
         }
     }
 }
+
+#[test]
+fn ties_go_to_the_first_centroid() {
+    let control = Control::unlimited();
+    let rows: Vec<f64> = (-50..=50).map(f64::from).collect();
+    let columns = columns::fit(&rows, 1, Scaling::None, &control).unwrap();
+    let points = Points::new(&rows, &columns, &control).unwrap();
+    // Twice the same two, with row 0 between them.
+    let centroids = [0.125, -0.125, 0.125, -0.125];
+    let centers = Centers::new(&centroids, 1, &control).unwrap();
+    for level in levels() {
+        let mut labels = vec![NONE; points.norms.len()];
+        let mut sums = Sums::new(4, 1, &control).unwrap();
+        assign(level, &points, &centers, 1, &mut labels, &mut sums).unwrap();
+        assert_eq!(sums.counts, [51, 50, 0, 0]);
+        assert_eq!(labels[50], 0);
+    }
+}
+
+#[test]
+fn the_farthest_row_that_its_cluster_can_spare_fills_an_empty_one() {
+    let control = Control::unlimited();
+    let rows = [0.0, 1.0, 100.0];
+    let columns = columns::fit(&rows, 1, Scaling::None, &control).unwrap();
+    let points = Points::new(&rows, &columns, &control).unwrap();
+    let at = |value: f64| f64::from(points.frame.coordinate(0, value));
+    let centroids = [at(0.5), at(60.0), at(1000.0)];
+    let centers = Centers::new(&centroids, 1, &control).unwrap();
+    let mut labels = vec![NONE; points.norms.len()];
+    let mut sums = Sums::new(3, 1, &control).unwrap();
+    assign(Level::Portable, &points, &centers, 1, &mut labels, &mut sums).unwrap();
+    assert_eq!(labels[..3], [0, 0, 1]);
+    // 100 is farthest, but alone; 0 and 1 are equally far.
+    assert_eq!(lloyd::fill_empty(&points, &centroids, &mut labels, &mut sums), Ok(1));
+    assert_eq!((&labels[..3], &sums.counts[..]), (&[2, 0, 1][..], &[1, 1, 1][..]));
+}

@@ -201,6 +201,38 @@ fn more_starts_are_never_worse() {
 }
 
 #[test]
+fn starts_find_small_groups() {
+    let control = Control::unlimited();
+    // A crowd, and 15 groups of four rows each.
+    let mut dice = Dice::new(12);
+    let mut rows: Vec<f64> = (0..6000).map(|_| dice.uniform()).collect();
+    for group in 1..=15 {
+        rows.extend((0..4).flat_map(|_| [100.0 * f64::from(group) + dice.uniform(), dice.uniform()]));
+    }
+    let found = points(&rows, 2, &control);
+    let of = |seed| fit(&found, &Params { clusters: 16, starts: 1, seed, ..Params::default() }).sizes;
+    for seed in 0..20 {
+        assert_eq!(of(seed), [[3000].as_slice(), &[4; 15]].concat());
+    }
+}
+
+/// On the same data and seeds the mean is 1.09; it is 1.39 with the first candidate alone.
+#[test]
+fn starts_are_the_best_of_several_candidates() {
+    let control = Control::unlimited();
+    let rows = blobs(2000, 2, 30, 0.15, 31);
+    let found = points(&rows, 2, &control);
+    let best = fit(&found, &Params { clusters: 30, starts: 50, ..Params::default() }).inertia;
+    let of = |seed| {
+        let params = Params { clusters: 30, starts: 1, max_iterations: 1, seed, ..Params::default() };
+        fit(&found, &params).inertia / best
+    };
+    let mean = (0..40).map(of).sum::<f64>() / 40.0;
+    println!("mean {mean}");
+    assert!(mean < 1.15, "{mean}");
+}
+
+#[test]
 fn far_from_zero_and_of_any_size() {
     let control = Control::unlimited();
     let rows = blobs(600, 3, 4, 0.5, 21);

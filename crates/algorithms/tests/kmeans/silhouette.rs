@@ -127,6 +127,9 @@ fn few_distinct_rows_cap_the_range() {
     // Two distinct rows, one of each: a silhouette of two groups of two rows is not defined.
     let two = choose(&[1.0, 2.0], 2..=10).unwrap();
     assert_eq!((two.clusters.sizes, two.tried[0].silhouette), (vec![1, 1], None));
+    // Nothing to choose by: the fewest.
+    let fewest = choose(&[1.0, 2.0], 1..=2).unwrap();
+    assert_eq!((fewest.clusters.sizes, fewest.tried.len()), (vec![2], 2));
     #[allow(clippy::reversed_empty_ranges, reason = "that is what is tested")]
     let empty = 5..=2;
     assert!(matches!(choose(&[1.0, 2.0, 3.0], empty), Err(Error::Parameter { name: "k_max", .. })));
