@@ -135,7 +135,8 @@ fn scores_and_their_segments() {
 fn what_the_check_refuses() {
     let (good_columns, good_clusters, _) = trained(Scaling::Standard);
     let labels: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
-    let check = |change: &dyn Fn(&mut Vec<columns::Column>, &mut Clusters, &mut Vec<u32>)| {
+    type Change<'a> = &'a dyn Fn(&mut Vec<columns::Column>, &mut Clusters, &mut Vec<u32>);
+    let check = |change: Change| {
         let (mut columns, mut clusters) = (good_columns.clone(), good_clusters.clone());
         let mut ids = vec![5, 2, 3, 1, 4];
         change(&mut columns, &mut clusters, &mut ids);
