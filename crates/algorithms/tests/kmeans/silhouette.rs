@@ -59,7 +59,6 @@ fn known_silhouettes() {
     let expected = (9.5 / 10.5 + 8.5 / 9.5) / 2.0;
     let value = silhouette(&found, &[0, 0, 1, 1], 2, 100, 1, 1).unwrap().unwrap();
     assert!((value - expected).abs() < 1e-6);
-    // One alone counts 0: the others are -8.5 / 9.5... by hand (1: inside 9.5, outside 1), and so on.
     assert_eq!(silhouette(&found, &[0; 4], 1, 100, 1, 1), Ok(None));
     assert_eq!(silhouette(&found, &[0, 1, 2, 3], 4, 100, 1, 1), Ok(None));
     assert!(matches!(silhouette(&found, &[0, 0, 1], 2, 100, 1, 1), Err(Error::Corrupted(_))));
