@@ -9,9 +9,7 @@
 mod fold;
 mod gram;
 mod kernel;
-mod lanes;
 mod loss;
-mod memory;
 mod solve;
 mod start;
 #[cfg(test)]
@@ -21,14 +19,13 @@ pub use fold::fold_in;
 pub use loss::loss;
 pub use start::start;
 
+use crate::aligned::Buffer;
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::estimate::Need;
 use crate::simd::{Level, level};
-
-use memory::Buffer;
 
 /// The most factors a model can have.
 pub const MAX_FACTORS: usize = 2048;
@@ -291,9 +288,9 @@ impl Training<'_> {
 }
 
 /// A copy of the rows that begins a cache line and is padded with zeros to whole lines.
-fn widen<'a>(rows: &[f32], factors: usize, control: &'a Control) -> Result<Buffer<'a>> {
+fn widen<'a>(rows: &[f32], factors: usize, control: &'a Control) -> Result<Buffer<'a, f32>> {
     let width = factors.next_multiple_of(16);
-    let mut wide = Buffer::zeros(rows.len() / factors * width, control)?;
+    let mut wide = Buffer::zeros(TRAINING, rows.len() / factors * width, control)?;
     for (to, from) in
         wide.chunks_mut(GLANCE * width / MAX_FACTORS).zip(rows.chunks(GLANCE * factors / MAX_FACTORS))
     {

@@ -5,6 +5,7 @@
 //! A category is a 128-bit hash of its bytes. Where a new one finds no room, the median count is taken off every count and
 //! what falls to 0 leaves. What was taken off one category altogether is the error of each count: at most n / 1536.
 
+use crate::error::Overflow;
 use crate::flat::{self, Table};
 
 /// Words of an entry: the key and its count.
@@ -14,6 +15,9 @@ const ENTRY: usize = 3;
 const HEADER: usize = 2;
 const ROWS: usize = 0;
 const ERROR: usize = 1;
+
+/// The most rows: what a bigint holds.
+const MOST_ROWS: u64 = i64::MAX as u64;
 
 /// Entries at first and at most; three quarters of them are used.
 const START: usize = 8;
@@ -90,6 +94,12 @@ pub fn parts(words: &[u64]) -> (Vec<(u128, u64)>, u64) {
     (parts, words[ROWS] - counted)
 }
 
+/// The rows of two summaries together, which must be counted before they are merged: more than a bigint holds are none
+/// of a summary.
+pub fn total(words: &[u64], other: &[u64]) -> Result<u64, Overflow> {
+    rows(words).checked_add(rows(other)).filter(|&rows| rows <= MOST_ROWS).ok_or(Overflow)
+}
+
 /// Adds what another summary has besides categories.
 pub fn add_rest(words: &mut [u64], other: &[u64]) {
     let (_, rest) = parts(other);
@@ -112,7 +122,9 @@ pub fn is_valid(words: &[u64]) -> bool {
     }
     let counted = flat::entries::<ENTRY>(&words[HEADER..])
         .try_fold(0u64, |sum, (_, count)| sum.checked_add(count[0]).filter(|_| count[0] > 0));
-    counted.is_some_and(|counted| words[ROWS] > 0 && counted <= words[ROWS]) && words[ERROR] <= words[ROWS]
+    counted.is_some_and(|counted| words[ROWS] > 0 && counted <= words[ROWS])
+        && words[ROWS] <= MOST_ROWS
+        && words[ERROR] <= words[ROWS]
 }
 
 /// The shares of each category in two summaries; rows of none are one more category.

@@ -71,3 +71,7 @@ pub enum Error {
     #[error("invalid model data: {0}")]
     Corrupted(&'static str),
 }
+
+/// A sum or a count left the numbers that its type holds: what Postgres calls out of range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overflow;

@@ -6,9 +6,7 @@
 
 mod assign;
 mod choose;
-mod lanes;
 mod lloyd;
-pub(crate) mod memory;
 pub(crate) mod points;
 mod seeding;
 mod silhouette;
@@ -21,13 +19,14 @@ pub use silhouette::{SAMPLE, silhouette};
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::aligned::{Buffer, fill};
+use crate::budget::SEGMENTS;
 use crate::error::{Error, Result};
 use crate::jobs::share;
 use crate::simd::{Level, level};
 
 use assign::{Centers, JOB, NONE, Sums, assign};
 use lloyd::{Run, Stop};
-use memory::{Buffer, fill};
 use points::{BLOCK, Exact};
 
 /// The most clusters.
@@ -198,7 +197,7 @@ fn fit_at(
 fn finish(level: Level, points: &Points, run: Run, threads: usize) -> Result<Clusters> {
     let (columns, control, rows) = (points.columns, points.control, points.rows);
     let clusters = run.centroids.len() / columns;
-    let mut labels = Buffer::<u32>::zeros(points.norms.len(), control)?;
+    let mut labels = Buffer::<u32>::zeros(SEGMENTS, points.norms.len(), control)?;
     for labels in labels.chunks_mut(1 << 20) {
         control.check()?;
         labels.fill(NONE);
@@ -224,8 +223,8 @@ fn finish(level: Level, points: &Points, run: Run, threads: usize) -> Result<Clu
     let mut result = Clusters {
         centroids: order.iter().flat_map(|&cluster| centroid(cluster).to_vec()).collect(),
         sizes: order.iter().map(|&cluster| sums.counts[cluster] as u64).collect(),
-        labels: fill(rows, 0, control)?,
-        distances: fill(rows, 0.0, control)?,
+        labels: fill(SEGMENTS, rows, 0, control)?,
+        distances: fill(SEGMENTS, rows, 0.0, control)?,
         inertia: 0.0,
         iterations: run.iterations,
         converged: run.converged,

@@ -1,9 +1,9 @@
 //! The mathematics of pg_persona. Nothing here knows Postgres: plain slices in, plain values out.
 
+mod aligned;
 pub mod als;
 mod budget;
 pub mod categories;
-pub mod columns;
 pub mod control;
 pub mod csr;
 pub mod defaults;
@@ -30,7 +30,6 @@ pub mod quantiles;
 pub mod recommender;
 pub mod rfm;
 pub mod scale;
-pub mod scoring;
 pub mod search;
 pub mod segments;
 pub mod simd;
@@ -38,4 +37,4 @@ pub mod stats;
 
 pub use control::Control;
 pub use csr::Csr;
-pub use error::{Error, Result};
+pub use error::{Error, Overflow, Result};

@@ -4,9 +4,9 @@ mod describe;
 
 pub use describe::{THRESHOLD, describe};
 
-use crate::columns::Column;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::scale::columns::Column;
 
 /// Numbers read between two looks at the control.
 const GLANCE: usize = 1 << 18;
@@ -100,7 +100,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{self, Scaling};
+    use crate::scale::columns::{self, Scaling};
 
     #[test]
     fn known_profiles() -> Result<()> {

@@ -9,6 +9,7 @@
 //! Taking every other of two blocks of weight w moves no rank by more than w: the summary adds these up, and what it says
 //! of ranks is wrong by at most that sum. It is below log2(n / 4096) / 8192 of n: 0.13 % of five million.
 
+use crate::error::Overflow;
 use crate::order;
 
 /// Numbers of a block.
@@ -153,6 +154,11 @@ fn halve(block: &[u64], carry: &mut [f64; BLOCK], from: u64) {
         }
     }
     *carry = kept;
+}
+
+/// How many numbers two summaries have together, which must be asked before they are merged.
+pub fn total(words: &[u64], other: &[u64]) -> Result<u64, Overflow> {
+    count(words).checked_add(count(other)).filter(|&count| count <= MOST).ok_or(Overflow)
 }
 
 /// Adds all numbers of `other`, for whose sum with `words` there is room.

@@ -1,6 +1,10 @@
 //! Recency, frequency and monetary value of one customer, mergeable. Times are microseconds.
 
+pub mod scores;
+
 use bytemuck::{Pod, Zeroable};
+
+use crate::error::Overflow;
 
 /// What the purchases so far add up to; all zero before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
@@ -15,10 +19,6 @@ pub struct Rfm {
     lost: f64,
 }
 
-/// The sum of the amounts left the finite numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overflow;
-
 impl Rfm {
     /// Adds a purchase; a refund has a negative amount.
     #[inline]
@@ -29,7 +29,7 @@ impl Rfm {
             self.first = self.first.min(at);
             self.last = self.last.max(at);
         }
-        self.frequency += 1;
+        self.frequency = self.frequency.checked_add(1).ok_or(Overflow)?;
         self.add(amount)
     }
 

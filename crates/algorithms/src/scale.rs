@@ -1,6 +1,8 @@
 //! Scaling a column: what scikit-learn's StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler do with default
 //! options, also for constant columns.
 
+pub mod columns;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::order;

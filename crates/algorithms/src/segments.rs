@@ -8,11 +8,11 @@ pub use texts::Texts;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::columns::Column;
 use crate::error::{Error, Result};
 use crate::image::{Image, kinds};
 use crate::kmeans::Frame;
-use crate::scoring::{Cuts, Labels, cell, check_bins};
+use crate::rfm::scores::{Cuts, Labels, cell, check_bins};
+use crate::scale::columns::Column;
 
 /// The kinds of models.
 const KMEANS: u32 = 1;
@@ -38,7 +38,7 @@ pub struct Facts {
     pub bins: u32,
     /// The caller's number for the type of the ids.
     pub id_class: u8,
-    /// The place of the scaling in [`crate::columns::Scaling::WORDS`]; 3 for scores.
+    /// The place of the scaling in [`crate::scale::columns::Scaling::WORDS`]; 3 for scores.
     pub scaling: u8,
     /// Zero.
     pub reserved: [u8; 6],
@@ -134,7 +134,9 @@ impl<'a> Segments<'a> {
             return Err(Error::Corrupted("ids of the segments"));
         }
         let facts = &self.facts;
-        if facts.reserved != [0; 6] || usize::from(facts.scaling) >= crate::columns::Scaling::WORDS.len() {
+        if facts.reserved != [0; 6]
+            || usize::from(facts.scaling) >= crate::scale::columns::Scaling::WORDS.len()
+        {
             return Err(Error::Corrupted("facts out of range"));
         }
         match &self.rule {

@@ -1,5 +1,7 @@
 //! Which vector instructions this machine has. Whole loops are compiled once per level and chosen by one match.
 
+pub(crate) mod lanes;
+
 use std::sync::OnceLock;
 
 /// Instruction sets that loops are compiled for, from slow to fast.

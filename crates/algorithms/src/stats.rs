@@ -6,9 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// A sum of squares left the finite numbers although every value was one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overflow;
+use crate::error::Overflow;
 
 /// What is known about the numbers so far. All zero is no number at all.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -40,7 +38,7 @@ impl Stats {
     /// Adds a number.
     #[inline]
     pub fn push(&mut self, x: f64) -> Result<(), Overflow> {
-        self.count += 1;
+        self.count = self.count.checked_add(1).ok_or(Overflow)?;
         let n = self.count as f64;
         if self.count == 1 {
             (self.origin, self.min, self.max) = (x, x, x);

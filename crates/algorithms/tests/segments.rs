@@ -1,11 +1,11 @@
 //! Images of segments: round trips, the same answers as the training, and damage.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
-use algorithms::columns::{self, Scaling};
 use algorithms::image::{AlignedBytes, Image};
 use algorithms::kmeans::{self, Clusters, Params, Points};
 use algorithms::profile::{describe, profile};
-use algorithms::scoring::{Cuts, Labels};
+use algorithms::rfm::scores::{Cuts, Labels};
+use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, RfmParts, Segments, encode_kmeans, encode_rfm};
 use algorithms::{Control, Error};
 use rand::{Rng, RngExt, SeedableRng};

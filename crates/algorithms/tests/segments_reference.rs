@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use algorithms::Control;
-use algorithms::columns::{self, Scaling};
 use algorithms::kmeans::{self, Params, Points, silhouette};
-use algorithms::scoring::{Best, cut_points, score};
+use algorithms::rfm::scores::{Best, cut_points, score};
+use algorithms::scale::columns::{self, Scaling};
 use serde_json::Value;
 
 fn folder() -> PathBuf {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use algorithms::quantiles::{self, BLOCK, Distribution};
-use algorithms::{categories, flat, ks, order, psi};
+use algorithms::{Overflow, categories, flat, ks, order, psi};
 use proptest::prelude::*;
 
 fn push(words: &mut Vec<u64>, x: f64) {
@@ -265,4 +265,26 @@ proptest! {
             prop_assert!(psi::psi(categories::shares(&whole, &expected).into_iter()) == 0.0);
         }
     }
+}
+
+/// Merging a summary with itself again and again counts beyond what it can hold: that is said, not wrapped.
+#[test]
+fn counts_end_where_they_must() {
+    let mut numbers = summary(&noise(100, 3));
+    while quantiles::total(&numbers, &numbers).is_ok() {
+        numbers = merged(&numbers, &numbers);
+        assert!(quantiles::is_valid(&numbers));
+    }
+    assert_eq!(quantiles::total(&numbers, &numbers), Err(Overflow));
+    assert!(quantiles::count(&numbers) > 1 << 49);
+
+    let mut kinds = Vec::new();
+    (0u8..5).for_each(|kind| count(&mut kinds, flat::key_of(&[kind]), 20));
+    while categories::total(&kinds, &kinds).is_ok() {
+        let other = kinds.clone();
+        merge(&mut kinds, &other);
+        assert!(categories::is_valid(&kinds));
+    }
+    assert_eq!(categories::total(&kinds, &kinds), Err(Overflow));
+    assert!(i64::try_from(categories::rows(&kinds)).is_ok_and(|rows| rows > i64::MAX / 2));
 }

@@ -2,7 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use algorithms::stats::{Overflow, Stats};
+use algorithms::Overflow;
+use algorithms::stats::Stats;
 use proptest::prelude::*;
 
 fn of(values: &[f64]) -> Stats {

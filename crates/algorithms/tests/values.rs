@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use algorithms::Overflow;
 use algorithms::error::Error;
 use algorithms::flat::{self, Table};
 use algorithms::order;
 use algorithms::page_hinkley::{PageHinkley, Parameters};
-use algorithms::rfm::{Overflow, Rfm};
+use algorithms::rfm::Rfm;
 use algorithms::scale::Scale;
 use algorithms::stats::Stats;
 use proptest::prelude::*;

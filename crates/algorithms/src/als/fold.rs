@@ -1,12 +1,13 @@
 //! Factors of one new user.
 
+use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::simd::{Level, level};
 
-use super::memory::{Aligned, Buffer};
 use super::solve::{Scratch, Task, solve};
+use crate::aligned::{Aligned, Buffer};
 
 /// The factors of a user who was not trained on, from the items that the user has: the minimiser of the
 /// training loss with the items held fixed (Hu, Koren and Volinsky, ICDM 2008). Serves a request: it computes
@@ -63,13 +64,13 @@ fn solve_one(
     values: &[f32],
     regularization: f64,
     alpha: f64,
-) -> Result<Aligned> {
+) -> Result<Aligned<f32>> {
     // The rows are gathered next to each other, padded to whole registers.
     let width = factors.next_multiple_of(16);
     let held = item_factors.len() / factors;
     let mut matrix = Csr::default();
     let control = Control::unlimited();
-    let mut gathered = Aligned::zeros(items.len() * width, &control)?;
+    let mut gathered = Aligned::zeros(TRAINING, items.len() * width, &control)?;
     for (&item, &value) in items.iter().zip(values).filter(|&(&item, _)| (item as usize) < held) {
         let at = matrix.indices.len();
         gathered[at * width..][..factors]
@@ -82,7 +83,7 @@ fn solve_one(
     // SAFETY: the matrix was made above, one row of `gathered` per index.
     let task = unsafe { Task::new(&matrix, &gathered, &gram, width, alpha as f32, factors + 10, &control) };
     let task = task.until(1e-12);
-    let mut x = Aligned::zeros(width, &control)?;
+    let mut x = Aligned::zeros(TRAINING, width, &control)?;
     let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, &control)?)?;
     // The loss shows what the guards of the solver kept out of the factors.
     if !loss.is_finite() {
@@ -97,9 +98,9 @@ pub(super) fn regularized<'c>(
     factors: usize,
     regularization: f64,
     control: &'c Control,
-) -> Result<Buffer<'c>> {
+) -> Result<Buffer<'c, f32>> {
     let width = factors.next_multiple_of(16);
-    let mut padded = Buffer::zeros(width * width, control)?;
+    let mut padded = Buffer::zeros(TRAINING, width * width, control)?;
     for (row, (to, from)) in padded.chunks_exact_mut(width).zip(gram.chunks_exact(factors)).enumerate() {
         to[..factors].copy_from_slice(from);
         to[row] += regularization as f32;

@@ -1,14 +1,15 @@
 //! The Gram matrix of factor rows.
 
+use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::error::Result;
 use crate::simd::Level;
 
-#[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
-use super::lanes::{Lanes, Portable};
-use super::memory::{Aligned, Buffer, zeros};
+use crate::aligned::{Aligned, Buffer, fill};
 use crate::jobs::share;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::lanes::{Avx2, Avx512};
+use crate::simd::lanes::{Lanes, Portable};
 
 /// Rows read at a time: 16 kB at 64 factors, so that every tile finds them in the first-level cache.
 const BLOCK: usize = 64;
@@ -30,13 +31,13 @@ pub(super) fn gram_at(
     let width = factors.next_multiple_of(16);
     let strips = strips(count, width);
     let strip = count.div_ceil(strips).next_multiple_of(BLOCK).max(BLOCK) * factors;
-    let mut partials = Buffer::zeros(strips * width * width, control)?;
+    let mut partials = Buffer::zeros(TRAINING, strips * width * width, control)?;
     let jobs = partials.chunks_mut(width * width).zip(rows.chunks(strip));
     let jobs = jobs
         .flat_map(|(partial, rows)| partial.chunks_mut(BAND * width).enumerate().map(move |job| (job, rows)));
     let bands = strips * width.div_ceil(BAND);
     share(jobs, threads.min(bands), control, |jobs| {
-        let mut padded = Aligned::zeros(if width == factors { 0 } else { BLOCK * width }, control)?;
+        let mut padded = Aligned::zeros(TRAINING, if width == factors { 0 } else { BLOCK * width }, control)?;
         while let Some(((band, target), rows)) = jobs.next()? {
             for block in rows.chunks(BLOCK * factors) {
                 control.check()?;
@@ -53,7 +54,7 @@ pub(super) fn gram_at(
         }
         Ok(())
     })?;
-    let mut gram = zeros(factors * factors, control)?;
+    let mut gram = fill(TRAINING, factors * factors, 0.0, control)?;
     for row in 0..factors {
         control.check()?;
         for column in row..factors {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "loops over registers count alike in several arrays")]
 
-use super::lanes::Lanes;
+use crate::simd::lanes::Lanes;
 
 /// Rows worked on at a time: at 64 factors they are 8 kB, so the second loop finds them in the first-level
 /// cache.

@@ -5,16 +5,17 @@
 //! value` and `G = Y'Y`, so that the entries that are absent cost nothing (Hu, Koren and Volinsky, ICDM
 //! 2008).
 
+use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::simd::Level;
 
 use super::kernel::{BATCH, Rows, add_scaled, dot, dots, scale_add, symmetric};
+use crate::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
-use super::lanes::{Lanes, Portable};
-use super::memory::Aligned;
+use crate::simd::lanes::{Avx2, Avx512};
+use crate::simd::lanes::{Lanes, Portable};
 
 /// What all rows of one half-iteration share.
 pub(super) struct Task<'a> {
@@ -79,14 +80,14 @@ impl<'a> Task<'a> {
 
 /// The vectors of CG, one set per worker.
 pub(super) struct Scratch {
-    residual: Aligned,
-    direction: Aligned,
-    image: Aligned,
+    residual: Aligned<f32>,
+    direction: Aligned<f32>,
+    image: Aligned<f32>,
 }
 
 impl Scratch {
     pub(super) fn new(width: usize, control: &Control) -> Result<Self> {
-        let vector = || Aligned::zeros(width, control);
+        let vector = || Aligned::zeros(TRAINING, width, control);
         Ok(Self { residual: vector()?, direction: vector()?, image: vector()? })
     }
 }

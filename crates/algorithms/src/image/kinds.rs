@@ -47,7 +47,7 @@ pub const SEGMENT_FACTS: u32 = 21;
 pub const FEATURE_NAMES: u32 = 22;
 /// Where each of `FEATURE_NAMES` starts and the last one ends: `[u64]`.
 pub const FEATURE_OFFSETS: u32 = 23;
-/// What is known of each feature, and how it is scaled: `[columns::Column]`.
+/// What is known of each feature, and how it is scaled: `[scale::columns::Column]`.
 pub const FEATURE_COLUMNS: u32 = 24;
 /// Centroids of the segments, as points of the frame that follows from the columns: `[f64]`, row by row.
 pub const CENTROIDS: u32 = 25;
@@ -59,5 +59,5 @@ pub const SEGMENT_LABELS: u32 = 27;
 pub const SEGMENT_LABEL_OFFSETS: u32 = 28;
 /// Cut points of the three measures, one fewer than scores each: `[f64]`.
 pub const CUT_POINTS: u32 = 29;
-/// The segment of each cell of `scoring::Labels`: `[u8]`, 25.
+/// The segment of each cell of `rfm::scores::Labels`: `[u8]`, 25.
 pub const SCORE_GRID: u32 = 30;

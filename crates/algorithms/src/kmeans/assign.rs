@@ -12,9 +12,10 @@ use crate::error::Result;
 use crate::jobs::share;
 use crate::simd::Level;
 
-use super::lanes::{Kernel, Lanes, dispatch};
-use super::memory::Buffer;
 use super::points::{BLOCK, Points, to_grid};
+use crate::aligned::Buffer;
+use crate::budget::SEGMENTS;
+use crate::simd::lanes::{Kernel, Lanes, dispatch};
 
 /// Centroids whose products are computed together.
 const GROUP: usize = 4;
@@ -48,8 +49,8 @@ impl<'a> Centers<'a> {
     /// Arranges row-major centroids.
     pub(super) fn new(centroids: &[f64], columns: usize, control: &'a Control) -> Result<Self> {
         let count = centroids.len() / columns;
-        let mut single = Buffer::zeros(count.next_multiple_of(GROUP) * columns, control)?;
-        let mut double = Buffer::zeros(count.next_multiple_of(WIDE) * columns, control)?;
+        let mut single = Buffer::zeros(SEGMENTS, count.next_multiple_of(GROUP) * columns, control)?;
+        let mut double = Buffer::zeros(SEGMENTS, count.next_multiple_of(WIDE) * columns, control)?;
         let mut start = vec![f32::NEG_INFINITY; count.next_multiple_of(GROUP)];
         let mut squares = vec![0.0; count];
         // Each of the `columns` products and sums rounds once or twice, the centroid and its length once: with
@@ -99,7 +100,7 @@ pub(super) struct Sums<'a> {
 
 impl<'a> Sums<'a> {
     pub(super) fn new(clusters: usize, columns: usize, control: &'a Control) -> Result<Self> {
-        Ok(Self { totals: Buffer::zeros(clusters * columns, control)?, counts: vec![0; clusters] })
+        Ok(Self { totals: Buffer::zeros(SEGMENTS, clusters * columns, control)?, counts: vec![0; clusters] })
     }
 
     fn merge(&mut self, other: &Sums) {

@@ -4,8 +4,9 @@ use crate::error::Result;
 use crate::simd::Level;
 
 use super::assign::{Centers, NONE, Sums, assign};
-use super::memory::Buffer;
 use super::points::{BLOCK, Points};
+use crate::aligned::Buffer;
+use crate::budget::SEGMENTS;
 
 /// When to stop.
 #[derive(Clone, Copy)]
@@ -37,7 +38,7 @@ pub(super) fn iterate(
 ) -> Result<Run> {
     let (columns, control) = (points.columns, points.control);
     let clusters = centroids.len() / columns;
-    let mut labels = Buffer::<u32>::zeros(points.norms.len(), control)?;
+    let mut labels = Buffer::<u32>::zeros(SEGMENTS, points.norms.len(), control)?;
     for labels in labels.chunks_mut(1 << 20) {
         control.check()?;
         labels.fill(NONE);

@@ -5,11 +5,12 @@
 //! their digits; and a power of two as common unit keeps all numbers within -1 and 1, so that no square leaves the
 //! range of `f32`.
 
-use crate::columns::Column;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::scale::columns::Column;
 
-use super::memory::Buffer;
+use crate::aligned::Buffer;
+use crate::budget::SEGMENTS;
 
 /// Rows of a block.
 pub(crate) const BLOCK: usize = 64;
@@ -96,7 +97,7 @@ pub struct Points<'a> {
 }
 
 impl<'a> Points<'a> {
-    /// Scales row-major `rows`, whose `columns` were found by [`crate::columns::fit`] on them. Takes 4 bytes per
+    /// Scales row-major `rows`, whose `columns` were found by [`crate::scale::columns::fit`] on them. Takes 4 bytes per
     /// number and 4 per row from the budget.
     ///
     /// Errors: `NoData`, `Cancelled`, `Memory`, `Corrupted` if `rows` is no whole number of rows, `TooMany` rows.
@@ -119,8 +120,8 @@ impl<'a> Points<'a> {
         }
         let frame = Frame::new(columns);
         let blocks = count.div_ceil(BLOCK);
-        let mut numbers = Buffer::zeros(blocks * width * BLOCK, control)?;
-        let mut norms = Buffer::<f32>::zeros(blocks * BLOCK, control)?;
+        let mut numbers = Buffer::zeros(SEGMENTS, blocks * width * BLOCK, control)?;
+        let mut norms = Buffer::<f32>::zeros(SEGMENTS, blocks * BLOCK, control)?;
         let mut largest = vec![0f32; width];
         let mut total = Exact::new(count, width);
         let step = (GLANCE / width / BLOCK).max(1);

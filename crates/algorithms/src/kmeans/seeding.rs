@@ -10,9 +10,10 @@ use crate::jobs::share;
 use crate::simd::Level;
 
 use super::assign::JOB;
-use super::lanes::{Kernel, Lanes, dispatch};
-use super::memory::Buffer;
 use super::points::{BLOCK, Points};
+use crate::aligned::Buffer;
+use crate::budget::SEGMENTS;
+use crate::simd::lanes::{Kernel, Lanes, dispatch};
 
 /// `clusters` rows as centroids. A seed and a stream give the same ones with every number of threads and on every
 /// processor.
@@ -61,7 +62,7 @@ struct Closest<'p, 'a> {
 
 impl<'p, 'a> Closest<'p, 'a> {
     fn new(level: Level, points: &'p Points<'a>, threads: usize) -> Result<Self> {
-        let mut squares = Buffer::zeros(points.norms.len(), points.control)?;
+        let mut squares = Buffer::zeros(SEGMENTS, points.norms.len(), points.control)?;
         // Rows that are missing in the last block stay at 0 and weigh nothing.
         for squares in squares[..points.rows].chunks_mut(1 << 20) {
             points.control.check()?;

@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::jobs::share;
 use crate::simd::level;
 
-use super::lanes::{Kernel, Lanes, dispatch};
-use super::memory::Buffer;
 use super::points::{BLOCK, Points};
 use super::seeding::square_distances;
+use crate::aligned::Buffer;
+use crate::budget::SEGMENTS;
+use crate::simd::lanes::{Kernel, Lanes, dispatch};
 
 /// Rows that are compared where the caller names no other number: the mean over so many is off by about 0.003, and
 /// their 50 million pairs take a few tenths of a second.
@@ -96,7 +97,7 @@ impl<'a> Grouped<'a> {
             blocks += group.rows.div_ceil(BLOCK);
         }
         let width = points.columns * BLOCK;
-        let mut numbers = Buffer::zeros(blocks * width, points.control)?;
+        let mut numbers = Buffer::zeros(SEGMENTS, blocks * width, points.control)?;
         let mut filled = vec![0; clusters];
         for rows in rows.chunks(1 << 12) {
             points.control.check()?;

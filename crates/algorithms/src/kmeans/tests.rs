@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use super::*;
-use crate::columns::{self, Scaling};
 use crate::control::Control;
+use crate::scale::columns::{self, Scaling};
 use crate::simd::levels;
 
 /// Rows around a few centers; a twentieth of them repeated, one far outside.

@@ -1,12 +1,12 @@
 //! Writing the image of a model of segments.
 
 use crate::budget::SEGMENTS;
-use crate::columns::{Column, Scaling};
 use crate::control::Control;
 use crate::error::Result;
 use crate::image::{AlignedBytes, Writer, kinds};
 use crate::kmeans::Clusters;
-use crate::scoring::{Cuts, Labels};
+use crate::rfm::scores::{Cuts, Labels};
+use crate::scale::columns::{Column, Scaling};
 
 use super::texts::pack;
 use super::{Facts, KMEANS, RFM};

@@ -1,8 +1,8 @@
 //! Values: known answers, the best of all partitions, a slow Lloyd.
 
 use algorithms::Control;
-use algorithms::columns::Scaling;
 use algorithms::kmeans::{self, Params, Points};
+use algorithms::scale::columns::Scaling;
 use proptest::prelude::*;
 
 use crate::{Dice, blobs, columns_of, fit, inertia, points};

@@ -6,8 +6,8 @@ mod promises;
 mod silhouette;
 
 use algorithms::Control;
-use algorithms::columns::{self, Column, Scaling};
 use algorithms::kmeans::{self, Clusters, Params, Points};
+use algorithms::scale::columns::{self, Column, Scaling};
 
 /// Random numbers without a crate: 0 to 1.
 pub(crate) struct Dice(u64);

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use algorithms::columns::{self, Scaling};
 use algorithms::kmeans::{self, Params, Points};
+use algorithms::scale::columns::{self, Scaling};
 use algorithms::{Control, Error};
 
 use crate::{blobs, columns_of, fit, points};

@@ -5,9 +5,9 @@ mod labels;
 pub use labels::Labels;
 pub(crate) use labels::cell;
 
-use crate::columns::Runs;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::scale::columns::Runs;
 
 /// Scores where the caller names no other number.
 pub const BINS: usize = 5;

@@ -3,6 +3,7 @@
 use crate::budget::SORTING;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::order;
 
 /// Values sorted at a time: about 5 ms.
 const RUN: usize = 1 << 17;
@@ -41,14 +42,9 @@ impl<'a> Runs<'a> {
     /// The value at `probability` (0 to 1) of the sorted values, between two of them by linear interpolation: what
     /// NumPy calls 'linear' and SQL `percentile_cont`.
     pub fn quantile(&self, probability: f64) -> f64 {
-        let position = probability.clamp(0.0, 1.0) * (self.values.len() - 1) as f64;
-        let (rank, rest) = (position.floor(), position.fract());
+        let (rank, share) = order::position(self.values.len() as u64, probability.clamp(0.0, 1.0));
         let low = self.rank(rank as usize);
-        if rest == 0.0 {
-            return low;
-        }
-        let high = self.rank(rank as usize + 1);
-        if low == high { low } else { low * (1.0 - rest) + high * rest }
+        if share == 0.0 { low } else { order::between(low, self.rank(rank as usize + 1), share) }
     }
 
     /// The value that `rank` others precede.
