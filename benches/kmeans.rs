@@ -11,8 +11,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use algorithms::Control;
-use algorithms::columns::{self, Scaling};
 use algorithms::kmeans::{Params, Points, fit, fit_from, silhouette};
+use algorithms::scale::columns::{self, Scaling};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
-use crate::error::{Code, OrReport, Result, fail};
+use crate::error::{Code, OrReport, Result, fail, shown_real};
 use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
@@ -132,15 +132,6 @@ const TYPES: [Typed; 7] = [
     ("holdout", Value::is_string, "a word"),
     ("deploy", Value::is_string, "a word"),
 ];
-
-/// A number as SQL writes it.
-fn shown_real(value: f64) -> String {
-    match value {
-        f64::INFINITY => "Infinity".into(),
-        f64::NEG_INFINITY => "-Infinity".into(),
-        _ => value.to_string(),
-    }
-}
 
 /// Settings that follow a rule where they are null.
 const NULLABLE: [&str; 2] = ["regularization", "alpha"];

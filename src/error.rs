@@ -61,6 +61,15 @@ fn report(error: Error) -> ErrorReport {
     }
 }
 
+/// A number as SQL writes it.
+pub(crate) fn shown_real(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        _ => value.to_string(),
+    }
+}
+
 /// `a`, `b` and `c` as `"a", "b" and "c"`.
 pub(crate) fn words(all: &[&str]) -> String {
     let quoted: Vec<String> = all.iter().map(|word| format!("\"{word}\"")).collect();

@@ -5,7 +5,7 @@ use algorithms::{categories, psi};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::flat::{self, Flat};
-use super::float_datum;
+use super::{float_datum, overflow};
 use crate::call::Call;
 use crate::error::Result;
 
@@ -39,6 +39,7 @@ pub(crate) fn categories_combine(call: &Call) -> Answer {
     if other.is_empty() {
         return Ok(Some(state.1));
     }
+    categories::total(state.0, other).map_err(|_| overflow())?;
     for (key, rows) in categories::parts(other).0 {
         state = add(state, key, rows)?;
     }

@@ -8,10 +8,10 @@ mod categories;
 mod column_stats;
 mod fixed;
 mod flat;
-mod orders;
 mod page_hinkley;
 mod quantiles;
 mod rfm;
+mod rfm_orders;
 mod scale;
 mod stats;
 mod window;
@@ -22,7 +22,6 @@ pub(crate) use categories::{
 pub(crate) use column_stats::{
     column_stats_accum, column_stats_combine, column_stats_final, column_stats_num_columns, column_stats_of,
 };
-pub(crate) use orders::{orders_accum, orders_accum_date, orders_combine, orders_final};
 pub(crate) use page_hinkley::{page_hinkley_accum, page_hinkley_accum_defaults, page_hinkley_final};
 pub(crate) use quantiles::{
     quantiles_accum, quantiles_combine, quantiles_final, quantiles_ks_test, quantiles_num_vals,
@@ -32,6 +31,7 @@ pub(crate) use rfm::{
     rfm_accum, rfm_accum_date, rfm_age_days, rfm_age_days_date, rfm_combine, rfm_final, rfm_first_at,
     rfm_frequency, rfm_last_at, rfm_monetary, rfm_recency_days, rfm_recency_days_date,
 };
+pub(crate) use rfm_orders::{orders_accum, orders_accum_date, orders_combine, orders_final};
 pub(crate) use scale::{max_abs_scaler, min_max_scaler, quantile_bucketize, robust_scaler, standard_scaler};
 pub(crate) use stats::{
     stats_accum, stats_combine, stats_final, stats_kurtosis, stats_max, stats_mean, stats_min,
@@ -51,15 +51,15 @@ pub(crate) mod flat_io {
     pub(crate) use super::categories::Categories;
     pub(crate) use super::column_stats::ColumnStats;
     pub(crate) use super::flat::{input, output, receive, send};
-    pub(crate) use super::orders::Orders;
     pub(crate) use super::quantiles::Quantiles;
+    pub(crate) use super::rfm_orders::Orders;
 }
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, shown_real};
 
 /// Whether Postgres calls as part of an aggregate, also one used as a window function: what AggCheckCallContext asks.
 /// Only then may the first argument be changed in place; anywhere else it may be a constant of the query.
@@ -99,14 +99,8 @@ fn finite(name: &str, value: f64) -> Result<f64> {
 
 #[cold]
 fn not_finite(name: &str, value: f64) -> ErrorReport {
-    let shown = if value.is_nan() {
-        "NaN"
-    } else if value > 0.0 {
-        "Infinity"
-    } else {
-        "-Infinity"
-    };
-    fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, format!("\"{name}\" must be finite, got {shown}"))
+    let message = format!("\"{name}\" must be finite, got {}", shown_real(value));
+    fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
         .set_hint("Leave such rows out with a WHERE clause.")
 }
 

@@ -7,7 +7,7 @@ use algorithms::scale::Scale;
 use pgrx::{IntoDatum, pg_sys};
 
 use super::flat::{self, Flat};
-use super::{float, float_datum};
+use super::{float, float_datum, overflow};
 use crate::call::Call;
 use crate::error::{Code, Result, fail};
 
@@ -45,7 +45,8 @@ pub(crate) fn quantiles_combine(call: &Call) -> Answer {
     if quantiles::count(other) == 0 {
         return Ok(Some(datum));
     }
-    let needed = quantiles::words(quantiles::count(words) + quantiles::count(other));
+    let total = quantiles::total(words, other).map_err(|_| overflow())?;
+    let needed = quantiles::words(total);
     if words.len() >= needed {
         quantiles::merge(words, other);
         return Ok(Some(datum));

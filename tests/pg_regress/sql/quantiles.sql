@@ -82,4 +82,29 @@ BEGIN
   END LOOP;
   RAISE NOTICE 'no crash; some refused: %', refused > 0;
 END $$;
+\echo '== counts end where they must: a summary merged with itself again and again'
+DO $$
+DECLARE
+  q persona.quantiles; c persona.categories; s persona.stats; r persona.rfm; m persona.column_stats; what text;
+BEGIN
+  SELECT persona.quantile_agg(x), persona.category_agg(x::text), persona.stats_agg(x), persona.rfm_agg(now(), x), persona.stats_agg(ARRAY[x])
+  INTO q, c, s, r, m FROM (SELECT g::float8 AS x FROM generate_series(1, 100) AS g) AS n;
+  FOREACH what IN ARRAY '{quantiles,categories,stats,rfm,column_stats}'::text[] LOOP
+    BEGIN
+      FOR i IN 1 .. 80 LOOP
+        CASE what
+          WHEN 'quantiles' THEN SELECT persona.rollup(v) INTO q FROM (VALUES (q), (q)) AS t (v);
+          WHEN 'categories' THEN SELECT persona.rollup(v) INTO c FROM (VALUES (c), (c)) AS t (v);
+          WHEN 'stats' THEN SELECT persona.rollup(v) INTO s FROM (VALUES (s), (s)) AS t (v);
+          WHEN 'rfm' THEN SELECT persona.rollup(v) INTO r FROM (VALUES (r), (r)) AS t (v);
+          ELSE SELECT persona.rollup(v) INTO m FROM (VALUES (m), (m)) AS t (v);
+        END CASE;
+      END LOOP;
+      RAISE NOTICE '%: no end', what;
+    EXCEPTION WHEN OTHERS THEN
+      RAISE NOTICE '%: % %', what, SQLSTATE, SQLERRM;
+    END;
+  END LOOP;
+  RAISE NOTICE 'all counts are positive: %', least(persona.num_vals(q), persona.num_vals(c), persona.num_vals(s), persona.frequency(r)) > 0;
+END $$;
 DROP TABLE readings, kept, read;
