@@ -11,6 +11,11 @@ pub(crate) fn warning(message: &str, hint: &str) {
     send(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, message, Some(hint));
 }
 
+/// A message for the server log alone, with a hint.
+pub(crate) fn log(message: &str, hint: &str) {
+    send(PgLogLevel::LOG_SERVER_ONLY, PgSqlErrorCode::ERRCODE_WARNING, message, Some(hint));
+}
+
 /// An INFO message, sent only where `persona.verbose` is on.
 pub(crate) fn verbose(message: &str) {
     if crate::settings::verbose() {

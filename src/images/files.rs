@@ -131,15 +131,14 @@ fn is_dead(name: &Name) -> bool {
     matches!(registry::has_image(Uuid::from_bytes(name.uuid), Seen::Now), Ok(false))
 }
 
-/// Writes the file of an image that this backend has just stored or deployed, so that no request has to. Where that
-/// fails the first request does it, or says why it cannot.
-pub(crate) fn write_through(image_id: Uuid, image: &[u8]) -> Result<()> {
+/// Writes the file of an image that this backend has just stored, so that no request has to. Where there is no room the
+/// first request says so.
+pub(crate) fn write_through(image: &[u8]) -> Result<()> {
     // SAFETY: set in every backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
     if let Some((name, bytes)) = Name::of(database, image)
         && bytes >= super::load::MAPPED_FROM
         && settings::max_image_cache() > 0
-        && name.uuid == *image_id.as_bytes()
     {
         obtain(&name, bytes, false, |sink| {
             image.chunks(1 << 20).try_for_each(|piece| {

@@ -11,12 +11,16 @@ use pgrx::{Uuid, pg_sys};
 use super::Bytes;
 use super::files::{Obtained, Sink, obtain};
 use crate::error::{Code, OrReport, Result, fail};
-use crate::identity::{Named, Served};
+use crate::identity::{self, Named, Served};
+use crate::outputs::literal;
 use crate::registry::scan::Seen;
-use crate::{registry, settings, work};
+use crate::{notice, registry, settings, work};
 
 /// Images below this size lie in private memory: a copy costs less than a file.
 pub(super) const MAPPED_FROM: u64 = 8 << 20;
+
+/// What helps where no file can be had.
+const NO_ROOM: &str = "Free space in the data directory, or have a superuser raise \"persona.max_image_cache\" or \"persona.max_memory\".";
 
 /// An image that is stored in the registry.
 pub(super) struct Wanted<'a> {
@@ -61,6 +65,17 @@ impl<'a> Wanted<'a> {
         if self.bytes > limit {
             return Err(self.too_large(reason, limit));
         }
+        if let Some(reason) = reason {
+            // Serving goes on, but each connection now takes this much: whoever runs the server should know.
+            notice::log(
+                &format!(
+                    "model {} is served from private memory, {} MB in this connection: {reason}",
+                    identity::shown(&self.named.name),
+                    self.bytes.div_ceil(1 << 20)
+                ),
+                NO_ROOM,
+            );
+        }
         let mut bytes = AlignedBytes::with_capacity(self.bytes as usize).or_report()?;
         self.read(&mut |piece| bytes.extend(piece).or_report())?;
         verify(&bytes)?;
@@ -77,14 +92,14 @@ impl<'a> Wanted<'a> {
 
     fn too_large(&self, reason: Option<String>, limit: u64) -> ErrorReport {
         let needed = format!("{} MB", self.bytes.div_ceil(1 << 20));
-        let name = crate::identity::shown(&self.named.name);
+        let name = identity::shown(&self.named.name);
         match reason {
             Some(reason) => fail(
                 Code::ERRCODE_DISK_FULL,
                 format!("could not write the shared image of model {name}, which needs {needed}"),
             )
             .set_detail(format!("{reason} Private memory is limited to {} MB.", limit >> 20))
-            .set_hint("Free space in the data directory, or have a superuser raise \"persona.max_image_cache\" or \"persona.max_memory\"."),
+            .set_hint(NO_ROOM),
             None => fail(
                 Code::ERRCODE_OUT_OF_MEMORY,
                 format!("model {name} needs {needed}, more than the {} MB allowed", limit >> 20),
@@ -97,24 +112,23 @@ impl<'a> Wanted<'a> {
 fn missing(named: &Named, version: i32) -> ErrorReport {
     fail(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("the data of model \"{}\", version {version}, are not stored here", named.name),
+        format!("the data of model {}, version {version}, are not stored here", identity::shown(&named.name)),
     )
     .set_detail("A dump without the tables of schema persona_internal leaves them out.")
-    .set_hint(format!("Train it again: SELECT persona.retrain('{}');", named.name))
+    .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))
 }
 
-/// Checks every byte of an image; away from the main thread, which answers interrupts meanwhile.
+/// Checks every byte of an image.
+fn whole(bytes: &[u8], control: &Control) -> algorithms::Result<()> {
+    let image = Image::open(bytes)?;
+    image.verify(control)?;
+    Recommender::new(&image)?.check(control)
+}
+
+/// Checks every byte, away from the main thread, which answers interrupts meanwhile.
 pub(super) fn verify(bytes: &[u8]) -> Result<()> {
     let control = Control::unlimited();
-    work::run(
-        &control,
-        || {},
-        || {
-            let image = Image::open(bytes)?;
-            image.verify(&control)?;
-            Recommender::new(&image)?.check(&control)
-        },
-    )
+    work::run(&control, || {}, || whole(bytes, &control))
 }
 
 /// The same for a file that is there already: false where it is damaged.
@@ -123,15 +137,9 @@ pub(super) fn is_sound(mapped: &Mapped) -> Result<bool> {
     work::run(
         &control,
         || {},
-        || {
-            let checked = Image::open(mapped)
-                .and_then(|image| image.verify(&control).and_then(|()| Recommender::new(&image)))
-                .and_then(|model| model.check(&control));
-            match checked {
-                Ok(()) => Ok(true),
-                Err(algorithms::Error::Cancelled) => Err(algorithms::Error::Cancelled),
-                Err(_) => Ok(false),
-            }
+        || match whole(mapped, &control) {
+            Err(algorithms::Error::Cancelled) => Err(algorithms::Error::Cancelled),
+            checked => Ok(checked.is_ok()),
         },
     )
 }

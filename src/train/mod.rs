@@ -173,7 +173,7 @@ pub(crate) fn train(
     };
     let result = publish(request, factorizer, training, trained)?;
     if result.deployed {
-        images::write_through(image_id, &image)?;
+        images::write_through(&image)?;
     }
     point("published");
     drop(identity);

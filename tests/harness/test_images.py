@@ -239,6 +239,8 @@ def test_no_space(cluster):
     try:
         fresh = cluster.session()
         assert scores(fresh) == first and mapped(fresh) == set() and files(cluster) == {}
+        # Nobody asked is told; who runs the server is.
+        assert fresh.notices == "" and 'model "for_you" is served from private memory' in cluster.log.read_text()
         fresh = cluster.session()
         fresh.run("LOAD 'pg_persona'; SET persona.max_memory = '16MB'")
         error = fresh.error("SELECT * FROM persona.recommend('for_you', 7)")
