@@ -98,6 +98,20 @@ CREATE TABLE persona_internal.training_log (
   seconds float8 NOT NULL,
   PRIMARY KEY (model_id, version, ordinal));
 
+-- Tables that a model makes beside its view, by what they hold.
+CREATE TABLE persona_internal.output (
+  model_id uuid,
+  word text,
+  relation persona_internal.relation NOT NULL,
+  PRIMARY KEY (model_id, word));
+
+-- Labels that people gave; all others are generated with each version.
+CREATE TABLE persona_internal.label (
+  model_id uuid,
+  segment_id int,
+  label text NOT NULL,
+  PRIMARY KEY (model_id, segment_id));
+
 CREATE TABLE persona_internal.chunk (
   image_id uuid,
   ordinal int,
@@ -111,6 +125,8 @@ COMMENT ON TABLE persona_internal.version IS 'one row a trained version; never c
 COMMENT ON TABLE persona_internal.deployment IS 'which version went live when; append-only, the newest row of a model counts';
 COMMENT ON TABLE persona_internal.metric IS 'holdout figures of each version';
 COMMENT ON TABLE persona_internal.training_log IS 'phases and iterations of each training';
+COMMENT ON TABLE persona_internal.output IS 'tables beside a model: members, segments, profile, history';
+COMMENT ON TABLE persona_internal.label IS 'labels of segments that people gave';
 COMMENT ON TABLE persona_internal.chunk IS 'the images of the kept versions, in pieces';
 
 -- The owner of the database may dump it; nobody else reads the registry. One call a statement: two in one
@@ -124,4 +140,6 @@ SELECT pg_catalog.pg_extension_config_dump('persona_internal.deployment', '');
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.deployment_deployment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.metric', '');
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.training_log', '');
+SELECT pg_catalog.pg_extension_config_dump('persona_internal.output', '');
+SELECT pg_catalog.pg_extension_config_dump('persona_internal.label', '');
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.chunk', '');

@@ -25,7 +25,7 @@ COMMENT ON COLUMN persona.models.rows_skipped IS 'rows that were left out';
 COMMENT ON COLUMN persona.models.users IS 'users that the live version knows';
 COMMENT ON COLUMN persona.models.items IS 'items that the live version knows';
 COMMENT ON COLUMN persona.models.metric IS 'what value and baseline are; NULL without a holdout';
-COMMENT ON COLUMN persona.models.value IS 'metric of the live version on held-out rows, 0 to 1';
+COMMENT ON COLUMN persona.models.value IS 'metric of the live version: on held-out rows, 0 to 1; of segments the silhouette, -1 to 1';
 COMMENT ON COLUMN persona.models.baseline IS 'metric of the most popular items on the same rows';
 COMMENT ON COLUMN persona.models.bytes IS 'size of the live version: on disk, in memory of each connection that uses it, and in a dump';
 
@@ -54,7 +54,7 @@ COMMENT ON COLUMN persona.versions.items IS 'items that it knows';
 COMMENT ON COLUMN persona.versions.iterations IS 'iterations of the published fit';
 COMMENT ON COLUMN persona.versions.converged IS 'whether the last iteration changed the loss by less than a thousandth';
 COMMENT ON COLUMN persona.versions.metric IS 'what value and baseline are; NULL without a holdout';
-COMMENT ON COLUMN persona.versions.value IS 'metric on held-out rows, 0 to 1';
+COMMENT ON COLUMN persona.versions.value IS 'metric on held-out rows, 0 to 1; of segments the silhouette, -1 to 1';
 COMMENT ON COLUMN persona.versions.baseline IS 'metric of the most popular items on the same rows';
 COMMENT ON COLUMN persona.versions.live_value IS 'stored value of the version that was live when this one was trained';
 COMMENT ON COLUMN persona.versions.seconds IS 'seconds of the training';
@@ -76,10 +76,10 @@ COMMENT ON COLUMN persona.metrics.model IS 'name under which this session finds 
 COMMENT ON COLUMN persona.metrics.version IS 'number of the version';
 COMMENT ON COLUMN persona.metrics.is_live IS 'whether the version serves';
 COMMENT ON COLUMN persona.metrics.trained_at IS 'when its training ended';
-COMMENT ON COLUMN persona.metrics.metric IS 'precision, recall, ndcg, map, hit_rate or coverage, with its cutoff: ndcg@10';
-COMMENT ON COLUMN persona.metrics.k IS 'the cutoff';
+COMMENT ON COLUMN persona.metrics.metric IS 'precision, recall, ndcg, map, hit_rate or coverage, with its cutoff: ndcg@10; of segments silhouette and inertia';
+COMMENT ON COLUMN persona.metrics.k IS 'the cutoff; of segments their number';
 COMMENT ON COLUMN persona.metrics.slice IS 'which users: all';
-COMMENT ON COLUMN persona.metrics.value IS 'the figure, 0 to 1';
+COMMENT ON COLUMN persona.metrics.value IS 'the figure; 0 to 1 but for those of segments';
 COMMENT ON COLUMN persona.metrics.baseline IS 'the figure of the most popular items on the same rows';
 COMMENT ON COLUMN persona.metrics.ci_low IS 'lower end of the 95 % interval over users (normal approximation)';
 COMMENT ON COLUMN persona.metrics.ci_high IS 'upper end of the interval';
@@ -94,7 +94,7 @@ COMMENT ON VIEW persona.training_log IS 'what each training did, phase by phase 
 COMMENT ON COLUMN persona.training_log.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.training_log.version IS 'version that was trained';
 COMMENT ON COLUMN persona.training_log.iteration IS 'iteration of the published fit; NULL for a whole phase';
-COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode or write';
+COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode, write, members or history';
 COMMENT ON COLUMN persona.training_log.loss IS 'training loss after the iteration';
 COMMENT ON COLUMN persona.training_log.validation IS 'validation figure after the iteration, where the algorithm has one';
 COMMENT ON COLUMN persona.training_log.seconds IS 'seconds of the phase, or from the start of the fit to the end of the iteration';
@@ -126,7 +126,7 @@ COMMENT ON VIEW persona.training_progress IS 'trainings that run now: your own, 
 COMMENT ON COLUMN persona.training_progress.pid IS 'process of the training, as in pg_stat_activity';
 COMMENT ON COLUMN persona.training_progress.model IS 'name of the model as it was given';
 COMMENT ON COLUMN persona.training_progress.algorithm IS 'what is trained';
-COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode or write';
+COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode, write, members or history';
 COMMENT ON COLUMN persona.training_progress.iteration IS 'iterations done of the phase';
 COMMENT ON COLUMN persona.training_progress.iterations IS 'iterations of the phase; 0 where it has none';
 COMMENT ON COLUMN persona.training_progress.fraction IS 'part of the phase that is done, 0 to 1';
@@ -172,7 +172,8 @@ FROM mine m WHERE m.source IS NULL
 UNION ALL
 SELECT 'warning', m.name, 'column "' || (m.spec ->> r.role) || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', column_map => ''{"' || r.role || '": ...}'');'
-FROM mine m CROSS JOIN (VALUES ('user_column'), ('item_column'), ('value_column'), ('time_column')) r(role)
+FROM mine m CROSS JOIN (VALUES ('user_column'), ('item_column'), ('value_column'), ('time_column'),
+                               ('id_column'), ('amount_column'), ('order_column')) r(role)
 WHERE m.spec ->> r.role IS NOT NULL AND m.source IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = m.source AND a.attname = (m.spec ->> r.role)::name
@@ -190,6 +191,16 @@ JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_proc'::regclass AND u.
 JOIN pg_catalog.pg_proc s ON s.oid = u.refobjid
 WHERE s.pronamespace = 'persona'::regnamespace
   AND s.proname IN ('_recommend', '_similar_items', '_recommend_for_items')
+UNION ALL
+SELECT 'error', m.name, 'its table of the ' || o.word || ' is gone',
+       'Drop the model with persona.drop_model(' || pg_catalog.quote_literal(m.name) || ') and train it again.'
+FROM mine m JOIN persona_internal.output o ON o.model_id = m.model_id
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.relation::oid)
+UNION ALL
+SELECT 'warning', m.name, 'table ' || c.oid::regclass || ' beside it belongs to ' || pg_catalog.pg_get_userbyid(c.relowner),
+       'ALTER TABLE ' || c.oid::regclass || ' OWNER TO ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(m.relowner)) || ';'
+FROM mine m JOIN persona_internal.output o ON o.model_id = m.model_id
+JOIN pg_catalog.pg_class c ON c.oid = o.relation::oid AND c.relowner <> m.relowner
 UNION ALL
 SELECT 'warning', m.last_name, 'its view is gone', 'The next training that makes a model removes what is left of it.'
 FROM persona_internal.model m

@@ -117,7 +117,7 @@ impl Drop for Identity {
 }
 
 /// Sets a setting until the surrounding nest level ends.
-fn set_local(name: &str, value: &str) {
+pub(crate) fn set_local(name: &str, value: &str) {
     let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else { return };
     // SAFETY: both strings live through the call; GUC_ACTION_SAVE is undone by AtEOXact_GUC.
     unsafe {

@@ -8,16 +8,31 @@ use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use crate::call::Call;
-use crate::error::{Code, OrReport, Result, fail, shown_real};
+use crate::call::{Call, null_argument};
+use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::settings;
-use crate::train::{self, DEPLOYS, Factorizer, Fitted, HOLDOUTS, Request, choose};
+use crate::source::Source;
+use crate::spec::{Spec, finite};
+use crate::train::recommender::{self, Factorizer, Fitted, Request};
+use crate::train::{DEPLOYS, HOLDOUTS, choose, same_types};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
+
+/// What `retrain` may change.
+pub(crate) const RETRAIN: [&str; 7] =
+    ["factors", "regularization", "alpha", "iterations", "holdout", "deploy", "seed"];
+
+/// Checks that a spec fits the columns of a relation and the model of that name.
+pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    let text = |key: &str| spec.get(key).and_then(Value::as_str);
+    let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
+    let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+    same_types(name, spec, &columns)
+}
 
 /// What `train_als` was asked for, in the words of its arguments.
 struct Als {
@@ -106,8 +121,8 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     spec.insert("time_column".into(), call.name(5).into());
     spec.insert("feedback".into(), call.get::<String>(6).unwrap_or_else(|| "implicit".into()).into());
     spec.insert("factors".into(), call.get::<i32>(7).unwrap_or(64).into());
-    spec.insert("regularization".into(), number(call.get(8), "regularization")?);
-    spec.insert("alpha".into(), number(call.get(9), "alpha")?);
+    spec.insert("regularization".into(), finite(call.get(8), "regularization")?);
+    spec.insert("alpha".into(), finite(call.get(9), "alpha")?);
     spec.insert("iterations".into(), call.get::<i32>(10).unwrap_or(15).into());
     spec.insert("holdout".into(), call.get::<String>(11).unwrap_or_else(|| "auto".into()).into());
     spec.insert("deploy".into(), call.get::<String>(12).unwrap_or_else(|| "auto".into()).into());
@@ -117,34 +132,6 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let relation: pg_sys::Oid = call.required(1, "relation")?;
     let kept = spec.clone();
     run(call, model, relation, spec, kept)
-}
-
-/// A setting, what its value must be, and that in words.
-type Typed = (&'static str, fn(&Value) -> bool, &'static str);
-
-/// `retrain` takes settings as jsonb.
-const TYPES: [Typed; 7] = [
-    ("factors", Value::is_i64, "a whole number"),
-    ("iterations", Value::is_i64, "a whole number"),
-    ("seed", Value::is_i64, "a whole number"),
-    ("regularization", Value::is_number, "a number"),
-    ("alpha", Value::is_number, "a number"),
-    ("holdout", Value::is_string, "a word"),
-    ("deploy", Value::is_string, "a word"),
-];
-
-/// Settings that follow a rule where they are null.
-const NULLABLE: [&str; 2] = ["regularization", "alpha"];
-
-/// JSON has no NaN and no infinity: they are refused by name.
-fn number(value: Option<f64>, name: &str) -> Result<Value> {
-    match value {
-        Some(value) if !value.is_finite() => Err(fail(
-            Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("\"{name}\" must be a finite number, got {}", shown_real(value)),
-        )),
-        value => Ok(value.into()),
-    }
 }
 
 /// Trains from a spec: what `train_als` was given, or what `retrain` made of the kept one. `kept` is what the
@@ -157,7 +144,7 @@ pub(crate) fn run(
     kept: Map<String, Value>,
 ) -> Result<Option<pg_sys::Datum>> {
     let (request, als) = parse(model, relation, &spec, kept)?;
-    train::train(call, &request, &als)
+    recommender::train(call, &request, &als)
 }
 
 /// A model's spec with the settings of one of its versions.
@@ -179,7 +166,7 @@ pub(crate) fn measure(
     k: usize,
 ) -> Result<Vec<Metric>> {
     let (request, als) = parse(model, relation, &spec, Map::new())?;
-    train::measure(&request, &als, k)
+    recommender::measure(&request, &als, k)
 }
 
 fn parse(
@@ -188,39 +175,25 @@ fn parse(
     spec: &Map<String, Value>,
     kept: Map<String, Value>,
 ) -> Result<(Request, Als)> {
-    for (key, is_right, expected) in TYPES {
-        if let Some(value) =
-            spec.get(key).filter(|value| !(is_right(value) || value.is_null() && NULLABLE.contains(&key)))
-        {
-            return Err(fail(
-                Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("\"{key}\" must be {expected}, got {value}"),
-            ));
-        }
-    }
-    let text = |key: &str| spec.get(key).and_then(Value::as_str).map(str::to_string);
-    let whole = |key: &str| spec.get(key).and_then(Value::as_i64);
-    let real = |key: &str| spec.get(key).and_then(Value::as_f64);
-    choose("feedback", &text("feedback").unwrap_or_default(), &[("implicit", ()), ("explicit", ())])?;
-    if text("feedback").as_deref() == Some("explicit") {
+    let spec = Spec::new(spec);
+    let text = |key: &str| spec.text(key);
+    let feedback = text("feedback")?.unwrap_or_default();
+    choose("feedback", &feedback, &[("implicit", ()), ("explicit", ())])?;
+    if feedback == "explicit" {
         return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "feedback \"explicit\" is not supported yet")
             .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
     }
-    let given = spec.get("options").and_then(Value::as_object).cloned().unwrap_or_default();
-    let options = Options::new(given, &OPTIONS)?;
-    let size = |key: &'static str, most: usize| {
-        let value = whole(key).unwrap_or(0);
-        usize::try_from(value).ok().filter(|size| (1..=most).contains(size)).ok_or_else(|| {
-            let message = format!("\"{key}\" must be between 1 and {most}, got {value}");
-            fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
-        })
+    let options = Options::new(spec.object("options"), &OPTIONS)?;
+    let size = |key: &'static str, most: usize| match spec.size(key, most)? {
+        Some(size) => Ok(size),
+        None => Err(null_argument(key)),
     };
     let most = settings::max_threads() as i64;
-    let seed = whole("seed").unwrap_or(42);
+    let seed = spec.whole("seed")?.unwrap_or(42);
     let als = Als {
         factors: size("factors", MAX_FACTORS)?,
-        regularization: real("regularization"),
-        alpha: real("alpha"),
+        regularization: spec.real("regularization")?,
+        alpha: spec.real("alpha")?,
         iterations: size("iterations", MAX_ITERATIONS)?,
         cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
         seed: seed as u64,
@@ -241,12 +214,12 @@ fn parse(
     let request = Request {
         model,
         relation,
-        user_column: text("user_column").unwrap_or_default(),
-        item_column: text("item_column").unwrap_or_default(),
-        value_column: text("value_column"),
-        time_column: text("time_column"),
-        holdout: choose("holdout", &text("holdout").unwrap_or_default(), &HOLDOUTS)?,
-        deploy: choose("deploy", &text("deploy").unwrap_or_default(), &DEPLOYS)?,
+        user_column: text("user_column")?.unwrap_or_default(),
+        item_column: text("item_column")?.unwrap_or_default(),
+        value_column: text("value_column")?,
+        time_column: text("time_column")?,
+        holdout: choose("holdout", &text("holdout")?.unwrap_or_default(), &HOLDOUTS)?,
+        deploy: choose("deploy", &text("deploy")?.unwrap_or_default(), &DEPLOYS)?,
         seed,
         keep_versions: options.integer("keep_versions", 1, 1000)?,
         kept,

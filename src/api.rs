@@ -6,8 +6,9 @@ use pgrx::prelude::*;
 
 use crate::call::{Call, datum, enter};
 use crate::error::Result;
+use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
-use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, values};
+use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, segments, values};
 
 /// A function as the library declares it.
 struct Signature {
@@ -85,6 +86,18 @@ sql_functions! {
     persona_score_typed("text, anycompatible, anyelement") -> "real" = recommend::score;
     persona_item_factors("text") -> "SETOF persona.factor" = recommend::item_factors;
     persona_user_factors("text") -> "SETOF persona.factor" = recommend::user_factors;
+
+    persona_train_kmeans(
+        "text, regclass, name, name[], integer, text, integer, integer, double precision, text, text, bigint, text, jsonb"
+    ) -> "persona.training_result" = kmeans::train_kmeans;
+    persona_train_rfm("text, regclass, name, name, name, name, timestamp with time zone, integer, text, jsonb")
+        -> "persona.training_result" = rfm::train_rfm;
+    persona_assign("text, double precision[]") -> "integer" = segments::assign;
+    persona_assign_row("text, jsonb") -> "integer" = segments::assign_row;
+    persona_segment_distances("text, double precision[]") -> "SETOF persona.segment_distance"
+        = segments::segment_distances;
+    persona_label_segment("text, integer, text") -> "void" = segments::label_segment;
+    persona_place("double precision[]") -> "double precision[]" = segments::place;
 
     persona_stats_in("cstring") -> "persona.stats" = fixed_io::input::<fixed_io::Stats>;
     persona_stats_out("persona.stats") -> "cstring" = fixed_io::output::<fixed_io::Stats>;

@@ -74,6 +74,24 @@ impl Call {
         Some(name.to_string_lossy().into_owned())
     }
 
+    /// A `name[]` argument; 22004 for NULL among them.
+    pub(crate) fn names(&self, index: usize) -> Result<Option<Vec<String>>> {
+        let Some(array) = self.datum(index) else { return Ok(None) };
+        let mut names = Vec::new();
+        crate::arrays::each_or_null(array, &mut |element| {
+            let Some(datum) = element else {
+                return Err(fail(
+                    Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+                    "an array of names must not contain null",
+                ));
+            };
+            // SAFETY: an element of a name array points to a NUL-terminated NameData.
+            names.push(unsafe { CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy().into_owned());
+            Ok(())
+        })?;
+        Ok(Some(names))
+    }
+
     /// A `text[]` argument without its NULL elements.
     pub(crate) fn texts(&self, index: usize) -> Option<Vec<String>> {
         let all: Vec<Option<String>> = self.get(index)?;

@@ -7,11 +7,11 @@ use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity::{self, Named};
-use crate::images;
 use crate::locks;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, write};
+use crate::segments;
 
 /// Versions whose images are kept, the live one included, unless the spec says otherwise.
 pub(crate) const KEEP_VERSIONS: i64 = 2;
@@ -38,13 +38,13 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
             "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
         ));
     }
-    images::prepare(&named, &model, version.image_id, number)?;
+    segments::go_live(&named, &model, &version)?;
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
 }
 
 /// The model of a name, which the current user must own, under its deploy lock.
-fn locked(name: &str) -> Result<(Named, Model)> {
+pub(crate) fn locked(name: &str) -> Result<(Named, Model)> {
     let (named, model) = identity::model(name, Seen::Latest)?;
     access::require_owner(named.relation, &named.name)?;
     // The view first, then the deploy lock: everybody takes them in this order.
@@ -77,7 +77,13 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
             let user = access::current_user();
             // The new line continues where the older one did, so that the next rollback goes further back.
             let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
-            images::prepare(&named, &model, image, version)?;
+            let Some(facts) = registry::version(model.model_id, Some(version), Seen::Latest)? else {
+                return Err(fail(
+                    Code::ERRCODE_DATA_CORRUPTED,
+                    "a row of the registry of pg_persona is damaged",
+                ));
+            };
+            segments::go_live(&named, &model, &facts)?;
             point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
             point("after rollback");

@@ -11,6 +11,7 @@ use crate::lifecycle;
 use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Metric};
+use crate::segments::has_segments;
 
 /// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none, those of a
 /// refit on a split of the rows of now, which its owner alone may ask for.
@@ -40,6 +41,11 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
         )
         .set_hint("The view persona.versions lists the versions of a model."));
     };
+    if has_segments(&model.kind) {
+        // The number of segments takes the place of the cutoff.
+        let k = facts.hyperparameters.get("k").and_then(serde_json::Value::as_i64).unwrap_or(0);
+        return push(call, &named, version, &registry::metrics(model.model_id, version, k as i32)?);
+    }
     let mut stored = registry::metrics(model.model_id, version, k)?;
     if stored.is_empty() {
         access::require_owner(named.relation, &named.name)?;

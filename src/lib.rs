@@ -20,9 +20,12 @@ mod outputs;
 mod progress;
 mod recommend;
 mod registry;
+mod segments;
 mod settings;
 mod source;
+mod spec;
 mod train;
+mod trainers;
 mod values;
 mod work;
 

@@ -14,7 +14,8 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, write};
 use crate::source::Source;
-use crate::{als, deploy, locks, outputs, train};
+use crate::trainers::{self, Column};
+use crate::{deploy, locks, outputs};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -37,24 +38,22 @@ fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
     }
 }
 
-/// Keys of a spec that `retrain` may change.
-const RETRAIN: [&str; 7] = ["factors", "regularization", "alpha", "iterations", "holdout", "deploy", "seed"];
-
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
     locks::writable(c"persona.retrain()");
     let (named, model) = owned_to_train(call)?;
     let mut spec = model.spec.clone();
-    let known: Vec<&str> = RETRAIN.into_iter().chain(als::OPTIONS).collect();
+    let trainer = trainers::of(&spec);
+    let known: Vec<&str> = trainer.settings.iter().chain(trainer.options).copied().collect();
     for (key, value) in Options::new(call.object(1, "options")?, &known)?.into_map() {
-        if RETRAIN.contains(&key.as_str()) {
+        if trainer.settings.contains(&key.as_str()) {
             spec.insert(key, value);
         } else if let Some(Value::Object(options)) = spec.get_mut("options") {
             options.insert(key, value);
         }
     }
     let relation = trained_from(&named, &spec)?;
-    als::run(call, named.name, relation, spec, model.spec)
+    (trainer.run)(call, named.name, relation, spec, model.spec)
 }
 
 /// The relation that a spec names; 42P01 where it is gone.
@@ -73,9 +72,6 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
     }
 }
 
-/// Keys of a spec that name columns.
-const COLUMNS: [&str; 4] = ["user_column", "item_column", "value_column", "time_column"];
-
 /// `persona.alter_model(model, relation, column_map)`: where the next training reads from.
 pub(crate) fn alter_model(call: &Call) -> Answer {
     locks::writable(c"persona.alter_model()");
@@ -85,33 +81,45 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         let source = Source::open(relation)?;
         spec.insert("relation".into(), source.name.into());
     }
+    let trainer = trainers::of(&spec);
+    let roles: Vec<&str> = trainer.columns.iter().map(|(role, _)| *role).collect();
     for (key, value) in call.object(2, "column_map")? {
-        if !COLUMNS.contains(&key.as_str()) {
+        let Some((_, column)) = trainer.columns.iter().find(|(role, _)| *role == key) else {
             let error =
                 fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized column role \"{key}\""));
-            return Err(match nearest(&key, COLUMNS) {
+            return Err(match nearest(&key, roles.iter().copied()) {
                 Some(near) => error.set_hint(format!("Perhaps you meant \"{near}\".")),
-                None => error.set_hint(format!("Valid roles are {}.", words(&COLUMNS))),
+                None => error.set_hint(format!("Valid roles are {}.", words(&roles))),
             });
-        }
-        if !(value.is_string() || value.is_null() && key != "user_column" && key != "item_column") {
+        };
+        let (fits, expected) = match column {
+            Column::Required => (value.is_string(), "the name of a column"),
+            Column::Optional => (value.is_string() || value.is_null(), "the name of a column"),
+            Column::Many => {
+                let names = value.as_array().is_some_and(|names| names.iter().all(Value::is_string));
+                (names || value.is_null(), "an array of names of columns")
+            }
+        };
+        if !fits {
             return Err(fail(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("\"{key}\" must be the name of a column, got {value}"),
+                format!("\"{key}\" must be {expected}, got {value}"),
             ));
         }
         spec.insert(key, value);
     }
-    let text = |key: &str| spec.get(key).and_then(Value::as_str);
-    let relation = text("relation").unwrap_or_default();
+    let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     if let Some(found) = identity::lookup(relation)? {
-        let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-        let source = Source::open(found.relation)?;
-        let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
-        train::same_types(&named.name, &spec, &columns)?;
+        (trainer.fits)(&named.name, &spec, &Source::open(found.relation)?)?;
     }
     write::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
     Ok(None)
+}
+
+/// The tables beside a model that are still there.
+fn tables(model_id: Uuid) -> Result<Vec<String>> {
+    let outputs = registry::outputs(model_id, Seen::Latest)?;
+    Ok(outputs.into_iter().filter_map(|(_, relation)| identity::qualified_name(relation)).collect())
 }
 
 fn full_name(named: &Named) -> String {
@@ -135,6 +143,9 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
         outputs::execute(&format!("DROP FUNCTION {function}"))?;
     }
     point("drop functions");
+    for table in tables(model.model_id)? {
+        outputs::execute(&format!("DROP TABLE {table}"))?;
+    }
     outputs::execute(&format!("DROP VIEW {view}"))?;
     point("drop view");
     write::delete_model(model.model_id)?;
@@ -154,12 +165,14 @@ pub(crate) fn revoke_model(call: &Call) -> Answer {
 
 fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer {
     locks::writable(what);
-    let (named, _) = owned(call)?;
+    let (named, model) = owned(call)?;
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
     // In any case that is not the name of a role, the word means everybody.
     let everybody = role.eq_ignore_ascii_case("public") && !access::role_exists(&role);
     let role = if everybody { "PUBLIC".to_string() } else { identity::quote(&role) };
-    outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", full_name(&named)))?;
+    let mut relations = tables(model.model_id)?;
+    relations.push(full_name(&named));
+    outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", relations.join(", ")))?;
     Ok(None)
 }
 

@@ -1,6 +1,7 @@
 //! What a running training tells other sessions: one small file a backend beside the server's temporary files,
 //! rewritten every 20 ms at most and read by `persona.training_progress`. Needs no shared memory.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(crate) struct Progress {
     phase_at: i64,
     iterations: usize,
     pub(crate) rows_read: u64,
+    written_at: Cell<i64>,
     /// The file goes with the process, too.
     _exit: AtExit,
 }
@@ -58,6 +60,7 @@ impl Progress {
             phase_at: now(),
             iterations: 0,
             rows_read: 0,
+            written_at: Cell::new(0),
         };
         progress.write(0, 0, 0);
         progress
@@ -70,8 +73,17 @@ impl Progress {
         self.iterations = iterations;
     }
 
+    /// So many rows have been read. The clock is read every time, the record is written every 100 ms.
+    pub(crate) fn read(&mut self, rows: u64, memory: u64) {
+        if now() - self.written_at.get() >= 100_000 {
+            self.rows_read = rows;
+            self.write(0, 0, memory);
+        }
+    }
+
     /// Writes the record: `done` of `total` steps of the phase, bytes held.
     pub(crate) fn write(&self, done: u64, total: u64, memory: u64) {
+        self.written_at.set(now());
         let fraction = if total == 0 { 0.0 } else { (done as f64 / total as f64).min(1.0) };
         // SAFETY: process-wide values that are set in every backend.
         let (pid, backend_start, database, role) = unsafe {

@@ -4,7 +4,7 @@
 use algorithms::Control;
 use algorithms::image::files::{Mapped, Name};
 use algorithms::image::{AlignedBytes, Image};
-use algorithms::recommender::Recommender;
+use algorithms::model::Model;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 
@@ -122,7 +122,7 @@ fn missing(named: &Named, version: i32) -> ErrorReport {
 fn whole(bytes: &[u8], control: &Control) -> algorithms::Result<()> {
     let image = Image::open(bytes)?;
     image.verify(control)?;
-    Recommender::new(&image)?.check(control)
+    Model::new(&image)?.check(control)
 }
 
 /// Checks every byte, away from the main thread, which answers interrupts meanwhile.

@@ -10,14 +10,17 @@ use std::rc::Rc;
 
 use algorithms::image::files::Mapped;
 use algorithms::image::{AlignedBytes, Image};
+use algorithms::model::Model as Contents;
 use algorithms::recommender::Recommender;
+use algorithms::segments::Segments;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 
 use crate::call::{Call, datum};
-use crate::error::{OrReport, Result};
+use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, Named, Served};
+use crate::registry;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Model};
 use crate::{access, deploy, settings};
 pub(crate) use files::{forget_at_commit, write_through};
 use load::Wanted;
@@ -54,10 +57,31 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// The recommender in it; opening looks at lengths only and takes about a microsecond.
+    /// The recommender in it; opening looks at lengths only and takes about a microsecond. 42809 for another kind.
     pub(crate) fn recommender(&self) -> Result<Recommender<'_>> {
-        let image = Image::open(&self.bytes).or_report()?;
-        Recommender::new(&image).or_report()
+        match self.contents()? {
+            Contents::Recommender(model) => Ok(model),
+            Contents::Segments(_) => Err(wrong_kind("this model forms segments and recommends nothing")
+                .set_hint("Ask it with persona.assign() or persona.segment_distances().")),
+        }
+    }
+
+    /// The segments in it, as above.
+    pub(crate) fn segments(&self) -> Result<Segments<'_>> {
+        match self.contents()? {
+            Contents::Segments(model) => Ok(model),
+            Contents::Recommender(_) => Err(wrong_kind("this model recommends and has no segments")
+                .set_hint("Segments are formed by persona.train_kmeans() and persona.train_rfm().")),
+        }
+    }
+
+    fn contents(&self) -> Result<Contents<'_>> {
+        Contents::new(&Image::open(&self.bytes).or_report()?).or_report()
+    }
+
+    /// The model that it is a version of.
+    pub(crate) fn model_id(&self) -> Uuid {
+        self.model_id
     }
 
     /// Bytes of private memory.
@@ -67,6 +91,10 @@ impl Loaded {
             Bytes::Mapped(_) => 0,
         }
     }
+}
+
+fn wrong_kind(message: &str) -> ErrorReport {
+    fail(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
 }
 
 thread_local! {
@@ -130,11 +158,11 @@ fn load(model: &Served, image_id: Uuid, version: i32, check: bool) -> Result<Rc<
 }
 
 /// Loads a version that is about to go live: no request has to, and damaged data never go live.
-pub(crate) fn prepare(named: &Named, model: &Model, image_id: Uuid, version: i32) -> Result<()> {
-    let served = Served { named: named.clone(), model_id: model.model_id, seen: Seen::Latest };
+pub(crate) fn prepare(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<Rc<Loaded>> {
+    let served = Served { named: named.clone(), model_id, seen: Seen::Latest };
     match cached(image_id) {
-        Some(_) => Ok(()),
-        None => load(&served, image_id, version, false).map(|_| ()),
+        Some(loaded) => Ok(loaded),
+        None => load(&served, image_id, version, false),
     }
 }
 

@@ -31,6 +31,29 @@ pub(crate) struct Deployment {
     pub(crate) previous: Option<i64>,
 }
 
+/// A table that a model has beside its view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    Members,
+    Segments,
+    Profile,
+    History,
+}
+
+impl Output {
+    pub(crate) const ALL: [Output; 4] = [Output::Members, Output::Segments, Output::Profile, Output::History];
+
+    /// Its word in the registry, and the end of its name.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Output::Members => "members",
+            Output::Segments => "segments",
+            Output::Profile => "profile",
+            Output::History => "history",
+        }
+    }
+}
+
 /// The facts of a version.
 #[derive(Debug, Clone)]
 pub(crate) struct Version {
@@ -60,6 +83,29 @@ pub(crate) fn model(model_id: Uuid, seen: Seen) -> Result<Option<Model>> {
 pub(crate) fn view_of(model_id: Uuid, seen: Seen) -> Result<Option<pg_sys::Oid>> {
     let mut scan = Scan::start("model", "model_pkey", seen, &[uuid_key(1, model_id)], false)?;
     scan.next().map(|row| row.expect(2)).transpose()
+}
+
+/// The tables of a model.
+pub(crate) fn outputs(model_id: Uuid, seen: Seen) -> Result<Vec<(Output, pg_sys::Oid)>> {
+    let mut scan = Scan::start("output", "output_pkey", seen, &[uuid_key(1, model_id)], false)?;
+    let mut found = Vec::new();
+    while let Some(row) = scan.next() {
+        let word: String = row.expect(2)?;
+        if let Some(output) = Output::ALL.into_iter().find(|output| output.word() == word) {
+            found.push((output, row.expect(3)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The labels that people gave to segments of a model.
+pub(crate) fn labels(model_id: Uuid, seen: Seen) -> Result<Vec<(u32, String)>> {
+    let mut scan = Scan::start("label", "label_pkey", seen, &[uuid_key(1, model_id)], false)?;
+    let mut found = Vec::new();
+    while let Some(row) = scan.next() {
+        found.push((row.expect::<i32>(2)? as u32, row.expect(3)?));
+    }
+    Ok(found)
 }
 
 /// The deployment that is live.

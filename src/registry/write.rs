@@ -4,7 +4,7 @@
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 
-use super::{Metric, scan};
+use super::{Metric, Output, scan};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
@@ -71,6 +71,38 @@ pub(crate) fn insert_model(
     })
 }
 
+/// Notes the tables of a model.
+pub(crate) fn insert_outputs(model_id: Uuid, outputs: &[(Output, pg_sys::Oid)]) -> Result<()> {
+    as_registry_owner(|| {
+        for (output, relation) in outputs {
+            run(
+                "INSERT INTO persona_internal.output VALUES ($1, $2, $3)",
+                &[argument(model_id), argument(output.word().to_string()), argument(*relation)],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Notes the label that somebody gave to a segment, in place of any before; `None` removes it.
+pub(crate) fn set_label(model_id: Uuid, segment_id: i32, label: Option<&str>) -> Result<()> {
+    as_registry_owner(|| {
+        match label {
+            Some(label) => run(
+                "INSERT INTO persona_internal.label VALUES ($1, $2, $3)
+                 ON CONFLICT (model_id, segment_id) DO UPDATE SET label = excluded.label",
+                &[argument(model_id), argument(segment_id), argument(label.to_string())],
+            )?,
+            None => run(
+                "DELETE FROM persona_internal.label
+                 WHERE model_id OPERATOR(pg_catalog.=) $1 AND segment_id OPERATOR(pg_catalog.=) $2",
+                &[argument(model_id), argument(segment_id)],
+            )?,
+        };
+        Ok(())
+    })
+}
+
 /// Notes a model's present name and spec.
 pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()> {
     as_registry_owner(|| {
@@ -91,7 +123,7 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
                (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
             &[argument(model_id)],
         )?;
-        for table in ["version", "deployment", "metric", "training_log", "model"] {
+        for table in ["version", "deployment", "metric", "training_log", "output", "label", "model"] {
             run(
                 &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
                 &[argument(model_id)],
@@ -129,8 +161,8 @@ pub(crate) struct NewVersion {
     pub(crate) algorithm: &'static str,
     pub(crate) rows_used: i64,
     pub(crate) rows_skipped: i64,
-    pub(crate) users: i64,
-    pub(crate) items: i64,
+    pub(crate) users: Option<i64>,
+    pub(crate) items: Option<i64>,
     pub(crate) iterations: i32,
     pub(crate) converged: bool,
     pub(crate) metric: Option<String>,

@@ -2,26 +2,32 @@
 //! arrays, with the rights of the current user.
 
 mod batch;
+mod features;
 mod receiver;
+mod rows;
 
 use std::ffi::{CStr, CString};
 
 use algorithms::Control;
 use algorithms::interactions::InteractionsBuilder;
-use pgrx::pg_sys;
+use pgrx::{Spi, pg_sys};
 
+use crate::access::Identity;
 use crate::error::{Code, Result, fail, nearest};
 use crate::fault::Within;
 use crate::identity;
 use crate::ids::{Class, base_type, type_title};
+use crate::outputs::literal;
 use crate::work;
 use batch::{BATCHES, Batch, Sink};
+pub(crate) use features::{Feature, Matrix, read_matrix};
 use receiver::{Receiver, Skipped};
 
 /// A relation to read from.
 pub(crate) struct Source {
     /// Its qualified name.
     pub(crate) name: String,
+    relation: pg_sys::Oid,
     columns: Vec<Column>,
 }
 
@@ -79,7 +85,7 @@ impl Source {
             }
             columns
         };
-        Ok(Source { name, columns })
+        Ok(Source { name, relation, columns })
     }
 
     /// A column by name; 42703 with the nearest existing name.
@@ -127,6 +133,40 @@ impl Source {
         }
         let (user_class, item_class) = (user.id_class()?, item.id_class()?);
         Ok(InteractionColumns { user, user_class, item, item_class, value, time })
+    }
+
+    /// Whether no two rows have the same value in a column: by a unique index, or by reading the column.
+    pub(crate) fn is_unique(&self, column: &Column) -> Result<bool> {
+        let _path = Identity::pinned_path();
+        let quoted = identity::quote(&column.name);
+        let indexed = format!(
+            "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
+                              AND a.attnum = ALL (i.indkey::int2[]) AND a.attname = {}
+                            WHERE i.indrelid = {} AND i.indisunique AND i.indisvalid AND i.indimmediate
+                              AND i.indpred IS NULL AND i.indnatts = 1)",
+            literal(&column.name),
+            self.relation.to_u32()
+        );
+        let repeated = format!(
+            "SELECT NOT EXISTS (SELECT FROM {} WHERE {quoted} IS NOT NULL GROUP BY {quoted} HAVING count(*) > 1)",
+            self.name
+        );
+        for question in [indexed, repeated] {
+            let answer =
+                Spi::connect(|client| client.select(&question, None, &[])?.first().get_one::<bool>());
+            let answer = answer.map_err(|error| {
+                fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the relation: {error}"))
+            })?;
+            if answer == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Its columns' names and types, in order.
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// Streams the interactions into the builder, as the current user sees them.
@@ -196,7 +236,7 @@ impl Column {
     }
 
     /// The class of the ids in this column; 0A000 for types that have no canonical bytes.
-    fn id_class(&self) -> Result<Class> {
+    pub(crate) fn id_class(&self) -> Result<Class> {
         let Some(class) = Class::of(self.type_oid) else {
             return Err(self.wrong_type(
                 "ids",
@@ -218,7 +258,18 @@ impl Column {
         Ok(class)
     }
 
-    fn wrong_type(&self, role: &str, allowed: &str) -> pgrx::pg_sys::panic::ErrorReport {
+    /// ` COLLATE x` for a column of texts, as a definition of a column has it.
+    pub(crate) fn collation_clause(&self) -> String {
+        if self.collation == pg_sys::InvalidOid {
+            return String::new();
+        }
+        let _path = Identity::pinned_path();
+        // SAFETY: the name of an existing collation, qualified unless pg_catalog has it; copied at once.
+        let name = unsafe { CStr::from_ptr(pg_sys::generate_collation_name(self.collation)) };
+        format!(" COLLATE {}", name.to_string_lossy())
+    }
+
+    pub(crate) fn wrong_type(&self, role: &str, allowed: &str) -> pgrx::pg_sys::panic::ErrorReport {
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("column \"{}\" of type {} cannot hold {role}", self.name, type_title(self.type_oid)),

@@ -3,7 +3,7 @@
 use algorithms::evaluate::{Evaluation, evaluate};
 use algorithms::interactions::{Holdout, Interactions, split, transpose};
 
-use super::Factorizer;
+use super::recommender::Factorizer;
 use super::running::Training;
 use crate::error::{Code, Result, fail};
 use crate::registry::Metric;

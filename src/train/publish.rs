@@ -1,38 +1,48 @@
 //! The end of a training: the version is written, and goes live if the guard says so.
 
-use algorithms::evaluate::Evaluation;
 use pgrx::{JsonB, Uuid, pg_sys};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::guard::{GUARD_CUTOFF, decide};
-use super::holdout::{figure, metrics};
+use super::guard::{DeployChoice, decide};
 use super::running::Training;
 use super::target::Target;
-use super::{Factorizer, Fitted, Request};
 use crate::call::{Call, datum};
 use crate::deploy::{self, KEEP_VERSIONS};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
-use crate::registry;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
-use crate::source::Counts;
-use crate::{identity, locks, notice};
+use crate::registry::{self, Metric};
+use crate::{identity, images, locks, notice};
 
-/// What was trained.
-pub(super) struct Trained {
-    pub(super) target: Target,
-    pub(super) counts: Counts,
-    pub(super) users: usize,
-    pub(super) items: usize,
-    pub(super) evaluation: Vec<Evaluation>,
-    pub(super) fitted: Fitted,
-    pub(super) image_id: Uuid,
-    pub(super) bytes: usize,
+/// What was trained; its image is stored already.
+pub(crate) struct Finished<'a> {
+    pub(crate) image_id: Uuid,
+    pub(crate) image: &'a [u8],
+    pub(crate) algorithm: &'static str,
+    pub(crate) rows_used: i64,
+    pub(crate) rows_skipped: i64,
+    pub(crate) users: Option<i64>,
+    pub(crate) items: Option<i64>,
+    pub(crate) iterations: i32,
+    pub(crate) converged: bool,
+    pub(crate) metric: Option<String>,
+    pub(crate) value: Option<f64>,
+    pub(crate) baseline: Option<f64>,
+    pub(crate) metrics: Vec<Metric>,
+    pub(crate) hyperparameters: Map<String, Value>,
+}
+
+/// Whether a version goes live, and how many are kept.
+pub(crate) struct Deploy {
+    pub(crate) choice: DeployChoice,
+    /// Whether a worse value keeps it back.
+    pub(crate) guarded: bool,
+    pub(crate) keep_versions: Option<i64>,
 }
 
 /// What `persona.training_result` shows.
-pub(super) struct Published {
+pub(crate) struct Published {
     model: String,
     version: i32,
     algorithm: &'static str,
@@ -45,100 +55,108 @@ pub(super) struct Published {
     baseline: Option<f64>,
     live_value: Option<f64>,
     seconds: f64,
-    pub(super) deployed: bool,
+    deployed: bool,
     deploy_reason: String,
 }
 
-/// Writes the version; the image is stored already.
-pub(super) fn publish(
-    request: &Request,
-    factorizer: &dyn Factorizer,
-    training: Training<'_>,
-    trained: Trained,
-) -> Result<Published> {
-    let Trained { target, counts, users, items, evaluation, fitted, image_id, bytes } = trained;
-    let model_id = target.model_id;
-    // From here on the view stays and the deployment log is ours until the transaction ends.
-    if !identity::hold(target.relation) || registry::view_of(model_id, Seen::Latest)? != Some(target.relation)
-    {
-        return Err(fail(
-            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("model {} was dropped while it was trained", identity::shown(&target.name)),
-        ));
+impl Finished<'_> {
+    /// Writes the version. `live` brings what stands beside the model in line with it, where it goes live; it gets the
+    /// number of the version.
+    pub(crate) fn publish(
+        self,
+        mut training: Training<'_>,
+        target: Target,
+        deploy: Deploy,
+        on_live: &mut dyn FnMut(&mut Training<'_>, i32) -> Result<()>,
+    ) -> Result<Published> {
+        let model_id = target.model_id;
+        // From here on the view stays and the deployment log is ours until the transaction ends.
+        if !identity::hold(target.relation)
+            || registry::view_of(model_id, Seen::Latest)? != Some(target.relation)
+        {
+            return Err(fail(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("model {} was dropped while it was trained", identity::shown(&target.name)),
+            ));
+        }
+        locks::deploying(target.relation)?;
+        let newest = registry::version(model_id, None, Seen::Latest)?;
+        let version = newest.map_or(1, |newest| newest.version + 1);
+        let live = match registry::live(model_id, Seen::Latest)? {
+            Some(live) => registry::version(model_id, Some(live.version), Seen::Latest)?,
+            None => None,
+        };
+        let live_value = live.as_ref().and_then(|live| live.value.filter(|_| live.metric == self.metric));
+        let (deployed, deploy_reason) = match (&live, deploy.choice) {
+            (Some(live), DeployChoice::Auto) if !deploy.guarded => {
+                (true, format!("follows version {}", live.version))
+            }
+            (live, choice) => decide(choice, live.as_ref(), self.value, self.baseline, live_value),
+        };
+        let mut result = Published {
+            model: target.name,
+            version,
+            algorithm: self.algorithm,
+            rows_used: self.rows_used,
+            rows_skipped: self.rows_skipped,
+            iterations: self.iterations,
+            converged: self.converged,
+            metric: self.metric,
+            value: self.value,
+            baseline: self.baseline,
+            live_value,
+            seconds: 0.0,
+            deployed,
+            deploy_reason,
+        };
+        if let Some((name, spec)) = target.renewed {
+            write::update_model(model_id, &name, JsonB(Value::Object(spec)))?;
+        }
+        if deployed {
+            on_live(&mut training, version)?;
+        }
+        result.seconds = training.started.elapsed().as_secs_f64();
+        write::insert_version(NewVersion {
+            model_id,
+            version,
+            image_id: self.image_id,
+            algorithm: result.algorithm,
+            rows_used: result.rows_used,
+            rows_skipped: result.rows_skipped,
+            users: self.users,
+            items: self.items,
+            iterations: result.iterations,
+            converged: result.converged,
+            metric: result.metric.clone(),
+            value: result.value,
+            baseline: result.baseline,
+            live_value,
+            seconds: result.seconds,
+            bytes: self.image.len() as i64,
+            deploy_reason: result.deploy_reason.clone(),
+            hyperparameters: JsonB(Value::Object(self.hyperparameters)),
+        })?;
+        point("version");
+        write::insert_metrics(model_id, version, &self.metrics)?;
+        point("metrics");
+        write::insert_log(model_id, version, &training.log)?;
+        if deployed {
+            deploy::publish(model_id, version, self.image_id, "train")?;
+        }
+        point("deployed");
+        deploy::prune(model_id, deploy.keep_versions.unwrap_or(KEEP_VERSIONS))?;
+        point("pruned");
+        if deployed {
+            images::write_through(self.image)?;
+        }
+        point("published");
+        Ok(result)
     }
-    locks::deploying(target.relation)?;
-    let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
-    let value = guard.map(|guard| figure(guard.model.ndcg.mean));
-    let baseline = guard.map(|guard| figure(guard.popularity.ndcg.mean));
-    let metric = guard.map(|_| format!("ndcg@{GUARD_CUTOFF}"));
-    let newest = registry::version(model_id, None, Seen::Latest)?;
-    let version = newest.map_or(1, |newest| newest.version + 1);
-    let live = match registry::live(model_id, Seen::Latest)? {
-        Some(live) => registry::version(model_id, Some(live.version), Seen::Latest)?,
-        None => None,
-    };
-    let live_value = live.as_ref().and_then(|live| live.value.filter(|_| live.metric == metric));
-    let (deployed, deploy_reason) = decide(request.deploy, live.as_ref(), value, baseline, live_value);
-    let mut hyperparameters = factorizer.hyperparameters(&fitted);
-    hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
-    hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
-    hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
-    let rows_skipped = counts.skipped.total() as i64;
-    let result = Published {
-        model: target.name,
-        version,
-        algorithm: factorizer.algorithm(),
-        rows_used: counts.rows_read as i64 - rows_skipped,
-        rows_skipped,
-        iterations: fitted.iterations as i32,
-        converged: fitted.converged,
-        metric,
-        value,
-        baseline,
-        live_value,
-        seconds: training.started.elapsed().as_secs_f64(),
-        deployed,
-        deploy_reason,
-    };
-    if let Some((name, spec)) = target.renewed {
-        write::update_model(model_id, &name, JsonB(Value::Object(spec)))?;
-    }
-    write::insert_version(NewVersion {
-        model_id,
-        version,
-        image_id,
-        algorithm: result.algorithm,
-        rows_used: result.rows_used,
-        rows_skipped,
-        users: users as i64,
-        items: items as i64,
-        iterations: result.iterations,
-        converged: result.converged,
-        metric: result.metric.clone(),
-        value,
-        baseline,
-        live_value,
-        seconds: result.seconds,
-        bytes: bytes as i64,
-        deploy_reason: result.deploy_reason.clone(),
-        hyperparameters: JsonB(Value::Object(hyperparameters)),
-    })?;
-    point("version");
-    write::insert_metrics(model_id, version, &metrics(&evaluation))?;
-    point("metrics");
-    write::insert_log(model_id, version, &training.log)?;
-    if deployed {
-        deploy::publish(model_id, version, image_id, "train")?;
-    }
-    point("deployed");
-    deploy::prune(model_id, request.keep_versions.unwrap_or(KEEP_VERSIONS))?;
-    point("pruned");
-    Ok(result)
 }
 
 impl Published {
     /// Warns of a live version that is worse than recommending what is popular.
-    pub(super) fn warn(&self) {
+    pub(crate) fn warn(&self) {
         let (Some(value), Some(baseline), true) = (self.value, self.baseline, self.deployed) else { return };
         if value < baseline {
             let model = &self.model;
@@ -152,7 +170,7 @@ impl Published {
     }
 
     /// The row that the training answers.
-    pub(super) fn record(self, call: &Call) -> Result<Option<pg_sys::Datum>> {
+    pub(crate) fn record(self, call: &Call) -> Result<Option<pg_sys::Datum>> {
         call.record(&[
             datum(self.model),
             datum(self.version),

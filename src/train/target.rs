@@ -7,19 +7,39 @@ use serde_json::{Map, Value};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
-use crate::identity::Found;
-use crate::ids::type_name;
+use crate::identity::{Found, Named, Place};
 use crate::registry::scan::Seen;
-use crate::registry::{Model, write};
-use crate::source::InteractionColumns;
+use crate::registry::{Model, Output, write};
 use crate::{identity, locks, outputs};
 
+/// The type of the ids of one role.
+pub(crate) struct IdType {
+    /// Its key in a spec: `user_type`.
+    pub(crate) key: &'static str,
+    /// Whose ids they are, in words: `users`.
+    pub(crate) role: &'static str,
+    /// The type as SQL names it.
+    pub(crate) name: String,
+}
+
+/// What a kind of model has beside its view.
+pub(crate) trait Beside {
+    /// The kind as the registry names it.
+    fn kind(&self) -> &'static str;
+    /// The types of its ids.
+    fn id_types(&self) -> Vec<IdType>;
+    /// Makes what stands beside the view of a new model; the tables among it.
+    fn create(&self, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>>;
+    /// Takes over what stands beside a view that a restore left without its registry row, and makes what is missing.
+    fn take_up(&self, named: &Named, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>>;
+}
+
 /// Where the version goes: the model found or made.
-pub(super) struct Target {
-    pub(super) relation: pg_sys::Oid,
-    pub(super) model_id: Uuid,
+pub(crate) struct Target {
+    pub(crate) relation: pg_sys::Oid,
+    pub(crate) model_id: Uuid,
     /// As the caller wrote it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Of a model that existed: its present name and new spec, written with the version.
     pub(super) renewed: Option<(String, Map<String, Value>)>,
 }
@@ -27,9 +47,9 @@ pub(super) struct Target {
 /// Whose model it is.
 pub(super) enum Whose {
     /// A model that exists.
-    Known(identity::Named, Model),
+    Known(Named, Model),
     /// The view of a model whose registry row a restore left out.
-    Leftover(identity::Named, Uuid),
+    Leftover(Named, Uuid),
     /// Nobody's yet.
     New,
 }
@@ -68,112 +88,94 @@ pub(super) fn find(name: &str) -> Result<Whose> {
 }
 
 /// Acts as the owner of a model where that is somebody else.
-pub(super) fn as_owner(named: &identity::Named) -> Result<Option<Identity>> {
+pub(crate) fn as_owner(named: &Named) -> Result<Option<Identity>> {
     let owner = access::owner_of(named.relation).ok_or_else(|| identity::no_model(&named.name))?;
     // SAFETY: the current user is set in every backend.
     let other = owner != unsafe { pg_sys::GetUserId() };
     Ok(other.then(|| Identity::become_user(owner, true)))
 }
 
-/// The types of the ids, as a spec names them.
-pub(super) fn id_types(columns: &InteractionColumns) -> [(String, Value); 2] {
-    [
-        ("user_type".into(), Value::String(type_name(columns.user.type_oid))),
-        ("item_type".into(), Value::String(type_name(columns.item.type_oid))),
-    ]
-}
-
-/// 42804 unless the columns have the id types that the model was made for.
-pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, columns: &InteractionColumns) -> Result<()> {
-    for (key, now) in id_types(columns) {
-        let was = spec.get(&key);
-        if was.is_some_and(|was| *was != now) {
-            let text = |value: Option<&Value>| {
-                value
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .trim_start_matches("pg_catalog.")
-                    .to_string()
-            };
-            let role = if key == "user_type" { "users" } else { "items" };
-            return Err(fail(
-                Code::ERRCODE_DATATYPE_MISMATCH,
-                format!("model \"{name}\" has {role} of another id type"),
-            )
-            .set_detail(format!("It was made for {}, the column has {}.", text(was), text(Some(&now))))
-            .set_hint("Its typed functions cannot change; drop the model with persona.drop_model() and train again."));
-        }
+/// 42804 unless a model was made for ids of these types.
+pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, beside: &dyn Beside) -> Result<()> {
+    for IdType { key, role, name: now } in beside.id_types() {
+        let Some(was) = spec.get(key).and_then(Value::as_str).filter(|was| *was != now) else { continue };
+        let text = |name: &str| name.trim_start_matches("pg_catalog.").to_string();
+        return Err(fail(
+            Code::ERRCODE_DATATYPE_MISMATCH,
+            format!("model \"{name}\" has {role} of another id type"),
+        )
+        .set_detail(format!("It was made for {}, the column has {}.", text(was), text(&now)))
+        .set_hint(
+            "What was made beside it cannot change; drop the model with persona.drop_model() and train again.",
+        ));
     }
     Ok(())
 }
 
-/// A further version of an existing model.
-pub(super) fn reuse(
-    named: identity::Named,
-    model: Model,
-    columns: &InteractionColumns,
-    spec: Map<String, Value>,
+/// The model that a training is for. What is made for a new one is made before the first row is read, so that a name or
+/// a privilege that is missing shows at once.
+pub(super) fn target(
+    whose: Whose,
+    name: &str,
+    beside: &dyn Beside,
+    mut spec: Map<String, Value>,
 ) -> Result<Target> {
-    if model.kind != "recommender" {
+    spec.extend(beside.id_types().into_iter().map(|each| (each.key.to_string(), each.name.into())));
+    match whose {
+        Whose::Known(named, model) => reuse(named, model, beside, spec),
+        Whose::Leftover(named, model_id) => take_up(named, model_id, beside, spec),
+        Whose::New => create(name, beside, spec),
+    }
+}
+
+/// A further version of an existing model.
+fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+    if model.kind != beside.kind() {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model \"{}\" is a {}, not a recommender", named.name, model.kind),
+            format!("model \"{}\" is of kind {}, not {}", named.name, model.kind, beside.kind()),
         )
         .set_hint("Choose another name, or remove the model with persona.drop_model()."));
     }
-    same_types(&named.name, &model.spec, columns)?;
+    same_types(&named.name, &model.spec, beside)?;
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let renewed = Some((name, spec));
     Ok(Target { relation: named.relation, model_id: model.model_id, name: named.name, renewed })
 }
 
-/// A new model: its view and typed functions are made before the first row is read, so that a name or a
-/// privilege that is missing shows at once.
-pub(super) fn create(name: &str, columns: &InteractionColumns, spec: Map<String, Value>) -> Result<Target> {
+/// A new model.
+fn create(name: &str, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
     write::sweep()?;
     let place = identity::place(name)?;
     let model_id = write::new_id()?;
-    let relation = outputs::create_view(&place, model_id, "recommender")?;
+    let relation = outputs::create_view(&place, model_id, beside.kind())?;
     point("view");
-    outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
+    let made = beside.create(&place)?;
     point("functions");
-    insert(name, &place, model_id, relation, spec)
+    insert(name, &place, (model_id, relation), beside.kind(), &made, spec)
 }
 
 /// Takes up a view that a restore left without its registry row, as its owner. Nothing is inherited but the name,
-/// the grants and the functions, which must have the types of the columns.
-pub(super) fn take_up(
-    named: identity::Named,
-    model_id: Uuid,
-    columns: &InteractionColumns,
-    spec: Map<String, Value>,
-) -> Result<Target> {
-    let Some(place) = identity::Place::of(named.relation) else {
+/// the grants and what stands beside it, which must have the types of the columns.
+fn take_up(named: Named, model_id: Uuid, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+    let Some(place) = Place::of(named.relation) else {
         return Err(identity::no_model(&named.name));
     };
-    let functions = outputs::functions(named.relation)?;
-    if functions.is_empty() {
-        outputs::create_recommender_functions(&place, columns.user.type_oid, columns.item.type_oid)?;
-    } else if !outputs::fit(&functions, columns.user.type_oid, columns.item.type_oid) {
-        return Err(fail(
-            Code::ERRCODE_DATATYPE_MISMATCH,
-            format!("the functions beside {} have other id types", identity::shown(&named.name)),
-        )
-        .set_detail(format!("There is {}.", functions.join(", ")))
-        .set_hint("Drop them, or train from columns of these types."));
-    }
+    let found = beside.take_up(&named, &place)?;
     // Rows of a model whose view is gone may have the same id.
     write::delete_model(model_id)?;
-    insert(&named.name, &place, model_id, named.relation, spec)
+    insert(&named.name, &place, (model_id, named.relation), beside.kind(), &found, spec)
 }
 
 fn insert(
     name: &str,
-    place: &identity::Place,
-    model_id: Uuid,
-    relation: pg_sys::Oid,
+    place: &Place,
+    (model_id, relation): (Uuid, pg_sys::Oid),
+    kind: &str,
+    made: &[(Output, pg_sys::Oid)],
     spec: Map<String, Value>,
 ) -> Result<Target> {
-    write::insert_model(model_id, relation, &place.beside(""), "recommender", JsonB(Value::Object(spec)))?;
+    write::insert_model(model_id, relation, &place.beside(""), kind, JsonB(Value::Object(spec)))?;
+    write::insert_outputs(model_id, made)?;
     Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
 }

@@ -265,7 +265,7 @@ mod tests {
             kmeans::silhouette(&points, labels, 20, kmeans::SAMPLE, 1, THREADS)
         });
         assert!(value.unwrap().is_some());
-        let of_all = || profile(&rows, &found, labels, &groups.distances, 20, &control);
+        let of_all = || profile(&rows, found.len(), labels, &groups.distances, 20, &control);
         assert_eq!(phase("profile", &control, of_all).unwrap().len(), 20);
     }
 }

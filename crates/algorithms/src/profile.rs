@@ -6,7 +6,6 @@ pub use describe::{THRESHOLD, describe};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
-use crate::scale::columns::Column;
 
 /// Numbers read between two looks at the control.
 const GLANCE: usize = 1 << 18;
@@ -35,13 +34,101 @@ pub struct Feature {
     pub z: Option<f64>,
 }
 
-/// The profile of each of `clusters` groups, from row-major `rows` in the user's units, the label (below `clusters`)
-/// and the distance of each row. `columns` were found on the same rows.
+/// Groups added up row by row.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    /// Of the first row: sums of distances from it keep their digits where values are large and vary little.
+    origins: Vec<f64>,
+    width: usize,
+    counts: Vec<u64>,
+    lengths: Vec<f64>,
+    /// Group by group, distances from the origins.
+    sums: Vec<f64>,
+    /// Squared distances from the origins, of all rows.
+    squares: Vec<f64>,
+}
+
+impl Tally {
+    /// Nothing yet, of `groups` groups and `width` features.
+    pub fn new(groups: usize, width: usize) -> Tally {
+        Tally {
+            origins: Vec::new(),
+            width,
+            counts: vec![0; groups],
+            lengths: vec![0.0; groups],
+            sums: vec![0.0; groups * width],
+            squares: vec![0.0; width],
+        }
+    }
+
+    /// Adds a row in the user's units, the number of its group (below `groups`) and its distance from the centroid.
+    pub fn push<T: Copy + Into<f64>>(&mut self, group: usize, row: &[T], distance: f64) {
+        if self.origins.is_empty() {
+            self.origins = row.iter().map(|&value| value.into()).collect();
+        }
+        self.counts[group] += 1;
+        self.lengths[group] += distance;
+        let sums = &mut self.sums[group * self.width..][..self.width];
+        let columns = sums.iter_mut().zip(&mut self.squares).zip(&self.origins);
+        for (((sum, square), origin), &value) in columns.zip(row) {
+            let apart = value.into() - origin;
+            *sum += apart;
+            *square += apart * apart;
+        }
+    }
+
+    /// The profile of each group.
+    pub fn profiles(&self) -> Vec<Profile> {
+        let rows: u64 = self.counts.iter().sum();
+        let share = |part: f64| if rows > 0 { part / rows as f64 } else { 0.0 };
+        let total = |column: usize| self.sums.iter().skip(column).step_by(self.width).sum::<f64>();
+        // Mean and deviation of all rows, seen from the origins.
+        let population: Vec<(f64, f64)> = (0..self.width)
+            .map(|column| {
+                let mean = share(total(column));
+                let variance = (share(self.squares[column]) - mean * mean).max(0.0);
+                // Rounding is no deviation.
+                let noise = self.squares[column].max(0.0) * f64::EPSILON;
+                (mean, if share(noise) >= variance { 0.0 } else { variance.sqrt() })
+            })
+            .collect();
+        let groups = self.counts.iter().zip(&self.lengths).zip(self.sums.chunks(self.width.max(1)));
+        let profiles = groups.map(|((&members, length), sums)| {
+            let mean_of = |sum: f64| (members > 0).then(|| sum / members as f64);
+            let features = sums.iter().zip(&population).zip(self.origins.iter());
+            let features = features.map(|((&sum, &(population, deviation)), origin)| {
+                let apart = mean_of(sum);
+                let z = |apart: f64| {
+                    if deviation > 0.0 && deviation.is_finite() {
+                        (apart - population) / deviation
+                    } else {
+                        0.0
+                    }
+                };
+                Feature {
+                    mean: apart.map(|apart| origin + apart),
+                    population_mean: origin + population,
+                    z: apart.map(z),
+                }
+            });
+            Profile {
+                members,
+                share: share(members as f64),
+                mean_distance: mean_of(*length),
+                features: features.collect(),
+            }
+        });
+        profiles.collect()
+    }
+}
+
+/// The profile of each of `clusters` groups, from row-major `rows` of `width` features in the user's units, the label
+/// (below `clusters`) and the distance of each row.
 ///
 /// Errors: `Cancelled`, `Corrupted` where the lengths do not fit.
 pub fn profile<T>(
     rows: &[T],
-    columns: &[Column],
+    width: usize,
     labels: &[u32],
     distances: &[f32],
     clusters: usize,
@@ -50,65 +137,34 @@ pub fn profile<T>(
 where
     T: Copy + Into<f64>,
 {
-    let width = columns.len();
     let fits = labels.len() == distances.len()
         && rows.len() == labels.len() * width
         && labels.iter().all(|&label| (label as usize) < clusters);
     if !fits || width == 0 {
         return Err(Error::Corrupted("labels do not fit the rows"));
     }
-    let mut counts = vec![0u64; clusters];
-    let mut lengths = vec![0.0; clusters];
-    let mut sums = vec![0.0; clusters * width];
+    let mut tally = Tally::new(clusters, width);
     let step = (GLANCE / width).max(1);
     let pieces = rows.chunks(step * width).zip(labels.chunks(step)).zip(distances.chunks(step));
     for ((rows, labels), distances) in pieces {
         control.check()?;
         for ((row, &label), &distance) in rows.chunks_exact(width).zip(labels).zip(distances) {
-            let label = label as usize;
-            counts[label] += 1;
-            lengths[label] += f64::from(distance);
-            // Distances from the mean of all: sums of large values that vary little would lose their digits.
-            let sums = &mut sums[label * width..][..width];
-            for ((sum, &value), column) in sums.iter_mut().zip(row).zip(columns) {
-                *sum += value.into() - column.mean;
-            }
+            tally.push(label as usize, row, f64::from(distance));
         }
     }
-    let groups = counts.iter().zip(&lengths).zip(sums.chunks_exact(width));
-    let profiles = groups.map(|((&members, length), sums)| {
-        let mean_of = |sum: f64| (members > 0).then(|| sum / members as f64);
-        let features = sums.iter().zip(columns).map(|(&sum, column)| {
-            let apart = mean_of(sum);
-            let z = |apart: f64| if column.deviation > 0.0 { apart / column.deviation } else { 0.0 };
-            Feature {
-                mean: apart.map(|apart| column.mean + apart),
-                population_mean: column.mean,
-                z: apart.map(z),
-            }
-        });
-        Profile {
-            members,
-            share: members as f64 / labels.len() as f64,
-            mean_distance: mean_of(*length),
-            features: features.collect(),
-        }
-    });
-    Ok(profiles.collect())
+    Ok(tally.profiles())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scale::columns::{self, Scaling};
 
     #[test]
     fn known_profiles() -> Result<()> {
         let control = Control::unlimited();
         // Two groups; the second feature does not vary.
         let rows = [1.0, 7.0, 3.0, 7.0, 8.0, 7.0, 12.0, 7.0];
-        let columns = columns::fit(&rows, 2, Scaling::Standard, &control)?;
-        let found = profile(&rows, &columns, &[0, 0, 2, 2], &[1.0, 1.0, 2.0, 4.0], 3, &control)?;
+        let found = profile(&rows, 2, &[0, 0, 2, 2], &[1.0, 1.0, 2.0, 4.0], 3, &control)?;
         assert_eq!(found.iter().map(|group| group.members).collect::<Vec<_>>(), [2, 0, 2]);
         assert_eq!((found[0].share, found[0].mean_distance), (0.5, Some(1.0)));
         assert_eq!(found[2].mean_distance, Some(3.0));
@@ -119,7 +175,7 @@ mod tests {
         assert_eq!(found[0].features[0], expected);
         assert_eq!(found[2].features[0].mean, Some(10.0));
         assert_eq!(found[2].features[1], Feature { mean: Some(7.0), population_mean: 7.0, z: Some(0.0) });
-        let wrong = profile(&rows, &columns, &[0, 0, 3, 2], &[0.0; 4], 3, &control);
+        let wrong = profile(&rows, 2, &[0, 0, 3, 2], &[0.0; 4], 3, &control);
         assert!(matches!(wrong, Err(Error::Corrupted(_))));
         Ok(())
     }
@@ -129,8 +185,7 @@ mod tests {
         let control = Control::unlimited();
         let rows: Vec<f64> = (0..100_000).map(|row| 1.7e9 + f64::from(row % 4)).collect();
         let labels: Vec<u32> = (0..100_000).map(|row| row % 4).collect();
-        let columns = columns::fit(&rows, 1, Scaling::Standard, &control)?;
-        let found = profile(&rows, &columns, &labels, &vec![0.0; 100_000], 4, &control)?;
+        let found = profile(&rows, 1, &labels, &vec![0.0; 100_000], 4, &control)?;
         for (label, group) in found.iter().enumerate() {
             assert_eq!(group.features[0].mean, Some(1.7e9 + label as f64));
         }

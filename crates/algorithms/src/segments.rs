@@ -1,8 +1,10 @@
 //! A model of segments as one image: what a training writes and what serving reads in place.
 
+mod continuity;
 mod encode;
 mod texts;
 
+pub use continuity::continue_ids;
 pub use encode::{KMeansParts, RfmParts, encode_kmeans, encode_rfm};
 pub use texts::Texts;
 

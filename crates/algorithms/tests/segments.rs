@@ -28,7 +28,7 @@ fn trained(scaling: Scaling) -> (Vec<columns::Column>, Clusters, AlignedBytes) {
     let points = Points::new(&rows, &columns, &control).unwrap();
     let clusters =
         kmeans::fit(&points, &Params { clusters: 5, ..Params::default() }, &mut |_, _, _| ()).unwrap();
-    let groups = profile(&rows, &columns, &clusters.labels, &clusters.distances, 5, &control).unwrap();
+    let groups = profile(&rows, columns.len(), &clusters.labels, &clusters.distances, 5, &control).unwrap();
     let z: Vec<f64> = groups.iter().flat_map(|group| group.features.iter().map(|x| x.z.unwrap())).collect();
     let parts = KMeansParts {
         features: &FEATURES,
@@ -90,6 +90,11 @@ fn rows_that_cannot_be_assigned() {
     assert!(far.segment < 5 && far.distance.unwrap() > 1e30);
 }
 
+/// From 1, in the order of the names.
+fn ids_of(labels: &Labels) -> Vec<u32> {
+    (1..=labels.names.len() as u32).collect()
+}
+
 #[test]
 fn scores_and_their_segments() {
     let control = Control::unlimited();
@@ -102,6 +107,7 @@ fn scores_and_their_segments() {
             frequency: &[1.0, 1.0, 2.0, 4.0],
             monetary: &[15.36, 31.35, 59.924, 133.95],
         },
+        ids: &ids_of(&labels),
         labels: &labels,
         id_class: 1,
     };
@@ -125,7 +131,7 @@ fn scores_and_their_segments() {
     assert_eq!((model.centroids(), model.columns(), model.facts.bins), (None, None, 5));
     let wrong = Labels { names: vec![], ..labels.clone() };
     assert!(matches!(
-        encode_rfm(&RfmParts { labels: &wrong, ..parts }, UUID, &control),
+        encode_rfm(&RfmParts { labels: &wrong, ids: &[], ..parts }, UUID, &control),
         Err(Error::Corrupted(_))
     ));
 }
@@ -170,7 +176,8 @@ fn what_the_check_refuses() {
     let names = Labels::default();
     let with = |recency: &[f64]| {
         let cuts = Cuts { recency, frequency: &[1.0, 1.0], monetary: &[0.0, 2.0] };
-        let parts = RfmParts { features: FEATURES, rows: 1, cuts, labels: &names, id_class: 1 };
+        let parts =
+            RfmParts { features: FEATURES, rows: 1, cuts, ids: &ids_of(&names), labels: &names, id_class: 1 };
         encode_rfm(&parts, UUID, &Control::unlimited()).unwrap()
     };
     let check = |bytes: &[u8]| Segments::new(&Image::open(bytes).unwrap()).and_then(|model| model.check());
@@ -221,7 +228,8 @@ fn mutations_panic_nowhere() {
     let control = Control::unlimited();
     let labels = Labels::default();
     let cuts = Cuts { recency: &[1.0, 2.0], frequency: &[1.0, 2.0], monetary: &[1.0, 2.0] };
-    let parts = RfmParts { features: FEATURES, rows: 1, cuts, labels: &labels, id_class: 1 };
+    let parts =
+        RfmParts { features: FEATURES, rows: 1, cuts, ids: &ids_of(&labels), labels: &labels, id_class: 1 };
     let images = [trained(Scaling::Robust).2, encode_rfm(&parts, UUID, &control).unwrap()];
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let (mut opened, mut refused) = (0, 0);

@@ -39,7 +39,9 @@ pub struct RfmParts<'a> {
     pub rows: u64,
     /// Equally many for each measure.
     pub cuts: Cuts<'a>,
-    /// The segments: their ids are the places of the names, from 1.
+    /// Ids of the segments, from 1, one for each name.
+    pub ids: &'a [u32],
+    /// The segments.
     pub labels: &'a Labels,
     /// As in [`Facts`].
     pub id_class: u8,
@@ -70,7 +72,6 @@ pub fn encode_kmeans(parts: &KMeansParts<'_>, uuid: [u8; 16], control: &Control)
 pub fn encode_rfm(parts: &RfmParts<'_>, uuid: [u8; 16], control: &Control) -> Result<AlignedBytes> {
     parts.labels.check()?;
     let names = &parts.labels.names;
-    let ids: Vec<u32> = (1..=names.len() as u32).collect();
     let cuts = [parts.cuts.recency, parts.cuts.frequency, parts.cuts.monetary].concat();
     let facts = Facts {
         rows: parts.rows,
@@ -87,7 +88,7 @@ pub fn encode_rfm(parts: &RfmParts<'_>, uuid: [u8; 16], control: &Control) -> Re
     let mut image = Writer::new(uuid);
     image.section(kinds::CUT_POINTS, &cuts);
     image.section(kinds::SCORE_GRID, &parts.labels.grid);
-    finish(image, facts, (&parts.features, &ids, names), control)
+    finish(image, facts, (&parts.features, parts.ids, names), control)
 }
 
 fn finish(

@@ -45,6 +45,30 @@ impl Default for Labels {
 }
 
 impl Labels {
+    /// The names of the cells of a grid, in the order of their first appearance from the best cell down.
+    pub fn of_grid(cells: &[String; SIDE * SIDE]) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        let mut grid = [0; SIDE * SIDE];
+        for (cell, name) in cells.iter().enumerate().rev() {
+            let known = names.iter().position(|known| known == name);
+            grid[cell] = known.unwrap_or(names.len()) as u8;
+            if known.is_none() {
+                names.push(name.clone());
+            }
+        }
+        Self { names, grid }
+    }
+
+    /// The ids of the names: those that `known` names have, and fresh ones from `next` on for the others.
+    pub fn continued_ids(&self, known: &[(u32, String)], next: u32) -> Vec<u32> {
+        let mut fresh = next..;
+        let mut id = |name: &String| {
+            let same = known.iter().find(|(_, known)| known == name).map(|(id, _)| *id);
+            same.or_else(|| fresh.next()).unwrap_or(u32::MAX)
+        };
+        self.names.iter().map(&mut id).collect()
+    }
+
     /// `Error::Corrupted` unless each cell has a name and names are not empty and differ.
     pub fn check(&self) -> Result<()> {
         let names = &self.names;
@@ -134,6 +158,31 @@ mod tests {
                 assert!(used.iter().all(|&used| used), "{bins}");
             }
         }
+    }
+
+    #[test]
+    fn names_of_a_grid_keep_their_ids() {
+        let default = Labels::default();
+        let cells: [String; 25] =
+            std::array::from_fn(|cell| default.names[usize::from(default.grid[cell])].clone());
+        let same = Labels::of_grid(&cells);
+        assert_eq!((same.names[0].as_str(), same.check()), ("Champions", Ok(())));
+        assert!((0..25).all(|cell| same.names[usize::from(same.grid[cell])] == cells[cell]));
+        let known: Vec<(u32, String)> = (1..).zip(default.names.clone()).collect();
+        let ids = same.continued_ids(&known, 12);
+        for (id, name) in ids.iter().zip(&same.names) {
+            assert_eq!(&default.names[*id as usize - 1], name);
+        }
+        let mut cells = cells;
+        cells[24] = "Best".into();
+        cells[0] = "Gone".into();
+        let edited = Labels::of_grid(&cells);
+        let ids = edited.continued_ids(&known, 12);
+        let id = |name: &str| edited.names.iter().position(|known| known == name).map(|at| ids[at]);
+        assert_eq!(
+            (id("Best"), id("Gone"), id("Champions"), id("Lost")),
+            (Some(12), Some(13), Some(1), None)
+        );
     }
 
     #[test]

@@ -1,0 +1,370 @@
+//! `persona.train_kmeans`: rows in groups of least squared distance.
+
+use std::time::Instant;
+
+use algorithms::kmeans::{self, Clusters, MAX_CLUSTERS, Params, Points, SAMPLE, Tried};
+use algorithms::profile::{describe, profile};
+use algorithms::scale::columns::{self, Column, Scaling};
+use algorithms::segments::{KMeansParts, Segments, continue_ids, encode_kmeans};
+use algorithms::{Control, rows};
+use pgrx::pg_sys;
+use serde_json::{Map, Value, json};
+
+use super::beside::SegmentTables;
+use super::live::{labels, live_image, next_id};
+use super::members::Members;
+use super::refresh::{Fresh, Tables, not_unique, refresh};
+use crate::call::{Call, null_argument};
+use crate::error::{Code, OrReport, Result, fail};
+use crate::fault::point;
+use crate::identity::quote;
+use crate::locks;
+use crate::options::Options;
+use crate::registry::scan::Seen;
+use crate::registry::write::{self, LogLine};
+use crate::registry::{self, Metric};
+use crate::source::{Matrix, Source, read_matrix};
+use crate::spec::Spec;
+use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin, choose};
+use crate::work::GiveMemoryBack;
+use crate::{notice, settings};
+
+type Answer = Result<Option<pg_sys::Datum>>;
+
+/// What `options` may hold.
+pub(crate) const OPTIONS: [&str; 3] = ["k_max", "keep_versions", "threads"];
+
+/// What `retrain` may change.
+pub(crate) const RETRAIN: [&str; 8] =
+    ["k", "scaling", "n_init", "max_iterations", "tolerance", "holdout", "deploy", "seed"];
+
+/// `persona.train_kmeans(model, relation, id_column, feature_columns, …)`.
+pub(crate) fn train_kmeans(call: &Call) -> Answer {
+    locks::writable(c"persona.train_kmeans()");
+    let mut spec = Map::new();
+    spec.insert("trainer".into(), "train_kmeans".into());
+    let id = call.name(2).ok_or_else(|| null_argument("id_column"))?;
+    spec.insert("id_column".into(), id.into());
+    spec.insert("feature_columns".into(), call.names(3)?.into());
+    spec.insert("k".into(), call.get::<i32>(4).into());
+    spec.insert("scaling".into(), call.get::<String>(5).unwrap_or_else(|| "standard".into()).into());
+    spec.insert("n_init".into(), call.get::<i32>(6).unwrap_or(10).into());
+    spec.insert("max_iterations".into(), call.get::<i32>(7).unwrap_or(300).into());
+    spec.insert("tolerance".into(), crate::spec::finite(call.get(8), "tolerance")?);
+    spec.insert("holdout".into(), call.get::<String>(9).unwrap_or_else(|| "none".into()).into());
+    spec.insert("deploy".into(), call.get::<String>(10).unwrap_or_else(|| "auto".into()).into());
+    spec.insert("seed".into(), call.get::<i64>(11).unwrap_or(42).into());
+    if let Some(features) = call.get::<String>(12) {
+        return Err(fail(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("features => '{features}' is not supported yet"),
+        )
+        .set_hint("Name the columns in \"feature_columns\"."));
+    }
+    spec.insert("options".into(), Value::Object(call.object(13, "options")?));
+    let model: String = call.required(0, "model")?;
+    let relation: pg_sys::Oid = call.required(1, "relation")?;
+    let kept = spec.clone();
+    run(call, model, relation, spec, kept)
+}
+
+/// What a training was asked for.
+struct Request {
+    model: String,
+    relation: pg_sys::Oid,
+    id: String,
+    features: Option<Vec<String>>,
+    /// Nothing: chosen by silhouette.
+    k: Option<usize>,
+    k_max: usize,
+    scaling: Scaling,
+    params: Params,
+    deploy: DeployChoice,
+    keep_versions: Option<i64>,
+    kept: Map<String, Value>,
+}
+
+/// Trains from a spec: what `train_kmeans` was given, or what `retrain` made of the kept one.
+pub(crate) fn run(
+    call: &Call,
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Answer {
+    train(call, &parse(model, relation, &spec, kept)?)
+}
+
+fn parse(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Result<Request> {
+    let spec = Spec::new(spec);
+    let options = Options::new(spec.object("options"), &OPTIONS)?;
+    choose("holdout", &spec.text("holdout")?.unwrap_or_default(), &[("none", ())])?;
+    let most = settings::max_threads() as i64;
+    let k = spec.size("k", MAX_CLUSTERS)?;
+    let params = Params {
+        clusters: k.unwrap_or(2),
+        starts: spec.size("n_init", kmeans::MAX_STARTS)?.unwrap_or(10),
+        max_iterations: spec.size("max_iterations", kmeans::MAX_ITERATIONS)?.unwrap_or(300),
+        tolerance: spec.real("tolerance")?.unwrap_or(1e-4),
+        seed: spec.whole("seed")?.unwrap_or(42) as u64,
+        threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
+    };
+    params.check().or_report()?;
+    Ok(Request {
+        model,
+        relation,
+        id: spec.text("id_column")?.unwrap_or_default(),
+        features: spec.texts("feature_columns")?,
+        k,
+        k_max: options.integer("k_max", 2, 1000)?.unwrap_or(*kmeans::RANGE.end() as i64) as usize,
+        scaling: Scaling::parse(&spec.text("scaling")?.unwrap_or_default()).or_report()?,
+        params,
+        deploy: choose("deploy", &spec.text("deploy")?.unwrap_or_default(), &DEPLOYS)?,
+        keep_versions: options.integer("keep_versions", 1, 1000)?,
+        kept,
+    })
+}
+
+/// Checks that a spec fits the columns of a relation; what it is for.
+pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    let parsed = Spec::new(spec);
+    let id = parsed.text("id_column")?.unwrap_or_default();
+    let column = source.column(&id)?;
+    source.features(&id, parsed.texts("feature_columns")?.as_deref())?;
+    crate::train::same_types(name, spec, &SegmentTables::new(column, false)?)
+}
+
+/// The groups that were found.
+struct Found {
+    columns: Vec<Column>,
+    clusters: Clusters,
+    tried: Vec<Tried>,
+    /// Centroids in the user's units.
+    raw: Vec<f64>,
+    /// How far each feature of each group is from everybody's, in deviations.
+    z: Vec<f64>,
+}
+
+impl Found {
+    fn silhouette(&self) -> Option<f64> {
+        let groups = self.clusters.sizes.len();
+        self.tried.iter().find(|each| each.clusters == groups).and_then(|each| each.silhouette)
+    }
+}
+
+/// A line of the log of a fit: groups, start, iteration, inertia and the seconds until then.
+type Step = (usize, usize, usize, f64, f64);
+
+fn train(call: &Call, request: &Request) -> Answer {
+    // Dropped last, when everything else is freed.
+    let _memory = GiveMemoryBack::from_now();
+    let control = Control::new(settings::max_memory());
+    let mut training = Training::start(&request.model, "kmeans", &control);
+    let mut features = Vec::new();
+    let (target, (source, _), identity) = begin(&request.model, &request.kept, || {
+        let source = Source::open(request.relation)?;
+        let tables = SegmentTables::new(source.column(&request.id)?, false)?;
+        features = source.features(&request.id, request.features.as_deref())?;
+        if features.len() > kmeans::MAX_COLUMNS {
+            return Err(algorithms::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })
+                .or_report();
+        }
+        Ok((source, tables))
+    })?;
+    let id = source.column(&request.id)?;
+    let members = Members::rows(&source, id, &features);
+    let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
+
+    let matrix = training.phase_here("read", |progress| {
+        if !source.is_unique(id)? {
+            return Err(not_unique(&quote(&id.name)));
+        }
+        let mut report = |rows| progress.read(rows, control.used());
+        let matrix = read_matrix(&members.matrix(), members.features(), &control, &mut report)?;
+        progress.rows_read = matrix.rows_read;
+        Ok(matrix)
+    })?;
+    point("read");
+    let (used, skipped) = (matrix.rows() as i64, matrix.null + matrix.not_finite);
+    if used == 0 {
+        return Err(no_rows(&source, &matrix));
+    }
+    let (with_null, not_finite) = (matrix.null, matrix.not_finite);
+    let values = training.phase("sort", 0, || rows::in_order(matrix.values, matrix.columns, &control))?;
+    let mut steps: Vec<Step> = Vec::new();
+    let found = training.phase("fit", request.params.max_iterations, || {
+        let from = Instant::now();
+        fit(request, &values, names.len(), &control, &mut |k, start, iteration, inertia| {
+            steps.push((k, start, iteration, inertia, from.elapsed().as_secs_f64()));
+        })
+    })?;
+    let groups = found.clusters.sizes.len();
+    drop(values);
+    log(&mut training, &steps, &found.clusters);
+    if let Some(wanted) = request.k.filter(|&k| k > groups) {
+        notice::notice(
+            &format!("{groups} segments instead of {wanted}"),
+            &format!("There are only {groups} rows that differ from each other."),
+        );
+    }
+
+    let (ids, next) = continued(&target, &found, &names)?;
+    let generated = describe(&found.z, &names);
+    let image_id = write::new_id()?;
+    let image = training.phase("encode", 0, || {
+        let parts = KMeansParts {
+            features: &names,
+            columns: &found.columns,
+            scaling: request.scaling,
+            clusters: &found.clusters,
+            ids: &ids,
+            labels: &generated,
+            silhouette: found.silhouette(),
+            id_class: 0,
+        };
+        encode_kmeans(&parts, *image_id.as_bytes(), &control)
+    })?;
+    training.store(image_id, &image)?;
+
+    let hyperparameters = json!({
+        "k": groups, "scaling": request.scaling.word(), "n_init": request.params.starts,
+        "max_iterations": request.params.max_iterations, "tolerance": request.params.tolerance,
+        "seed": request.params.seed as i64, "feature_columns": names, "inertia": found.clusters.inertia,
+        "next_segment_id": next, "rows_with_null": with_null, "rows_not_finite": not_finite,
+    });
+    let (model_id, silhouette) = (target.model_id, found.silhouette());
+    let finished = Finished {
+        image_id,
+        image: &image,
+        algorithm: "kmeans",
+        rows_used: used,
+        rows_skipped: skipped as i64,
+        users: None,
+        items: None,
+        iterations: found.clusters.iterations as i32,
+        converged: found.clusters.converged,
+        metric: silhouette.map(|_| "silhouette".to_string()),
+        value: silhouette,
+        baseline: None,
+        metrics: metrics(&found.tried, used),
+        hyperparameters: match hyperparameters {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        },
+    };
+    drop(found);
+    let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
+    let result = finished.publish(training, target, deploy, &mut |training, version| {
+        let opened = algorithms::image::Image::open(&image).or_report()?;
+        let segments = Segments::new(&opened).or_report()?;
+        let labels = labels(model_id, &segments)?;
+        let tables = Tables::new(&registry::outputs(model_id, Seen::Latest)?, &request.id)?;
+        let fresh = Fresh { members: &members, model: &segments, labels: &labels, version };
+        training.tables(|begin| refresh(&tables, &fresh, begin))
+    })?;
+    drop(identity);
+    result.record(call)
+}
+
+/// Away from the main thread: no Postgres in it.
+fn fit(
+    request: &Request,
+    values: &[f64],
+    width: usize,
+    control: &Control,
+    on_iteration: &mut (dyn FnMut(usize, usize, usize, f64) + Send),
+) -> algorithms::Result<Found> {
+    let columns = columns::fit(values, width, request.scaling, control)?;
+    let points = Points::new(values, &columns, control)?;
+    // The labels and distances of the best groups, and of those that are compared with them.
+    let kept = points.rows() as u64 * 16;
+    control.take(kept, "forming the segments", "Use fewer rows or fewer features.")?;
+    let Params { seed, threads, .. } = request.params;
+    let (clusters, tried) = match request.k {
+        Some(k) => {
+            let mut report = |start, iteration, inertia| on_iteration(k, start, iteration, inertia);
+            let clusters = kmeans::fit(&points, &request.params, &mut report)?;
+            let groups = clusters.sizes.len();
+            let value = kmeans::silhouette(&points, &clusters.labels, groups, SAMPLE, seed, threads)?;
+            let tried = vec![Tried { clusters: groups, inertia: clusters.inertia, silhouette: value }];
+            (clusters, tried)
+        }
+        None => {
+            let range = *kmeans::RANGE.start()..=request.k_max;
+            let choice = kmeans::choose(&points, range, SAMPLE, &request.params, on_iteration)?;
+            (choice.clusters, choice.tried)
+        }
+    };
+    let groups = clusters.sizes.len();
+    let of_all = profile(values, width, &clusters.labels, &clusters.distances, groups, control)?;
+    let z = of_all.iter().flat_map(|group| group.features.iter().map(|feature| feature.z.unwrap_or(0.0)));
+    let (raw, z) = (points.frame().raw(&clusters.centroids), z.collect());
+    drop(points);
+    control.give(kept);
+    Ok(Found { columns, clusters, tried, raw, z })
+}
+
+/// Ids of the segments, which continue those of the live version, and the next one that nobody had yet.
+fn continued(target: &Target, found: &Found, names: &[&str]) -> Result<(Vec<u32>, u32)> {
+    let next = next_id(target)?;
+    let live = live_image(target)?;
+    let ids = match live.as_ref().map(|loaded| loaded.segments()).transpose()? {
+        Some(old) => continue_ids(&old, names, &found.columns, &found.raw, next),
+        None => (next..).take(found.clusters.sizes.len()).collect(),
+    };
+    let most = ids.iter().max().map_or(next, |most| next.max(most + 1));
+    Ok((ids, most))
+}
+
+/// The iterations of the best start of the number of groups that was chosen.
+fn log(training: &mut Training<'_>, steps: &[Step], clusters: &Clusters) {
+    let groups = clusters.sizes.len();
+    let of_chosen = |step: &&Step| step.0 == groups || steps.iter().all(|other| other.0 == step.0);
+    let best = steps.iter().filter(of_chosen).min_by(|a, b| a.3.total_cmp(&b.3)).map(|step| (step.0, step.1));
+    for &(_, _, iteration, inertia, seconds) in steps.iter().filter(|step| Some((step.0, step.1)) == best) {
+        training.log.push(LogLine {
+            iteration: Some(iteration as i32),
+            phase: "fit",
+            loss: Some(inertia).filter(|inertia| inertia.is_finite()),
+            validation: None,
+            seconds,
+        });
+    }
+}
+
+/// The figures of every number of segments that was tried, as rows of the registry.
+fn metrics(tried: &[Tried], rows: i64) -> Vec<Metric> {
+    let row = |metric: &str, k: usize, value: Option<f64>| Metric {
+        slice: "all".into(),
+        metric: metric.into(),
+        k: k as i32,
+        value,
+        baseline: None,
+        ci_low: None,
+        ci_high: None,
+        users: rows,
+    };
+    tried
+        .iter()
+        .flat_map(|each| {
+            [
+                row("silhouette", each.clusters, each.silhouette),
+                row("inertia", each.clusters, Some(each.inertia)),
+            ]
+        })
+        .collect()
+}
+
+fn no_rows(source: &Source, matrix: &Matrix) -> pgrx::pg_sys::panic::ErrorReport {
+    fail(Code::ERRCODE_NO_DATA, "no usable rows")
+        .set_detail(format!(
+            "{} rows were read from {}; skipped were {} with NULL and {} not finite.",
+            matrix.rows_read, source.name, matrix.null, matrix.not_finite
+        ))
+        .set_hint("A row needs an id and a finite number in every feature.")
+}

@@ -1,0 +1,139 @@
+//! A version of a model of segments goes live: its tables follow. And labels, which belong to the model, not to a
+//! version.
+
+use std::rc::Rc;
+
+use algorithms::segments::Segments;
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+
+use super::beside::SegmentTables;
+use super::members::{Members, Purchases};
+use super::refresh::{Fresh, Tables, highest_id, refresh, relabel};
+use super::{RFM, has_segments};
+use crate::call::{Call, null_argument};
+use crate::error::{Code, Result, fail};
+use crate::identity::{self, Named};
+use crate::images::Loaded;
+use crate::registry::scan::Seen;
+use crate::registry::{self, Model, Version, write};
+use crate::source::Source;
+use crate::train::{Target, as_owner, same_types};
+use crate::{deploy, images, lifecycle, locks};
+
+/// The labels of a version's segments: generated ones, unless people gave others.
+pub(super) fn labels(model_id: pgrx::Uuid, segments: &Segments<'_>) -> Result<Vec<String>> {
+    let given = registry::labels(model_id, Seen::Latest)?;
+    let label = |(at, id): (usize, &u32)| {
+        let edited = given.iter().find(|(each, _)| each == id).map(|(_, label)| label.clone());
+        edited.unwrap_or_else(|| segments.labels.get(at).to_string())
+    };
+    Ok(segments.ids.iter().enumerate().map(label).collect())
+}
+
+/// Brings the tables of a model in line with a stored version that goes live: reads the source anew, as the owner of the
+/// model. The caller holds the deploy lock.
+pub(crate) fn go_live(named: &Named, model: &Model, version: &Version) -> Result<()> {
+    let loaded = images::prepare(named, model.model_id, version.image_id, version.version)?;
+    if !has_segments(&model.kind) {
+        return Ok(());
+    }
+    let segments = loaded.segments()?;
+    let _owner = as_owner(named)?;
+    let source = Source::open(lifecycle::trained_from(named, &model.spec)?)?;
+    let members = members(named, model, version, &segments, &source)?;
+    let tables =
+        Tables::new(&registry::outputs(model.model_id, Seen::Latest)?, &text(&model.spec, "id_column"))?;
+    let labels = labels(model.model_id, &segments)?;
+    let fresh = Fresh { members: &members, model: &segments, labels: &labels, version: version.version };
+    refresh(&tables, &fresh, &mut |_| ())
+}
+
+/// The source of the members of a version: the model's present relation, the version's own features or reference time.
+fn members(
+    named: &Named,
+    model: &Model,
+    version: &Version,
+    segments: &Segments<'_>,
+    source: &Source,
+) -> Result<Members> {
+    let spec = &model.spec;
+    let id_name = text(spec, "id_column");
+    let id = source.column(&id_name)?;
+    let is_rfm = model.kind == RFM;
+    same_types(&named.name, spec, &SegmentTables::new(id, is_rfm)?)?;
+    if !is_rfm {
+        let names: Vec<String> =
+            (0..segments.features.len()).map(|at| segments.features.get(at).to_string()).collect();
+        return Ok(Members::rows(source, id, &source.features(&id_name, Some(&names))?));
+    }
+    let order = spec.get("order_column").and_then(Value::as_str);
+    let columns = [id_name.as_str(), &text(spec, "time_column"), &text(spec, "amount_column")];
+    let purchases = Purchases::open(source, columns, order)?;
+    Ok(Members::customers(&purchases, &text(&version.hyperparameters, "as_of")))
+}
+
+fn text(spec: &Map<String, Value>, key: &str) -> String {
+    spec.get(key).and_then(Value::as_str).unwrap_or_default().to_string()
+}
+
+/// `persona.label_segment(model, segment_id, label)`: names a segment for good; NULL gives the generated label back.
+pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    locks::writable(c"persona.label_segment()");
+    let name: String = call.required(0, "model")?;
+    let segment_id: i32 = call.get(1).ok_or_else(|| null_argument("segment_id"))?;
+    let label: Option<String> = call.get(2);
+    if label.as_ref().is_some_and(|label| label.trim().is_empty() || label.chars().count() > 200) {
+        return Err(fail(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            "\"label\" must have 1 to 200 characters that are not all blank",
+        ));
+    }
+    let (named, model) = deploy::locked(&name)?;
+    if !has_segments(&model.kind) {
+        return Err(fail(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("model {} has no segments", identity::shown(&name)),
+        ));
+    }
+    let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(&named))?;
+    let loaded = images::prepare(&named, model.model_id, live.image_id, live.version)?;
+    let segments = loaded.segments()?;
+    let Some(at) = segments.ids.iter().position(|&id| i64::from(id) == i64::from(segment_id)) else {
+        let ids: Vec<String> = segments.ids.iter().map(u32::to_string).collect();
+        return Err(fail(
+            Code::ERRCODE_UNDEFINED_OBJECT,
+            format!("model {} has no segment {segment_id}", identity::shown(&name)),
+        )
+        .set_detail(format!("The segments of version {} are {}.", live.version, ids.join(", "))));
+    };
+    write::set_label(model.model_id, segment_id, label.as_deref())?;
+    let shown = label.unwrap_or_else(|| segments.labels.get(at).to_string());
+    let tables =
+        Tables::new(&registry::outputs(model.model_id, Seen::Latest)?, &text(&model.spec, "id_column"))?;
+    let _owner = as_owner(&named)?;
+    relabel(&tables, segment_id, &shown)?;
+    Ok(None)
+}
+
+/// The first id that no segment of a model ever had.
+pub(super) fn next_id(target: &Target) -> Result<u32> {
+    let noted = registry::version(target.model_id, None, Seen::Latest)?
+        .and_then(|newest| newest.hyperparameters.get("next_segment_id").and_then(Value::as_u64))
+        .unwrap_or(1);
+    // A table that a restore left without its model has had segments too.
+    let outputs = registry::outputs(target.model_id, Seen::Latest)?;
+    let shown = highest_id(&outputs)?;
+    Ok(noted.max(u64::from(shown) + 1).min(u64::from(u32::MAX / 2)) as u32)
+}
+
+/// The image of the live version, where there is one to be had: a training must not need what it may be there to
+/// replace.
+pub(super) fn live_image(target: &Target) -> Result<Option<Rc<Loaded>>> {
+    let Some(live) = registry::live(target.model_id, Seen::Latest)? else { return Ok(None) };
+    if !registry::has_image(live.image_id, Seen::Latest)? {
+        return Ok(None);
+    }
+    let named = Named { relation: target.relation, name: target.name.clone() };
+    Ok(images::prepare(&named, target.model_id, live.image_id, live.version).ok())
+}
