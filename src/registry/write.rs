@@ -288,6 +288,19 @@ pub(crate) fn insert_log(model_id: Uuid, version: i32, lines: &[LogLine]) -> Res
     })
 }
 
+/// The newest deployment of a model that a statement of this transaction sees, and one of its own: another one than the
+/// live one only in REPEATABLE READ and SERIALIZABLE.
+pub(crate) fn newest_deployment(model_id: Uuid) -> Result<Option<i64>> {
+    as_registry_owner(|| {
+        Spi::connect_mut(|client| {
+            let query = "SELECT pg_catalog.max(deployment_id) FROM persona_internal.deployment
+                         WHERE model_id OPERATOR(pg_catalog.=) $1";
+            client.update(query, None, &[argument(model_id)])?.first().get_one::<i64>()
+        })
+        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
+    })
+}
+
 /// Appends to the deployment log. The caller holds the deploy lock.
 pub(crate) fn insert_deployment(
     model_id: Uuid,

@@ -20,9 +20,8 @@ use crate::fault::point;
 use crate::identity::quote;
 use crate::locks;
 use crate::options::Options;
-use crate::registry::scan::Seen;
+use crate::registry::Metric;
 use crate::registry::write::{self, LogLine};
-use crate::registry::{self, Metric};
 use crate::source::{Matrix, Source, read_matrix};
 use crate::spec::Spec;
 use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin, choose};
@@ -208,8 +207,8 @@ fn train(call: &Call, request: &Request) -> Answer {
     log(&mut training, &steps, &found.clusters);
     if let Some(wanted) = request.k.filter(|&k| k > groups) {
         notice::notice(
-            &format!("{groups} segments instead of {wanted}"),
-            &format!("There are only {groups} rows that differ from each other."),
+            &format!("{groups} of {wanted} segments were found"),
+            &format!("The number of rows that differ from each other is {groups}."),
         );
     }
 
@@ -263,7 +262,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         let opened = algorithms::image::Image::open(&image).or_report()?;
         let segments = Segments::new(&opened).or_report()?;
         let labels = labels(model_id, &segments)?;
-        let tables = Tables::new(&registry::outputs(model_id, Seen::Latest)?, &request.id)?;
+        let tables = Tables::new(model_id)?;
         let fresh = Fresh { members: &members, model: &segments, labels: &labels, version };
         training.tables(|begin| refresh(&tables, &fresh, begin))
     })?;

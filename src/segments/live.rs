@@ -42,8 +42,7 @@ pub(crate) fn go_live(named: &Named, model: &Model, version: &Version) -> Result
     let _owner = as_owner(named)?;
     let source = Source::open(lifecycle::trained_from(named, &model.spec)?)?;
     let members = members(named, model, version, &segments, &source)?;
-    let tables =
-        Tables::new(&registry::outputs(model.model_id, Seen::Latest)?, &text(&model.spec, "id_column"))?;
+    let tables = Tables::new(model.model_id)?;
     let labels = labels(model.model_id, &segments)?;
     let fresh = Fresh { members: &members, model: &segments, labels: &labels, version: version.version };
     refresh(&tables, &fresh, &mut |_| ())
@@ -100,7 +99,9 @@ pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let loaded = images::prepare(&named, model.model_id, live.image_id, live.version)?;
     let segments = loaded.segments()?;
     let Some(at) = segments.ids.iter().position(|&id| i64::from(id) == i64::from(segment_id)) else {
-        let ids: Vec<String> = segments.ids.iter().map(u32::to_string).collect();
+        let mut ids = segments.ids.to_vec();
+        ids.sort_unstable();
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
             format!("model {} has no segment {segment_id}", identity::shown(&name)),
@@ -109,8 +110,7 @@ pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
     };
     write::set_label(model.model_id, segment_id, label.as_deref())?;
     let shown = label.unwrap_or_else(|| segments.labels.get(at).to_string());
-    let tables =
-        Tables::new(&registry::outputs(model.model_id, Seen::Latest)?, &text(&model.spec, "id_column"))?;
+    let tables = Tables::new(model.model_id)?;
     let _owner = as_owner(&named)?;
     relabel(&tables, segment_id, &shown)?;
     Ok(None)

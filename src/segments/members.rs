@@ -158,15 +158,25 @@ impl Purchases {
     }
 
     /// SELECT of the number of rows, of those that count up to the reference time, and that time in UTC, ISO 8601: the
-    /// newest where `as_of` (SQL of a timestamptz) is NULL.
+    /// newest where `as_of` (SQL of a timestamptz) is NULL. Also, whether `as_of` is infinite.
     pub(super) fn summary(&self, as_of: &str) -> String {
         format!(
             "SELECT count(*), count(*) FILTER (WHERE t.usable AND (t.at <= {as_of}) IS NOT FALSE),
-                    to_char(timezone('UTC', coalesce({as_of}, max(t.at) FILTER (WHERE t.usable))), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00\"')
+                    {}, NOT isfinite({as_of})
              FROM ({}) t",
+            iso(&format!("timezone('UTC', coalesce({as_of}, max(t.at) FILTER (WHERE t.usable)))")),
             self.rows()
         )
     }
+}
+
+/// SQL of a text in ISO 8601 of a timestamp in UTC, which reads the same whatever the settings of the session.
+pub(super) fn iso(timestamp: &str) -> String {
+    // to_char leaves the era out.
+    format!(
+        "to_char({timestamp}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00\"')
+           || CASE WHEN {timestamp} < '0001-01-01'::timestamp THEN ' BC' ELSE '' END"
+    )
 }
 
 /// A time as a timestamptz: days, and times without a zone, are those of UTC, whatever the zone of the session.

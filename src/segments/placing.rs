@@ -47,7 +47,12 @@ impl Drop for Active<'_> {
 
 impl<'a> Placing<'a> {
     pub(super) fn new(segments: &'a Segments<'a>) -> Placing<'a> {
-        let tally = Tally::new(segments.ids.len(), segments.features.len());
+        // The means of the training: whatever the order of the rows is now, they are the same.
+        let origins = match segments.columns() {
+            Some(columns) => columns.iter().map(|column| column.mean).collect(),
+            None => vec![0.0; segments.features.len()],
+        };
+        let tally = Tally::new(segments.ids.len(), origins);
         Placing { segments, tally: RefCell::new(tally), rows: Cell::new(0) }
     }
 

@@ -13,7 +13,9 @@ use crate::access::{Identity, set_local};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity;
-use crate::registry::Output;
+use crate::registry::scan::Seen;
+use crate::registry::{self, Output, write};
+use crate::source::Source;
 
 /// Where the tables of a model are, and how they name its ids.
 pub(super) struct Tables {
@@ -21,29 +23,47 @@ pub(super) struct Tables {
     segments: String,
     profile: String,
     history: String,
-    /// The column of the ids, quoted.
-    id: String,
+    /// The columns of the ids, quoted: those that the tables were made with, whatever the source calls its own now.
+    members_id: String,
+    history_id: String,
 }
 
 impl Tables {
-    /// The tables by their oids; 55000 where one is gone.
-    pub(super) fn new(outputs: &[(Output, pg_sys::Oid)], id: &str) -> Result<Tables> {
-        let name = |output: Output| {
-            let found = outputs.iter().find(|(each, _)| *each == output);
-            found.and_then(|(_, relation)| identity::qualified_name(*relation)).ok_or_else(|| {
+    /// The tables of a model, to be written by the holder of its deploy lock; 55000 where one is gone, 40001 where the
+    /// snapshot of the transaction is older than what they show: rows would be compared with those of another version.
+    pub(super) fn new(model_id: pgrx::Uuid) -> Result<Tables> {
+        let live = registry::live(model_id, Seen::Latest)?.map(|live| live.deployment_id);
+        if write::newest_deployment(model_id)? != live {
+            return Err(fail(
+                Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "could not serialize access due to concurrent update",
+            )
+            .set_detail("Another transaction has deployed a version of the model meanwhile."));
+        }
+        let outputs = registry::outputs(model_id, Seen::Latest)?;
+        let open = |output: Output| {
+            let found = outputs.iter().find(|(each, _)| *each == output).map(|(_, relation)| *relation);
+            let gone = || {
                 fail(
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     format!("the table of the {} of this model is gone", output.word()),
                 )
                 .set_hint("Drop the model with persona.drop_model() and train it again.")
-            })
+            };
+            match found.filter(|relation| identity::qualified_name(*relation).is_some()) {
+                Some(relation) => Source::open(relation),
+                None => Err(gone()),
+            }
         };
+        let id = |table: &Source| table.columns().first().map(|column| identity::quote(&column.name));
+        let (members, history) = (open(Output::Members)?, open(Output::History)?);
         Ok(Tables {
-            members: name(Output::Members)?,
-            segments: name(Output::Segments)?,
-            profile: name(Output::Profile)?,
-            history: name(Output::History)?,
-            id: identity::quote(id),
+            members_id: id(&members).unwrap_or_default(),
+            history_id: id(&history).unwrap_or_default(),
+            members: members.name,
+            segments: open(Output::Segments)?.name,
+            profile: open(Output::Profile)?.name,
+            history: history.name,
         })
     }
 }
@@ -85,7 +105,7 @@ fn members(
     now: TimestampWithTimeZone,
     placing: &Placing<'_>,
 ) -> Result<()> {
-    let Tables { members, id, .. } = tables;
+    let Tables { members, members_id: id, .. } = tables;
     let extra: &[&str] = if fresh.members.is_rfm() { &RFM.map(|(name, _, _)| name) } else { &[] };
     // What is compared; version and time say when a row changed last.
     let compared: Vec<&str> =
@@ -149,21 +169,21 @@ pub(super) fn not_unique(id: &str) -> pgrx::pg_sys::panic::ErrorReport {
 
 /// Closes what has ended, then opens what the rows changed just now say.
 fn history(tables: &Tables, now: TimestampWithTimeZone) -> Result<()> {
-    let Tables { members, history, id, .. } = tables;
+    let Tables { members, history, members_id: id, history_id, .. } = tables;
     run(
         &format!(
             "UPDATE {history} h SET exited_at = $1 WHERE h.exited_at IS NULL
-               AND NOT EXISTS (SELECT FROM {members} m WHERE m.{id} = h.{id} AND m.segment_id = h.segment_id)"
+               AND NOT EXISTS (SELECT FROM {members} m WHERE m.{id} = h.{history_id} AND m.segment_id = h.segment_id)"
         ),
         &[argument(now)],
     )?;
     run(
         &format!(
-            "INSERT INTO {history} ({id}, segment_id, previous_segment_id, entered_at)
+            "INSERT INTO {history} ({history_id}, segment_id, previous_segment_id, entered_at)
              SELECT m.{id}, m.segment_id, p.segment_id, $1
-             FROM {members} m LEFT JOIN {history} p ON p.{id} = m.{id} AND p.exited_at = $1
+             FROM {members} m LEFT JOIN {history} p ON p.{history_id} = m.{id} AND p.exited_at = $1
              WHERE m.segment_id IS NOT NULL AND m.assigned_at = $1
-               AND NOT EXISTS (SELECT FROM {history} h WHERE h.{id} = m.{id} AND h.exited_at IS NULL)"
+               AND NOT EXISTS (SELECT FROM {history} h WHERE h.{history_id} = m.{id} AND h.exited_at IS NULL)"
         ),
         &[argument(now)],
     )

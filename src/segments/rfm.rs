@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::beside::SegmentTables;
 use super::live::{labels, live_image, next_id};
-use super::members::{MEASURES, Members, Purchases};
+use super::members::{self, MEASURES, Members, Purchases};
 use super::refresh::{Fresh, Tables, refresh};
 use crate::access::Identity;
 use crate::call::{Call, null_argument};
@@ -16,8 +16,7 @@ use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::options::Options;
 use crate::outputs::literal;
-use crate::registry::scan::Seen;
-use crate::registry::{self, write};
+use crate::registry::write;
 use crate::source::{Source, read_matrix};
 use crate::spec::Spec;
 use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin, choose};
@@ -56,13 +55,18 @@ pub(crate) fn train_rfm(call: &Call) -> Answer {
 fn iso(at: pg_sys::Datum) -> Result<String> {
     let finite = i64::MIN + 1..i64::MAX;
     let at = Some(at.value() as i64).filter(|at| finite.contains(at));
-    let at = at.ok_or_else(|| fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, "\"as_of\" must be finite"))?;
+    let at = at.ok_or_else(infinite)?;
     let _path = Identity::pinned_path();
     let query = format!(
-        "SELECT to_char('2000-01-01'::timestamp + '{at} microseconds'::interval, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00\"')"
+        "SELECT {}",
+        members::iso(&format!("('2000-01-01'::timestamp + '{at} microseconds'::interval)"))
     );
     let text = Spi::connect(|client| client.select(&query, None, &[])?.first().get_one::<String>());
     text.map_err(unreadable).map(Option::unwrap_or_default)
+}
+
+fn infinite() -> pgrx::pg_sys::panic::ErrorReport {
+    fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, "\"as_of\" must be finite")
 }
 
 fn unreadable(error: pgrx::spi::Error) -> pgrx::pg_sys::panic::ErrorReport {
@@ -252,7 +256,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         let opened = algorithms::image::Image::open(&image).or_report()?;
         let segments = Segments::new(&opened).or_report()?;
         let labels = labels(model_id, &segments)?;
-        let tables = Tables::new(&registry::outputs(model_id, Seen::Latest)?, &request.id)?;
+        let tables = Tables::new(model_id)?;
         let fresh = Fresh { members: &members, model: &segments, labels: &labels, version };
         training.tables(|begin| refresh(&tables, &fresh, begin))
     })?;
@@ -299,12 +303,17 @@ impl Facts {
         let query = purchases.summary(&format!("{time}::timestamptz"));
         let facts = Spi::connect(|client| {
             let row = client.select(&query, None, &[])?.first();
-            Ok::<_, pgrx::spi::Error>(Facts {
+            let facts = Facts {
                 rows: row.get::<i64>(1)?.unwrap_or(0),
                 used: row.get::<i64>(2)?.unwrap_or(0),
                 as_of: row.get::<String>(3)?,
-            })
+            };
+            Ok::<_, pgrx::spi::Error>((facts, row.get::<bool>(4)? == Some(true)))
         });
-        facts.map_err(unreadable)
+        // What a retraining was given has not been read before.
+        match facts.map_err(unreadable)? {
+            (_, true) => Err(infinite()),
+            (facts, false) => Ok(facts),
+        }
     }
 }

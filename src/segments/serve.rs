@@ -63,10 +63,12 @@ pub(crate) fn assign_row(call: &Call) -> Answer {
                     Code::ERRCODE_INVALID_PARAMETER_VALUE,
                     format!("\"record\" has no value for feature \"{name}\""),
                 );
-                Err(match nearest(name, record.keys().map(String::as_str)) {
+                // Another feature is no misspelt one.
+                let all = names(segments);
+                let keys = record.keys().map(String::as_str).filter(|key| !all.contains(key));
+                Err(match nearest(name, keys) {
                     Some(near) => missing.set_hint(format!("It has \"{near}\"; names must be the same.")),
-                    None => missing
-                        .set_detail(format!("The features of the model are {}.", words(&names(segments)))),
+                    None => missing.set_detail(format!("The features of the model are {}.", words(&all))),
                 })
             }
         });

@@ -64,6 +64,9 @@ pub enum Error {
         /// Completed iterations.
         iterations: usize,
     },
+    /// Values whose distances are no numbers.
+    #[error("the values of a feature are too far apart")]
+    TooFar,
     /// The image was written by a newer version.
     #[error("model format {0} is not supported")]
     Format(u32),

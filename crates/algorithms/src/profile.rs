@@ -1,11 +1,13 @@
 //! What the groups of a clustering are like: members, means, and how far these are from everybody's.
 
 mod describe;
+mod sum;
 
 pub use describe::{THRESHOLD, describe};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
+use sum::Sum;
 
 /// Numbers read between two looks at the control.
 const GLANCE: usize = 1 << 18;
@@ -34,88 +36,81 @@ pub struct Feature {
     pub z: Option<f64>,
 }
 
-/// Groups added up row by row.
+/// Groups added up row by row, in any order.
 #[derive(Debug, Clone)]
 pub struct Tally {
-    /// Of the first row: sums of distances from it keep their digits where values are large and vary little.
+    /// A value of each feature that the others are not far from: distances from it keep their digits where values are
+    /// large and vary little.
     origins: Vec<f64>,
     width: usize,
     counts: Vec<u64>,
-    lengths: Vec<f64>,
-    /// Group by group, distances from the origins.
-    sums: Vec<f64>,
-    /// Squared distances from the origins, of all rows.
-    squares: Vec<f64>,
+    lengths: Vec<Sum>,
+    /// Group by group.
+    sums: Vec<Sum>,
+    /// Of all rows.
+    squares: Vec<Sum>,
 }
 
 impl Tally {
-    /// Nothing yet, of `groups` groups and `width` features.
-    pub fn new(groups: usize, width: usize) -> Tally {
+    /// Nothing yet, of `groups` groups, with a value of each feature that most are near. Another one changes the last
+    /// digits: it must not come from the order of the rows.
+    pub fn new(groups: usize, origins: Vec<f64>) -> Tally {
+        let width = origins.len();
         Tally {
-            origins: Vec::new(),
+            origins,
             width,
             counts: vec![0; groups],
-            lengths: vec![0.0; groups],
-            sums: vec![0.0; groups * width],
-            squares: vec![0.0; width],
+            lengths: vec![Sum::default(); groups],
+            sums: vec![Sum::default(); groups * width],
+            squares: vec![Sum::default(); width],
         }
     }
 
     /// Adds a row in the user's units, the number of its group (below `groups`) and its distance from the centroid.
     pub fn push<T: Copy + Into<f64>>(&mut self, group: usize, row: &[T], distance: f64) {
-        if self.origins.is_empty() {
-            self.origins = row.iter().map(|&value| value.into()).collect();
-        }
         self.counts[group] += 1;
-        self.lengths[group] += distance;
+        self.lengths[group].add(distance);
         let sums = &mut self.sums[group * self.width..][..self.width];
         let columns = sums.iter_mut().zip(&mut self.squares).zip(&self.origins);
         for (((sum, square), origin), &value) in columns.zip(row) {
             let apart = value.into() - origin;
-            *sum += apart;
-            *square += apart * apart;
+            sum.add(apart);
+            square.add_square(apart);
         }
     }
 
     /// The profile of each group.
     pub fn profiles(&self) -> Vec<Profile> {
         let rows: u64 = self.counts.iter().sum();
-        let share = |part: f64| if rows > 0 { part / rows as f64 } else { 0.0 };
-        let total = |column: usize| self.sums.iter().skip(column).step_by(self.width).sum::<f64>();
+        let count = rows as f64;
         // Mean and deviation of all rows, seen from the origins.
-        let population: Vec<(f64, f64)> = (0..self.width)
-            .map(|column| {
-                let mean = share(total(column));
-                let variance = (share(self.squares[column]) - mean * mean).max(0.0);
-                // Rounding is no deviation.
-                let noise = self.squares[column].max(0.0) * f64::EPSILON;
-                (mean, if share(noise) >= variance { 0.0 } else { variance.sqrt() })
-            })
-            .collect();
+        let population = |(column, squares): (usize, &Sum)| {
+            let mut total = Sum::default();
+            self.sums.iter().skip(column).step_by(self.width).for_each(|&sum| total.merge(sum));
+            let mean = if rows > 0 { total.mean(count) } else { 0.0 };
+            (mean, total.variance(*squares, count, mean).sqrt())
+        };
+        let population: Vec<(f64, f64)> = self.squares.iter().enumerate().map(population).collect();
         let groups = self.counts.iter().zip(&self.lengths).zip(self.sums.chunks(self.width.max(1)));
-        let profiles = groups.map(|((&members, length), sums)| {
-            let mean_of = |sum: f64| (members > 0).then(|| sum / members as f64);
-            let features = sums.iter().zip(&population).zip(self.origins.iter());
-            let features = features.map(|((&sum, &(population, deviation)), origin)| {
+        let profiles = groups.map(|((&members, &length), sums)| {
+            let mean_of = |sum: Sum| (members > 0).then(|| sum.mean(members as f64));
+            let feature = |((&sum, &(population, deviation)), origin): ((&Sum, &(f64, f64)), &f64)| {
                 let apart = mean_of(sum);
                 let z = |apart: f64| {
-                    if deviation > 0.0 && deviation.is_finite() {
-                        (apart - population) / deviation
-                    } else {
-                        0.0
-                    }
+                    let z = (apart - population) / deviation;
+                    if deviation > 0.0 && z.is_finite() { z } else { 0.0 }
                 };
                 Feature {
                     mean: apart.map(|apart| origin + apart),
                     population_mean: origin + population,
                     z: apart.map(z),
                 }
-            });
+            };
             Profile {
                 members,
-                share: share(members as f64),
-                mean_distance: mean_of(*length),
-                features: features.collect(),
+                share: if rows > 0 { members as f64 / count } else { 0.0 },
+                mean_distance: mean_of(length),
+                features: sums.iter().zip(&population).zip(&self.origins).map(feature).collect(),
             }
         });
         profiles.collect()
@@ -143,7 +138,8 @@ where
     if !fits || width == 0 {
         return Err(Error::Corrupted("labels do not fit the rows"));
     }
-    let mut tally = Tally::new(clusters, width);
+    let origins = rows.iter().take(width).map(|&value| value.into()).collect();
+    let mut tally = Tally::new(clusters, if rows.is_empty() { vec![0.0; width] } else { origins });
     let step = (GLANCE / width).max(1);
     let pieces = rows.chunks(step * width).zip(labels.chunks(step)).zip(distances.chunks(step));
     for ((rows, labels), distances) in pieces {
@@ -156,8 +152,109 @@ where
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const GROUPS: usize = 4;
+    const WIDTH: usize = 3;
+
+    fn tally(rows: &[([f64; WIDTH], usize, f64)], origins: [f64; WIDTH]) -> Vec<Profile> {
+        let mut tally = Tally::new(GROUPS, origins.to_vec());
+        rows.iter().for_each(|(row, group, distance)| tally.push(*group, row, *distance));
+        tally.profiles()
+    }
+
+    /// In two passes over integers, which lose nothing: values are an offset and eighths.
+    fn naive(rows: &[([i32; WIDTH], usize, i32)], offset: f64) -> Vec<Profile> {
+        let count = rows.len() as f64;
+        let sum =
+            |of: &dyn Fn(&([i32; WIDTH], usize, i32)) -> Option<i64>| rows.iter().filter_map(of).sum::<i64>();
+        let of_group = |group: usize| {
+            let members = sum(&|row| (row.1 == group).then_some(1)) as u64;
+            let mean = |total: i64| (members > 0).then(|| total as f64 / members as f64 / 8.0);
+            let features = (0..WIDTH).map(|at| {
+                let all = sum(&|row| Some(row.0[at].into()));
+                let own = mean(sum(&|row| (row.1 == group).then_some(row.0[at].into())));
+                let center = all as f64 / count / 8.0;
+                // count^2 times the variance, in 64ths.
+                let squares = sum(&|row| Some(i64::from(row.0[at]).pow(2)));
+                let varies = rows.len() as i64 * squares - all * all;
+                let deviation = (varies as f64).sqrt() / count / 8.0;
+                let z = |own: f64| if varies > 0 { (own - center) / deviation } else { 0.0 };
+                Feature { mean: own.map(|own| own + offset), population_mean: center + offset, z: own.map(z) }
+            });
+            Profile {
+                members,
+                share: if rows.is_empty() { 0.0 } else { members as f64 / count },
+                mean_distance: mean(sum(&|row| (row.1 == group).then_some(row.2.into()))),
+                features: features.collect(),
+            }
+        };
+        (0..GROUPS).map(of_group).collect()
+    }
+
+    fn near(a: Option<f64>, b: Option<f64>, within: f64) -> bool {
+        match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() <= within,
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tally_is_what_two_passes_find(
+            rows in prop::collection::vec(([-80i32..80, 0..2, 5..6], 0..GROUPS, 0i32..800), 1..60),
+            power in 0i32..44,
+            seed in any::<u64>(),
+        ) {
+            // Up to where an eighth is the last digit of a value but for some bits.
+            let offset = if power == 0 { 0.0 } else { 2f64.powi(power) };
+            let values = |row: &([i32; WIDTH], usize, i32)| {
+                (row.0.map(|eighths| offset + f64::from(eighths) / 8.0), row.1, f64::from(row.2) / 8.0)
+            };
+            let mut given: Vec<_> = rows.iter().map(values).collect();
+            let origins = [offset, offset + 9.0, offset * 0.75];
+            let found = tally(&given, origins);
+            let last_digit = offset.max(16.0) * f64::EPSILON;
+            for (found, expected) in found.iter().zip(&naive(&rows, offset)) {
+                prop_assert_eq!(found.members, expected.members);
+                prop_assert!((found.share - expected.share).abs() < 1e-15);
+                prop_assert!(near(found.mean_distance, expected.mean_distance, 1e-13));
+                for (found, expected) in found.features.iter().zip(&expected.features) {
+                    prop_assert!(near(found.mean, expected.mean, last_digit), "{found:?} {expected:?}");
+                    prop_assert!((found.population_mean - expected.population_mean).abs() <= last_digit);
+                    // Means have the digits of their values; deviations have all.
+                    prop_assert!(near(found.z, expected.z, 1e-12 + 600.0 * last_digit), "{found:?} {expected:?}");
+                }
+            }
+            // The order changes no bit.
+            given.sort_by_key(|row| (seed ^ row.0[0].to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(row.1 as u32));
+            prop_assert_eq!(tally(&given, origins), found);
+        }
+
+        #[test]
+        fn the_order_of_any_numbers_changes_no_bit(
+            mut rows in prop::collection::vec(([-1e9f64..1e9, 0.0..1e-3, 1e12..1e12 + 1.0], 0..GROUPS, 0.0f64..9.0), 1..200),
+        ) {
+            let origins = [1e8, 0.0, 1e12];
+            let found = tally(&rows, origins);
+            rows.reverse();
+            prop_assert_eq!(&tally(&rows, origins), &found);
+            rows.sort_by(|a, b| a.0[1].total_cmp(&b.0[1]));
+            prop_assert_eq!(&tally(&rows, origins), &found);
+        }
+    }
+
+    #[test]
+    fn nothing_has_no_means() {
+        for profile in tally(&[], [1.0, 2.0, 3.0]) {
+            assert_eq!((profile.members, profile.share, profile.mean_distance), (0, 0.0, None));
+            assert!(profile.features.iter().all(|feature| feature.mean.is_none() && feature.z.is_none()));
+        }
+    }
 
     #[test]
     fn known_profiles() -> Result<()> {

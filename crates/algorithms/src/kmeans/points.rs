@@ -28,6 +28,8 @@ pub struct Frame {
     pub divisors: Vec<f64>,
     /// A power of two: a distance between points, times this, is one between scaled rows.
     pub unit: f64,
+    /// The greatest distance of a training row from the mean, scaled; above the unit where no power of two is as large.
+    reach: f64,
 }
 
 impl Frame {
@@ -39,7 +41,8 @@ impl Frame {
         };
         let most = columns.iter().map(|column| reach(column) / column.divisor).fold(0.0, f64::max);
         // The rounding of an origin may add a little.
-        let unit = power_of_two_above(most * 1.001);
+        let reach_of_all = most * 1.001;
+        let unit = power_of_two_above(reach_of_all);
         let origin = |column: &Column| {
             let step = power_of_two_above(reach(column)) * 2f64.powi(-20);
             let origin = (column.mean / step).round() * step;
@@ -49,6 +52,7 @@ impl Frame {
             origins: columns.iter().map(origin).collect(),
             divisors: columns.iter().map(|column| column.divisor * unit).collect(),
             unit,
+            reach: reach_of_all,
         }
     }
 
@@ -71,12 +75,12 @@ impl Frame {
     }
 }
 
-/// A power of two of at least `value` and at most four times as much; 1 for 0.
+/// A power of two of at least `value` and at most four times as much; 1 for 0, and the greatest power for values above.
 fn power_of_two_above(value: f64) -> f64 {
     if value == 0.0 {
         return 1.0;
     }
-    2f64.powi(value.log2().floor().clamp(-1000.0, 1000.0) as i32 + 1)
+    2f64.powi(value.log2().floor().clamp(-1000.0, 1022.0) as i32 + 1)
 }
 
 /// Rows prepared for k-means: made once, used by every start and every number of clusters.
@@ -100,7 +104,8 @@ impl<'a> Points<'a> {
     /// Scales row-major `rows`, whose `columns` were found by [`crate::scale::columns::fit`] on them. Takes 4 bytes per
     /// number and 4 per row from the budget.
     ///
-    /// Errors: `NoData`, `Cancelled`, `Memory`, `Corrupted` if `rows` is no whole number of rows, `TooMany` rows.
+    /// Errors: `NoData`, `Cancelled`, `Memory`, `Corrupted` if `rows` is no whole number of rows, `TooMany` rows,
+    /// `TooFar` where scaled values leave the range of numbers.
     pub fn new<T>(rows: &[T], columns: &[Column], control: &'a Control) -> Result<Self>
     where
         T: Copy + Into<f64>,
@@ -119,6 +124,9 @@ impl<'a> Points<'a> {
             return Err(Error::TooMany { what: "rows", limit: LIMIT });
         }
         let frame = Frame::new(columns);
+        if frame.reach > frame.unit {
+            return Err(Error::TooFar);
+        }
         let blocks = count.div_ceil(BLOCK);
         let mut numbers = Buffer::zeros(SEGMENTS, blocks * width * BLOCK, control)?;
         let mut norms = Buffer::<f32>::zeros(SEGMENTS, blocks * BLOCK, control)?;
