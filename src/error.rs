@@ -54,7 +54,7 @@ fn report(error: Error) -> ErrorReport {
         Error::Diverged { .. } => fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
             .set_hint("Lower \"alpha\" or \"regularization\", or scale the value column down."),
         Error::TooFar => fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
-            .set_hint("Choose another \"scaling\" than 'none', or scale the column down."),
+            .set_hint("Scale the column down, or choose another \"scaling\"."),
         Error::Format(_) => fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
             .set_hint("Update the extension, or train the model again."),
         Error::Corrupted(_) => {

@@ -12,6 +12,8 @@ mod draft;
 mod mutate;
 #[path = "../../crates/algorithms/tests/damage/sample.rs"]
 mod sample;
+#[path = "../../crates/algorithms/tests/damage/segments.rs"]
+mod segments;
 #[path = "../../crates/algorithms/tests/damage/serve.rs"]
 mod serve;
 #[path = "../../crates/algorithms/tests/damage/shapes.rs"]
@@ -32,6 +34,12 @@ use serve::serve;
 static IMAGES: LazyLock<Vec<AlignedBytes>> =
     LazyLock::new(|| shapes::shapes().into_iter().map(|shape| Sample::new(shape).image()).collect());
 
+/// The same and those of segments: what is promised of recommenders is not promised of them.
+static ALL_IMAGES: LazyLock<Vec<AlignedBytes>> = LazyLock::new(|| {
+    let copy = |image: &AlignedBytes| AlignedBytes::copy_of(image).unwrap();
+    IMAGES.iter().map(copy).chain(segments::images()).collect()
+});
+
 /// Zeros, once the input is used up.
 impl Choices for Unstructured<'_> {
     fn below(&mut self, end: usize) -> usize {
@@ -45,12 +53,11 @@ impl Choices for Unstructured<'_> {
 
 fuzz_target!(|input: &[u8]| {
     let mut choices = Unstructured::new(input);
-    let image = choices.below(IMAGES.len());
-    let image = &IMAGES[image];
+    let image = choices.below(ALL_IMAGES.len());
     match choices.below(5) {
-        0 => one_promise(image, &mut choices),
+        0 => one_promise(&IMAGES[image % IMAGES.len()], &mut choices),
         1 => plain_bytes(choices),
-        _ => anything(image, &mut choices),
+        _ => anything(&ALL_IMAGES[image], &mut choices),
     }
 });
 

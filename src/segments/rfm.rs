@@ -112,7 +112,7 @@ fn parse(
     let labels = options.get("labels").map(grid).transpose()?.unwrap_or_default();
     let options = Options::new(options, &OPTIONS)?;
     let text = |key| spec.text(key).map(Option::unwrap_or_default);
-    let bins = spec.size("bins", 10)?.unwrap_or(5);
+    let bins = spec.size("bins", i32::MAX as usize)?.unwrap_or(5);
     check_bins(bins).or_report()?;
     Ok(Request {
         model,

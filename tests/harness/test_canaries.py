@@ -164,3 +164,47 @@ def test_leftovers_are_trained_as_their_owner(cluster):
     root.run("DELETE FROM persona_internal.model")
     root.run(trainings()[0])
     assert songs(root) == ["view alice postgres no"]
+
+
+# Sources of segments in which something sings, and what the tables of alice sing when they are written.
+def segments(alice):
+    alice.run(SING)
+    alice.run("""
+        CREATE VIEW alice.s AS SELECT u AS id, u % 3 AS a, CASE WHEN u = 1 THEN alice.sing('view') ELSE u END AS b FROM generate_series(1, 30) u;
+        SELECT persona.train_kmeans('alice.tiers', 'alice.s', 'id', k => 2)""")
+    for table in ("members", "segments", "profile", "history"):
+        alice.run(f"""CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON alice.tiers_{table}
+                      FOR EACH STATEMENT EXECUTE FUNCTION alice.sing_trigger()""")
+    # It sings in the statement that writes the members, beside the model that is placed.
+    alice.run("SELECT persona.retrain('alice.tiers', '{\"k\": 3}')")
+
+
+def test_tables_of_segments_that_sing(cluster):
+    """Whoever trains, deploys, rolls back or labels a model of alice's: her source and the triggers of her tables run as she."""
+    root, alice, bob, _, _ = people(cluster)
+    segments(alice)
+    for session, who in ((root, "postgres"), (bob, "bob")):
+        for call, singers in (
+            ("SELECT persona.retrain('alice.tiers', '{\"k\": 2}')", {"view", "trigger"}), ("SELECT persona.rollback('alice.tiers')", {"view", "trigger"}),
+            ("SELECT persona.deploy('alice.tiers', (SELECT max(version) FROM persona.versions WHERE model = 'alice.tiers'))", {"view", "trigger"}),
+            ("SELECT persona.retrain('alice.tiers', '{\"k\": 3}')", {"view", "trigger"}),
+            ("SELECT persona.label_segment('alice.tiers', 1, 'Gold'), persona.label_segment('alice.tiers', 1, NULL)", {"trigger"}),
+            ("SELECT persona.train_kmeans('alice.tiers', 'alice.s', 'id', k => 2)", {"view", "trigger"}),
+        ):  # fmt: skip
+            fresh = cluster.session("shop", who)
+            fresh.run(call)
+            heard = songs(fresh)
+            assert {song.split()[0] for song in heard} == singers, (who, call, heard)
+            assert all(song.endswith(f" alice {who} no") for song in heard), (who, call, heard)
+            assert fresh.run("SELECT current_user, session_user") == [(who, who)]
+        for call in (
+            "SELECT persona.assign('alice.tiers', '{1,2}')", "SELECT * FROM persona.segment_distances('alice.tiers', '{1,2}')",
+            "SELECT * FROM persona.check()", "SELECT * FROM alice.tiers_members", "SELECT * FROM persona.evaluate('alice.tiers')",
+            "SELECT persona.alter_model('alice.tiers', 'alice.s')", "SELECT persona.grant_model('alice.tiers', 'bob')",
+        ):  # fmt: skip
+            session.run(call)
+            assert songs(session) == [], (who, call)
+    root.run("SELECT persona.drop_model('alice.tiers')")
+    assert songs(root) == []
+    assert root.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'alice'") == "f"
+    assert root.value("SELECT count(*) FROM pg_class WHERE relname = 'trap' AND relowner = 10") == "0"

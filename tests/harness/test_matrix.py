@@ -11,7 +11,7 @@ TYPED = SERVED | {"typed"}  # the same without USAGE on schema persona
 CALLERS = {"postgres", "alice", "bob", "web", "mallory", "keeper"}  # USAGE on schema persona
 DUMPERS = ROOT | {"keeper"}  # the owner of the database, who reads the registry for pg_dump
 
-M = "'alice.for_you'"
+M, S = "'alice.for_you'", "'alice.tiers'"
 # Each function of the extension: who may, and calls that answer. {id} is the id of the model.
 FUNCTIONS = {
     'persona."check"()': (CALLERS, 'persona."check"()'),
@@ -20,6 +20,14 @@ FUNCTIONS = {
     "persona._recommend_for_items(regclass,anyarray,integer)":
         (SERVED, f"persona._recommend_for_items({M}, '{{item-03}}'::text[], 5)"),
     "persona._similar_items(regclass,anyelement,integer)": (SERVED, f"persona._similar_items({M}, 'item-03'::text, 5)"),
+    "persona.assign(text,double precision[])": (SERVED, f"persona.assign({S}, '{{1,2}}')"),
+    "persona.assign_row(text,jsonb)": (SERVED, f"persona.assign_row({S}, '{{\"a\": 1, \"b\": 2}}')"),
+    "persona.label_segment(text,integer,text)": (OWNERS, f"persona.label_segment({S}, 1, 'Gold')"),
+    "persona.segment_distances(text,double precision[])": (SERVED, f"persona.segment_distances({S}, '{{1,2}}')"),
+    "persona.train_kmeans(text,regclass,name,name[],integer,text,integer,integer,double precision,text,text,bigint,text,jsonb)":
+        (OWNERS, f"persona.train_kmeans({S}, 'alice.people', 'id', k => 2)"),
+    "persona.train_rfm(text,regclass,name,name,name,name,timestamp with time zone,integer,text,jsonb)":
+        (OWNERS, "persona.train_rfm('alice.best', 'alice.events', 'user_id', 'at', 'weight')"),
     "persona.alter_model(text,regclass,jsonb)": (OWNERS, f"persona.alter_model({M}, 'alice.events', '{{}}')"),
     "persona.deploy(text,integer)": (OWNERS, f"persona.deploy({M}, 1)"),
     "persona.drop_model(text)": (OWNERS, f"persona.drop_model({M})"),
@@ -59,11 +67,16 @@ FUNCTIONS = {
 # Each relation that may be read from, and by whom. Composite types are none.
 RELATIONS = {
     **{f"persona.{view}": CALLERS for view in ("models", "versions", "metrics", "training_log", "training_progress")},
-    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk")},
+    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "output", "label")},
     "persona_internal.deployment_deployment_id_seq": DUMPERS,
     "persona_internal.problems": DUMPERS,
     "alice.for_you": TYPED,
+    # Granted by grant_model, and to nobody else.
+    "alice.tiers": SERVED,
+    **{f"alice.tiers_{table}": SERVED for table in ("members", "segments", "profile", "history")},
 }
+# Answers nobody outside of a deployment.
+PLACE = "persona._place(double precision[])"
 # Of the views that everybody may read, these show something to those who may be served only.
 FILTERED = ("persona.models", "persona.versions", "persona.metrics", "persona.training_log")
 
@@ -77,7 +90,7 @@ CATALOG = """
 CLASSES = """
     SELECT c.oid::regclass FROM pg_class c
     WHERE c.relnamespace IN ('persona'::regnamespace, 'persona_internal'::regnamespace) AND c.relkind NOT IN ('c', 'i', 'I')
-       OR c.oid = 'alice.for_you'::regclass"""
+       OR c.relnamespace = 'alice'::regnamespace AND c.relname ~ '^(for_you|tiers)' AND c.relkind IN ('r', 'v')"""
 
 # What a refusal must not tell: anything but the name that the caller wrote.
 SECRETS = ("events", "item-", "user_id", "ndcg", "version 2", "persona_internal.")
@@ -100,8 +113,11 @@ def world(cluster):
     interactions(alice)
     train(alice)
     train(alice, factors=10)
+    alice.run("""CREATE TABLE people AS SELECT g AS id, g % 3 AS a, g % 2 AS b FROM generate_series(1, 30) g;
+                 SELECT persona.train_kmeans('tiers', 'people', 'id', k => 2); SELECT persona.grant_model('tiers', 'web');
+                 SELECT persona.train_rfm('best', 'events', 'user_id', 'at', 'weight')""")
     alice.run("RESET search_path; SELECT persona.grant_model('alice.for_you', 'web'); GRANT SELECT ON alice.for_you TO typed")
-    return sessions, sessions["postgres"].value("SELECT model_id FROM persona_internal.model")
+    return sessions, sessions["postgres"].value("SELECT model_id FROM persona_internal.model WHERE kind = 'recommender'")
 
 
 def attempt(session, sql):
@@ -135,7 +151,10 @@ def test_every_function_by_every_role(cluster):
     sessions, model = world(cluster)
     root = sessions["postgres"]
     known = {name for (name,) in root.run(CATALOG)}
+    known.remove(PLACE)
     assert known == FUNCTIONS.keys(), ("not in the table", known - FUNCTIONS.keys(), "gone", FUNCTIONS.keys() - known)
+    for role, session in sessions.items():
+        assert session.error("SELECT persona._place('{1,2}')").sqlstate == ("55000" if role in CALLERS else "42501"), role
     switched = cluster.session("shop")
     wrong = []
     for name, (allowed, call) in FUNCTIONS.items():

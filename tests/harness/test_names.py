@@ -203,3 +203,53 @@ def test_settings_of_the_session(cluster):
         session.run(f"SELECT persona.drop_model({text})")
         session.close()
     assert root.value("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace") == "0"
+
+
+def test_columns_and_models_of_segments(cluster):
+    """Ids, features, times, amounts, relations and models of any name; texts of any contents as ids; labels too."""
+    session = start(cluster)
+    taken = {"segment_id", "label"}
+    # Also those that the statements of the library use themselves.
+    own = ("f1", "id", "p", "m", "n", "h", "new", "gone", "changed", "t", "at", "amount", "excluded")
+    for name in (*NAMES, "n" * 63, "ж" * 31, *taken, *own):
+        a, b = ident(f"{name[:20]}_2"), ident(f"{name[:20]}_3")
+        table = ident(f"t {name}"[:40])
+        session.run(f"CREATE TABLE {table} ({ident(name)} text PRIMARY KEY, {a} timestamptz, {b} int, {ident('plain')} float8)")
+        session.run(f"INSERT INTO {table} SELECT n, '2024-01-01', 1, length(n) FROM unnest(ARRAY[{', '.join(map(lit, NAMES))}]) n")
+        features = f"ARRAY[{lit(f'{name[:20]}_3')}, 'plain']::name[]"
+        call = f"persona.train_kmeans('m', {lit(table)}, {lit(name)}, {features}, k => 2, n_init => 1)"
+        if name in taken:
+            assert session.error(f"SELECT {call}").sqlstate == "42701", name
+            session.run(f"DROP TABLE {table}")
+            continue
+        assert rows(session, call) == len(NAMES), name
+        session.run(f"UPDATE {table} SET plain = -plain; SELECT persona.label_segment('m', 1, {lit(name)})")
+        assert rows(session, "persona.retrain('m')") == len(NAMES), name
+        joined = f"SELECT count(*) FROM {table} s JOIN m_members m USING ({ident(name)}) WHERE m.segment_id = persona.assign_row('m', to_jsonb(s))"
+        assert session.value(joined) == str(len(NAMES)), name
+        assert session.value("SELECT count(*) FROM m_segments WHERE label = " + lit(name)) == "1", name
+        assert session.value("SELECT count(DISTINCT feature) FROM m_profile") == "2"
+        session.run("SELECT persona.drop_model('m')")
+        call = f"persona.train_rfm('m', {lit(table)}, {lit(name)}, {lit(f'{name[:20]}_2')}, {lit(f'{name[:20]}_3')}, 'plain')"
+        assert rows(session, call) == len(NAMES), name
+        assert rows(session, "persona.retrain('m')") == len(NAMES), name
+        assert session.value("SELECT persona.rollback('m')") == "1", name
+        session.run("SELECT persona.drop_model('m')")
+        session.run(f"DROP TABLE {table}")
+    # Names of models and their schemas.
+    session.run("CREATE TABLE t AS SELECT 'i' || g AS id, g % 2 AS x FROM generate_series(1, 10) g")
+    for name in NAMES:
+        if len(name.encode()) > 40 or name == "pg_temp":
+            continue
+        schema = "s " + name
+        session.run(f"CREATE SCHEMA {ident(schema)}")
+        model = f"{ident(schema)}.{ident(name)}"
+        assert rows(session, f"persona.train_kmeans({lit(model)}, 't', 'id', k => 2)") == 10, name
+        assert rows(session, f"persona.retrain({lit(model)})") == 10, name
+        session.run(f"SELECT persona.grant_model({lit(model)}, 'reader'), persona.rollback({lit(model)})")
+        members = f"{ident(schema)}.{ident(name + '_members')}"
+        assert session.value(f"SELECT count(*) FROM {members}") == "10", name
+        assert session.value(f"SELECT has_table_privilege('reader', {lit(members)}, 'SELECT')") == "t", name
+        session.run(f"SELECT persona.drop_model({lit(model)})")
+    assert session.value("SELECT count(*) FROM pg_class WHERE relname LIKE '%members'") == "0"
+    assert session.value("SELECT count(*) FROM canary") == "0"

@@ -22,15 +22,21 @@ DEPLOY = ("deploy locked", "before deployment", "after deployment")
 ROLLBACK = ("deploy locked", "before rollback", "after rollback")
 DROP = ("drop locked", "drop functions", "drop view", "drop rows")
 
+# Between the tables of a model of segments.
+TABLES = ("members", "history", "segments", "profile")
+
 # The image of `wide` takes two pieces, so that "piece" is in the middle of them.
 RETRAIN = "SELECT version FROM persona.train_als('for_you', 'wide', 'user_id', 'item_id', factors => 48, iterations => 1, deploy => 'always')"
 # Its image is above 8 MB, so that it goes into a file beside the server's temporary files.
 LARGE = "SELECT version FROM persona.train_als('for_you', 'large', 'user_id', 'item_id', factors => 48, iterations => 1, holdout => 'none', deploy => 'always')"
 FRESH = "SELECT version FROM persona.train_als('fresh', 'events', 'user_id', 'item_id', factors => 8, iterations => 2)"
+# Another number of segments than what is live, so that all tables change.
+SEGMENTS = "SELECT version FROM persona.train_kmeans('tiers', 'people', 'id', k => {segments}, n_init => 1)"
 
 POINTS = [
     *((point, RETRAIN) for point in (*WITHIN, *TRAINING)),
     *((point, FRESH) for point in FIRST),
+    *((point, SEGMENTS) for point in TABLES),
     *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),
     *((point, "SELECT persona.rollback('for_you')") for point in ROLLBACK),
@@ -48,6 +54,8 @@ def shop(cluster):
         CREATE TABLE wide AS SELECT g % 6000 AS user_id, 'item-' || (g % 50 + g / 6000 * 7) % 50 AS item_id
         FROM generate_series(1::bigint, 24000) g""")
     session.run("CREATE TABLE large AS SELECT g AS user_id, 'item-' || g % 50 AS item_id FROM generate_series(1::bigint, 42000) g")
+    session.run("CREATE TABLE people AS SELECT g AS id, g % 5 AS a, g % 7 AS b FROM generate_series(1, 500) g")
+    session.run(SEGMENTS.format(segments=2))
     train(session, factors=8)
     train(session, factors=12)
     return session
@@ -55,8 +63,8 @@ def shop(cluster):
 
 def statement(session, sql):
     """The statement, which may name the version that is stored and not live."""
-    other = session.value("SELECT version FROM persona.versions WHERE is_stored AND NOT is_live LIMIT 1")
-    return sql.format(other=other)
+    other = session.value("SELECT version FROM persona.versions WHERE model = 'for_you' AND is_stored AND NOT is_live LIMIT 1")
+    return sql.format(other=other, segments=3)
 
 
 def marker(cluster, session):
@@ -77,10 +85,12 @@ def hold(cluster, session, point, sql):
 
 def state(session):
     """All that a client can see of the models, and what stands in the tables behind."""
-    tables = "model", "version", "deployment", "metric", "training_log"
+    tables = "model", "version", "deployment", "metric", "training_log", "output"
     seen = answers(session, "for_you")
     seen |= {table: session.run(f"SELECT * FROM persona_internal.{table} ORDER BY 1, 2, 3") for table in tables}
     seen["chunk"] = session.run("SELECT image_id, ordinal, md5(payload) FROM persona_internal.chunk ORDER BY 1, 2")
+    for table in TABLES:
+        seen[f"tiers_{table}"] = session.run(f"SELECT ctid, xmin, * FROM tiers_{table} ORDER BY 1")
     seen["objects"] = session.run("""
         SELECT oid::regclass::text, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace
         UNION ALL SELECT oid::regprocedure::text, 'f' FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1""")

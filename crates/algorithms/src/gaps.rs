@@ -244,6 +244,13 @@ mod tests {
         map_large_pieces();
         let control = Control::unlimited();
         let rows: Vec<f64> = (0..ROWS).map(|n| mixed(n) as f64 % 1e6).collect();
+        // Rows that are all different, and rows of which a third is one and the same.
+        let few: Vec<f64> = (0..ROWS).map(|n| mixed(n / 4) as f64 % 3.0 * (n / 4 % 3) as f64).collect();
+        for rows in [rows.clone(), few] {
+            control.take((rows.capacity() * 8) as u64, "", "").unwrap();
+            let sorted = phase("in order", &control, || crate::rows::in_order(rows, 4, &control)).unwrap();
+            control.give((sorted.len() * 8) as u64);
+        }
         let robust = || columns::fit(&rows, 4, Scaling::Robust, &control);
         let found = phase("columns", &control, robust).unwrap();
         let points = phase("points", &control, || Points::new(&rows, &found, &control)).unwrap();

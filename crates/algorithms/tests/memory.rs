@@ -14,7 +14,12 @@ use algorithms::estimate::{Plan, estimate};
 use algorithms::evaluate::evaluate;
 use algorithms::ids::{IdKind, Ids};
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
+use algorithms::kmeans::{self, Points};
+use algorithms::profile::profile;
 use algorithms::recommender::{Parts, encode};
+use algorithms::rows::in_order;
+use algorithms::scale::columns::{self, Scaling};
+use algorithms::segments::{KMeansParts, encode_kmeans};
 use algorithms::{Control, Error, Result};
 
 /// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
@@ -248,6 +253,93 @@ fn a_limit_is_kept_or_refused() {
         }
         println!("{case:?}: {} MB, {successes} of 25 limits are enough", enough >> 20);
         assert!((3..=5).contains(&successes), "{successes}");
+    }
+}
+
+/// Rows of three features: half of them different, a quarter one and the same.
+fn rows(count: usize) -> Vec<f64> {
+    let mixed = |n: u64| ((n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44) as f64;
+    (0..count as u64 * 3).map(|n| if n / 3 % 4 == 0 { 1.0 } else { mixed(n) }).collect()
+}
+
+/// What forms segments, as the trainer runs it: rows in their order, scaled, parted, compared, described.
+fn form_segments(count: usize, scaling: Scaling, threads: usize, control: &Control) -> Result<()> {
+    let values = rows(count);
+    let bytes = (values.capacity() * 8) as u64;
+    control.take(bytes, "reading the features", "")?;
+    let values = in_order(values, 3, control)?;
+    let columns = columns::fit(&values, 3, scaling, control)?;
+    let points = Points::new(&values, &columns, control)?;
+    let kept = points.rows() as u64 * 16;
+    control.take(kept, "forming the segments", "")?;
+    let params = kmeans::Params { clusters: 8, starts: 2, max_iterations: 3, threads, ..Default::default() };
+    let clusters = kmeans::fit(&points, &params, &mut |_, _, _| ())?;
+    kmeans::silhouette(&points, &clusters.labels, 8, 2000, 1, threads)?;
+    profile(&values, 3, &clusters.labels, &clusters.distances, 8, control)?;
+    drop(points);
+    control.give(kept);
+    let parts = KMeansParts {
+        features: &["a", "b", "c"],
+        columns: &columns,
+        scaling,
+        clusters: &clusters,
+        ids: &[1, 2, 3, 4, 5, 6, 7, 8],
+        labels: &["a", "b", "c", "d", "e", "f", "g", "h"].map(str::to_string),
+        silhouette: None,
+        id_class: 0,
+    };
+    encode_kmeans(&parts, [7; 16], control)?;
+    Ok(())
+}
+
+#[test]
+fn every_refused_allocation_of_segments_is_an_error() {
+    let _turn = turn();
+    for (scaling, threads) in [(Scaling::Standard, 1), (Scaling::Robust, 2)] {
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            // The rows themselves come from the glue.
+            LEFT.store(points + 1, Relaxed);
+            let outcome = form_segments(40_000, scaling, threads, &Control::unlimited());
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{scaling:?} {points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{scaling:?}, {threads} threads: {points} allocations of {LARGE} bytes and more");
+        assert!(points >= 6, "{points}");
+    }
+}
+
+#[test]
+fn a_limit_of_segments_is_kept_or_refused() {
+    let _turn = turn();
+    for (count, scaling, threads) in [(400_000, Scaling::Standard, 1), (400_000, Scaling::Robust, 2)] {
+        let free = Control::unlimited();
+        form_segments(count, scaling, threads, &free).unwrap();
+        let enough = free.peak();
+        let mut successes = 0;
+        for step in 8..=24 {
+            let limit = enough * step / 22;
+            let control = Control::new(limit);
+            let before = HELD.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            let outcome = form_segments(count, scaling, threads, &control);
+            let really = (PEAK.load(Relaxed) - before) as u64;
+            assert!(control.peak() <= limit, "{scaling:?} {limit}");
+            assert!(really <= limit + limit / 10 + (2 << 20), "{scaling:?}: {really} of {limit}");
+            assert_eq!(HELD.load(Relaxed) / 4096, before / 4096);
+            match outcome {
+                Ok(()) => successes += 1,
+                Err(error) => assert!(matches!(error, Error::Memory { .. }), "{scaling:?}: {error:?}"),
+            }
+        }
+        println!("{scaling:?}: {} MB, {successes} of 17 limits are enough", enough >> 20);
+        assert_eq!(successes, 3);
     }
 }
 

@@ -13,6 +13,10 @@ FROM generate_series(1, 10) AS u, generate_series(1, 10) AS i WHERE (u + i) % 2 
 ALTER TABLE likes DROP COLUMN gone;
 SELECT (persona.train_als('m', 'likes', 'user_id', 'item_id', factors => 2, iterations => 2, holdout => 'none')).version;
 SELECT (persona.retrain('m')).version;
+-- Three groups, and their tables beside them.
+CREATE TABLE people (id int PRIMARY KEY, a float8, b interval);
+INSERT INTO people SELECT g, g % 3, g * interval '1 day' FROM generate_series(1, 12) g;
+SELECT (persona.train_kmeans('s', 'people', 'id', k => 3)).version;
 
 -- Relations of every kind.
 CREATE SEQUENCE numbers;
@@ -39,14 +43,18 @@ SELECT p.oid, a.arguments
 FROM (VALUES
   ('_recommend', $$'m'::regclass | 1 | 3 | NULL::text[] | NULL::text[]$$),
   ('_recommend_for_items', $$'m'::regclass | '{i1,i3}'::text[] | 3$$),
+  ('_place', $$'{1,2}'::float8[]$$),
   ('_similar_items', $$'m'::regclass | 'i1'::text | 3$$),
   ('alter_model', $$'m'::text | 'likes'::regclass | '{}'::jsonb$$),
+  ('assign', $$'s'::text | '{1,2}'::float8[]$$),
+  ('assign_row', $$'s'::text | '{"a": 1, "b": "2 days"}'::jsonb$$),
   ('check', $$$$),
   ('deploy', $$'m'::text | 1$$),
   ('drop_model', $$'m'::text$$),
   ('evaluate', $$'m'::text | 1 | 10 | '{}'::jsonb$$),
   ('grant_model', $$'m'::text | 'public'::name$$),
   ('item_factors', $$'m'::text$$),
+  ('label_segment', $$'s'::text | 1 | 'x'::text$$),
   ('library_functions', $$$$),
   ('m_recommend', $$1 | 3 | NULL::text[] | NULL::text[]$$),
   ('m_recommend_for_items', $$'{i1,i3}'::text[] | 3$$),
@@ -65,9 +73,12 @@ FROM (VALUES
   ('revoke_model', $$'m'::text | 'public'::name$$),
   ('rollback', $$'m'::text$$),
   ('score', $$'m'::text | 1 | 'i1'::text$$),
+  ('segment_distances', $$'s'::text | '{1,2}'::float8[]$$),
   ('similar_items', $$'m'::text | 'i1'::text | 3 | '{}'::jsonb$$),
   ('similar_users', $$'m'::text | 1 | 3 | '{}'::jsonb$$),
   ('train_als', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'implicit'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
+  ('train_kmeans', $$'x'::text | 'people'::regclass | 'id'::name | '{a,b}'::name[] | 2 | 'standard'::text | 2 | 10 | 1e-4::float8 | 'none'::text | 'auto'::text | 42::int8 | NULL::text | '{}'::jsonb$$),
+  ('train_rfm', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'taken_at'::name | 'value'::name | NULL::name | NULL::timestamptz | 5 | 'auto'::text | '{}'::jsonb$$),
   ('training_progress', $$$$),
   ('user_factors', $$'m'::text$$),
   ('visible_progress', $$$$)
@@ -98,6 +109,15 @@ INSERT INTO value VALUES
   ('double precision', 'null', 'NULL::float8'), ('double precision', 'NaN', '''NaN''::float8'), ('double precision', 'infinity', '''Infinity''::float8'),
   ('double precision', '-infinity', '''-Infinity''::float8'), ('double precision', '0', '0::float8'), ('double precision', '-0', '''-0''::float8'),
   ('double precision', '-1', '-1::float8'), ('double precision', 'denormal', '5e-324::float8'), ('double precision', '1e308', '1e308::float8'),
+  ('double precision[]', 'null', 'NULL::float8[]'), ('double precision[]', 'empty', '''{}''::float8[]'), ('double precision[]', 'null element', '''{1,NULL}''::float8[]'),
+  ('double precision[]', 'not finite', '''{NaN,Infinity}''::float8[]'), ('double precision[]', 'extremes', '''{1.7e308,-5e-324}''::float8[]'),
+  ('double precision[]', 'two dimensions', '''{{1},{2}}''::float8[]'), ('double precision[]', 'lower bound', '''[5:6]={1,2}''::float8[]'), ('double precision[]', 'three', '''{1,2,3}''::float8[]'),
+  ('double precision[]', 'a million', 'array_fill(1::float8, ''{1000000}'')'),
+  ('name[]', 'null', 'NULL::name[]'), ('name[]', 'empty', '''{}''::name[]'), ('name[]', 'null element', '''{a,NULL}''::name[]'), ('name[]', 'twice', '''{a,a}''::name[]'),
+  ('name[]', 'the id', '''{id}''::name[]'), ('name[]', 'unknown', '''{nothing}''::name[]'), ('name[]', 'system column', '''{ctid}''::name[]'), ('name[]', 'injection', '''{"a, pg_sleep(1)"}''::name[]'),
+  ('name[]', 'two dimensions', '''{{a,b}}''::name[]'), ('name[]', '2000 names', 'array_fill(''a''::name, ''{2000}'')'),
+  ('timestamp with time zone', 'null', 'NULL::timestamptz'), ('timestamp with time zone', 'infinity', '''infinity''::timestamptz'), ('timestamp with time zone', '-infinity', '''-infinity''::timestamptz'),
+  ('timestamp with time zone', 'earliest', '''4714-11-24 00:00+00 BC''::timestamptz'), ('timestamp with time zone', 'latest', '''294276-12-31 23:59:59.999999+00''::timestamptz'),
   ('boolean', 'null', 'NULL::bool'), ('boolean', 'true', 'true'), ('boolean', 'false', 'false'),
   ('name', 'null', 'NULL::name'), ('name', 'empty', '''''::name'), ('name', 'blank', ''' ''::name'), ('name', 'upper case', '''USER_ID''::name'),
   ('name', 'quoted', '''"user_id"''::name'), ('name', 'injection', '''user_id, pg_sleep(1)''::name'), ('name', 'double quote', '''"''::name'),
@@ -110,7 +130,7 @@ INSERT INTO value VALUES
   ('regclass', 'table', '''likes''::regclass'), ('regclass', 'view', '''likes_view''::regclass'), ('regclass', 'materialized view', '''likes_matview''::regclass'),
   ('regclass', 'unfilled', '''likes_unfilled''::regclass'), ('regclass', 'partitioned', '''likes_parts''::regclass'), ('regclass', 'foreign table', '''likes_foreign''::regclass'),
   ('regclass', 'temporary', '''likes_temp''::regclass'), ('regclass', 'sequence', '''numbers''::regclass'), ('regclass', 'index', '''likes_index''::regclass'),
-  ('regclass', 'partitioned index', '''likes_parts_index''::regclass'), ('regclass', 'composite type', '''pair''::regclass'), ('regclass', 'catalog', '''pg_class''::regclass'),
+  ('regclass', 'partitioned index', '''likes_parts_index''::regclass'), ('regclass', 'composite type', '''pair''::regclass'), ('regclass', 'people', '''people''::regclass'), ('regclass', 'catalog', '''pg_class''::regclass'),
   ('regclass', 'toast table', '(SELECT reltoastrelid::regclass FROM pg_class WHERE oid = ''likes''::regclass)'),
   ('regclass', 'the model', '''m''::regclass'), ('regclass', 'registry', '''persona_internal.chunk''::regclass'),
   ('jsonb', 'null', 'NULL::jsonb'), ('jsonb', '{}', '''{}''::jsonb'), ('jsonb', '[]', '''[]''::jsonb'), ('jsonb', 'string', '''"x"''::jsonb'),
@@ -204,9 +224,10 @@ FROM (VALUES ('persona.recommend(%s, 1)'), ('persona.recommend(''m'', %s)'), ('p
              ('persona.train_als(''x'', ''likes'', ''user_id'', ''item_id'', holdout => %s)')) AS v (call);
 -- Nothing was left behind, nothing was dropped.
 SELECT count(*) FROM likes;
-SELECT model, version FROM persona.models;
+SELECT model, version FROM persona.models ORDER BY 1;
+SELECT label, count(*) FROM s_members GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM persona.versions;
 
-SELECT persona.drop_model('m');
+SELECT persona.drop_model('m'), persona.drop_model('s');
 DROP FOREIGN DATA WRAPPER bad_wrapper CASCADE;
 DROP SCHEMA bad CASCADE;

@@ -124,7 +124,7 @@ impl<'a> Points<'a> {
             return Err(Error::TooMany { what: "rows", limit: LIMIT });
         }
         let frame = Frame::new(columns);
-        if frame.reach > frame.unit {
+        if frame.reach > frame.unit || frame.divisors.iter().any(|divisor| divisor.is_infinite()) {
             return Err(Error::TooFar);
         }
         let blocks = count.div_ceil(BLOCK);
@@ -264,6 +264,27 @@ impl Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scale::columns::{Scaling, fit};
+
+    #[test]
+    fn numbers_that_are_too_far_apart() -> Result<()> {
+        let control = Control::unlimited();
+        // Beyond 2^1023 no unit is left; four times the distance of the quartiles is no number.
+        let rows = [1e308, -1e308, 0.0, 0.0];
+        for (scaling, fits) in [
+            (Scaling::None, false),
+            (Scaling::Robust, false),
+            (Scaling::Standard, true),
+            (Scaling::MinMax, true),
+        ] {
+            let columns = fit(&rows, 1, scaling, &control)?;
+            match Points::new(&rows, &columns, &control) {
+                Ok(points) => assert!(fits && points.distinct(9)? == 3, "{scaling:?}"),
+                Err(error) => assert!(!fits && error == Error::TooFar, "{scaling:?}"),
+            }
+        }
+        Ok(())
+    }
 
     #[test]
     fn numbers_on_the_grid() {

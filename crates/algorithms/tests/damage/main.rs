@@ -7,6 +7,7 @@ mod draft;
 mod memory;
 mod mutate;
 mod sample;
+mod segments;
 mod serve;
 mod shapes;
 
@@ -60,6 +61,11 @@ fn images() -> Vec<AlignedBytes> {
     shapes().into_iter().map(|shape| Sample::new(shape).image()).collect()
 }
 
+/// The samples, and those of segments, whose own promises the test `segments` has.
+fn all_images() -> Vec<AlignedBytes> {
+    images().into_iter().chain(segments::images()).collect()
+}
+
 /// Serves an image and names the damage where that panics or takes long.
 fn survive(name: &str, bytes: &[u8], random: &mut ChaCha8Rng) -> Served {
     let bytes = AlignedBytes::copy_of(bytes).unwrap();
@@ -77,7 +83,7 @@ fn refused(name: &str, served: &Served) {
 #[test]
 fn the_samples_are_valid() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    for image in images() {
+    for image in all_images() {
         assert_eq!(serve(&image, &mut random), Served { opened: true, checked: Ok(()) });
         let again = Draft::of(&image).build().unwrap();
         assert_eq!(serve(&again, &mut random), Served { opened: true, checked: Ok(()) });
@@ -125,7 +131,7 @@ fn whatever_is_promised_is_refused_with_right_checksums() {
 #[test]
 fn every_change_is_noticed_by_the_checksums() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
-    let images = images();
+    let images = all_images();
     for n in 0..10_000 {
         let image = &images[n % images.len()];
         let (name, damage) = NOTICED_BYTES[n / images.len() % NOTICED_BYTES.len()];
@@ -140,7 +146,7 @@ fn every_change_is_noticed_by_the_checksums() {
 #[test]
 fn forty_thousand_damaged_images_panic_nowhere() {
     let mut random = ChaCha8Rng::seed_from_u64(4);
-    let images = images();
+    let images = all_images();
     let (mut opened, mut valid) = (0, 0);
     for n in 0..40_000 {
         let mut draft = Draft::of(&images[n % images.len()]);

@@ -2,11 +2,13 @@
 
 use algorithms::ids::{IdRef, IdsRef};
 use algorithms::image::{Dictionary, Image, kinds};
+use algorithms::model::Model;
 use algorithms::recommender::{Filter, Recommendation, Recommender};
 use algorithms::search::{Bounds, Index, Similarity};
 use algorithms::{Control, Result};
 
 use crate::choices::{Choices, extreme, extreme_float};
+use crate::segments;
 
 /// What came of serving an image.
 #[derive(Debug, PartialEq)]
@@ -31,8 +33,13 @@ pub(crate) fn serve(bytes: &[u8], choices: &mut dyn Choices) -> Served {
             find_ids(ids, choices);
         }
     }
-    match Recommender::new(&image) {
-        Ok(model) => {
+    match Model::new(&image) {
+        Ok(Model::Segments(model)) => {
+            let checked = verified.and(model.check());
+            segments::ask(&model, &checked, choices);
+            Served { opened: true, checked }
+        }
+        Ok(Model::Recommender(model)) => {
             let checked = verified.and(model.check(&Control::unlimited()));
             recommend(&model, choices);
             if checked.is_ok() {
@@ -47,7 +54,7 @@ pub(crate) fn serve(bytes: &[u8], choices: &mut dyn Choices) -> Served {
 /// Every section as every sort of number, and the index over sections that were not made for each other.
 fn read_sections(image: &Image<'_>, choices: &mut dyn Choices) {
     let _ = image.uuid();
-    for kind in 0..30 {
+    for kind in 0..60 {
         let bytes = image.optional_section::<u8>(kind).unwrap();
         let _ = (image.optional_section::<u64>(kind), image.optional_section::<[u8; 16]>(kind));
         assert_eq!(image.section::<u8>(kind).ok(), bytes);
