@@ -251,5 +251,5 @@ def test_columns_and_models_of_segments(cluster):
         assert session.value(f"SELECT count(*) FROM {members}") == "10", name
         assert session.value(f"SELECT has_table_privilege('reader', {lit(members)}, 'SELECT')") == "t", name
         session.run(f"SELECT persona.drop_model({lit(model)})")
-    assert session.value("SELECT count(*) FROM pg_class WHERE relname LIKE '%members'") == "0"
+    assert session.value("SELECT count(*) FROM pg_class WHERE relname LIKE '%members' AND relnamespace <> 'pg_catalog'::regnamespace") == "0"
     assert session.value("SELECT count(*) FROM canary") == "0"

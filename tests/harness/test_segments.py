@@ -39,8 +39,8 @@ def shop(cluster, faults=False):
 
 def state(session, tables=TABLES, rows=True):
     """What the tables show, with the place of each row, and what is live."""
-    place = "ctid, xmin, " if rows else ""
-    seen = {table: session.run(f"SELECT {place}* FROM {table} ORDER BY 1, 2, 3, 4") for table in tables}
+    place = "ctid, xmin::text, " if rows else ""
+    seen = {table: session.run(f"SELECT {place}* FROM {table} ORDER BY 1, 2, 3") for table in tables}
     seen["live"] = session.run("SELECT version FROM tiers")
     seen["answers"] = session.run("SELECT persona.assign('tiers', ARRAY[a, b]) FROM people ORDER BY id")
     seen["registry"] = session.run("SELECT model_id, version FROM persona_internal.version ORDER BY 2")
@@ -125,12 +125,12 @@ def test_cancel_while_members_are_written(cluster):
     # A slow source: a row takes 1 ms, but not for the training.
     session.run("""
         CREATE FUNCTION slow(bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
-          IF current_setting('slow.on', true) = 'yes' THEN PERFORM pg_sleep(0.001); END IF; RETURN $1; END $$;
+          IF current_setting('slow.source', true) = 'yes' THEN PERFORM pg_sleep(0.001); END IF; RETURN $1; END $$;
         CREATE VIEW crawl AS SELECT slow(id) AS id, a, b FROM people;
         SELECT persona.alter_model('tiers', 'crawl')""")
     before, watch = state(session), cluster.session()
     # A deployment reads the source in that statement alone.
-    session.run("SET slow.on = 'yes'; SET statement_timeout = '300ms'")
+    session.run("SET slow.source = 'yes'; SET statement_timeout = '300ms'")
     assert session.error("SELECT persona.deploy('tiers', 1)").sqlstate == "57014"
     session.run("RESET statement_timeout")
     session.start("SELECT persona.deploy('tiers', 1)")
@@ -144,7 +144,7 @@ def test_cancel_while_members_are_written(cluster):
         assert getattr(error, "sqlstate", None) == "57014", error
     assert time.monotonic() - sent < 1
     assert state(watch) == before
-    session.run("RESET slow.on; SELECT persona.deploy('tiers', 1)")
+    session.run("RESET slow.source; SELECT persona.deploy('tiers', 1)")
     agree(session)
 
 
@@ -245,7 +245,7 @@ def test_a_training_within_a_training(cluster):
     session.run("""
         CREATE FUNCTION nested() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           PERFORM persona._place('{1}'), persona._place('{1,2,3,4,5,6,7,8,9}'), persona._place('{}'), persona._place('{NaN,1}');
-          PERFORM persona.retrain('second'); RETURN NULL; END $$""")
+          PERFORM persona.retrain('public.second'); RETURN NULL; END $$""")
     train(session, "second")
     session.run("CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON tiers_members FOR EACH STATEMENT EXECUTE FUNCTION nested()")
     # Rows that nobody has are noticed, whoever asked for them.
@@ -253,7 +253,7 @@ def test_a_training_within_a_training(cluster):
     agree(session)
     session.run("""
         CREATE OR REPLACE FUNCTION nested() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-          PERFORM persona.retrain('second'); RETURN NULL; END $$""")
+          PERFORM persona.retrain('public.second'); RETURN NULL; END $$""")
     session.run(RETRAIN)
     agree(session)
     agree(session, "second")
