@@ -110,6 +110,13 @@ SELECT id, segment_id = (SELECT segment_id FROM tiers_members WHERE id = 1) AS f
 SELECT count(*) FILTER (WHERE exited_at IS NULL) AS open, count(*) FILTER (WHERE exited_at IS NOT NULL) AS closed FROM tiers_history;
 SELECT count(DISTINCT id) FROM was w JOIN tiers_members m ON (m.id, m.segment_id) = (w.a, w.b) WHERE w.of = 'm';
 
+\echo '== all rows move a little'
+CREATE TABLE earlier AS TABLE tiers_members;
+UPDATE shuffled SET a = a + id % 3, b = b * 1.1 + 7;
+SELECT version FROM persona.retrain('tiers');
+SELECT count(*), bool_and(t.segment_id = m.segment_id) AS segments, bool_and(t.distance = m.distance) AS distances FROM earlier t JOIN tiers_members m USING (id);
+SELECT count(*) FROM tiers_history WHERE exited_at IS NULL AND entered_at < (SELECT max(assigned_at) FROM tiers_members);
+
 \echo '== rows that come, go, and cannot be placed'
 INSERT INTO shuffled VALUES (100, NULL, 1), (101, 1, 'NaN'), (102, '-Infinity', 1), (103, 100, 0), (104, NULL, 'NaN');
 DELETE FROM shuffled WHERE id = 59;
