@@ -154,6 +154,9 @@ def closed(sql, code, who):
 def test_registry_is_closed(cluster):
     """Nobody but a superuser writes anything of the registry in any way; the database's owner alone reads it, for pg_dump."""
     root, alice, bob, mallory, keeper = people(cluster)
+    # So that no table of the registry is empty.
+    alice.run("""CREATE TABLE alice.groups AS SELECT g AS id, g % 2 AS x FROM generate_series(1, 9) g;
+                 SELECT persona.train_kmeans('alice.tiers', 'alice.groups', 'id', k => 2); SELECT persona.label_segment('alice.tiers', 1, 'Gold')""")
     root.run("GRANT ALL ON SCHEMA public TO PUBLIC; ANALYZE")
     relations = root.run("""
         WITH mine AS (SELECT oid, relkind, reltoastrelid FROM pg_class WHERE relnamespace = 'persona_internal'::regnamespace AND relkind <> 'c')
