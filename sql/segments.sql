@@ -18,7 +18,7 @@ k: 1 to 10000 segments, fewer where fewer rows differ; NULL = the number from 2 
 n_init: 1 to 1000 starts, of which the best counts, 10. max_iterations: 1 to 10000 per start, 300. tolerance: movement of the centres, relative to the mean variance, at which a start ends, 1e-4. holdout: 'none'. deploy: 'auto' (like 'always': segments have no guard), 'always', 'never'. seed: makes the result repeatable, for the same rows in any order. features: not supported yet (0A000).
 options: {"k_max": 2 to 1000, 10; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 A segment keeps its id, and the label that label_segment gave it, as long as it is the nearest continuation of itself (minimum-cost matching of the centres).
-metric is 'silhouette' of up to 10000 rows, -1 to 1. Errors: 42703, 0A000 columns; 42701 a column that is named twice; 23505 ids that are not unique; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
+metric is 'silhouette' of up to 25000 rows, -1 to 1. Errors: 42703, 0A000 columns; 42701 a column that is named twice; 23505 ids that are not unique; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Lloyd 1982; Arthur, Vassilvitskii 2007; Rousseeuw 1987; results as those of sklearn.cluster.KMeans.$$;
 
 CREATE FUNCTION persona.train_rfm(
