@@ -94,7 +94,7 @@ COMMENT ON VIEW persona.training_log IS 'what each training did, phase by phase 
 COMMENT ON COLUMN persona.training_log.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.training_log.version IS 'version that was trained';
 COMMENT ON COLUMN persona.training_log.iteration IS 'iteration of the published fit; NULL for a whole phase';
-COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode, write, members or history';
+COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode, write, members or history';
 COMMENT ON COLUMN persona.training_log.loss IS 'training loss after the iteration';
 COMMENT ON COLUMN persona.training_log.validation IS 'validation figure after the iteration, where the algorithm has one';
 COMMENT ON COLUMN persona.training_log.seconds IS 'seconds of the phase, or from the start of the fit to the end of the iteration';
@@ -126,7 +126,7 @@ COMMENT ON VIEW persona.training_progress IS 'trainings that run now: your own, 
 COMMENT ON COLUMN persona.training_progress.pid IS 'process of the training, as in pg_stat_activity';
 COMMENT ON COLUMN persona.training_progress.model IS 'name of the model as it was given';
 COMMENT ON COLUMN persona.training_progress.algorithm IS 'what is trained';
-COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode, write, members or history';
+COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode, write, members or history';
 COMMENT ON COLUMN persona.training_progress.iteration IS 'iterations done of the phase';
 COMMENT ON COLUMN persona.training_progress.iterations IS 'iterations of the phase; 0 where it has none';
 COMMENT ON COLUMN persona.training_progress.fraction IS 'part of the phase that is done, 0 to 1';
@@ -170,13 +170,18 @@ SELECT 'warning', m.name, 'its source ' || (m.spec ->> 'relation') || ' does not
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', relation => ...);'
 FROM mine m WHERE m.source IS NULL
 UNION ALL
-SELECT 'warning', m.name, 'column "' || (m.spec ->> r.role) || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
+SELECT 'warning', m.name, 'column "' || r.name || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', column_map => ''{"' || r.role || '": ...}'');'
-FROM mine m CROSS JOIN (VALUES ('user_column'), ('item_column'), ('value_column'), ('time_column'),
-                               ('id_column'), ('amount_column'), ('order_column')) r(role)
-WHERE m.spec ->> r.role IS NOT NULL AND m.source IS NOT NULL
+FROM mine m
+CROSS JOIN LATERAL (
+  SELECT e.key AS role, c.name
+  FROM pg_catalog.jsonb_each(m.spec) e
+  CROSS JOIN LATERAL pg_catalog.jsonb_array_elements_text(
+    CASE pg_catalog.jsonb_typeof(e.value) WHEN 'array' THEN e.value ELSE pg_catalog.jsonb_build_array(e.value) END) c(name)
+  WHERE e.key ~ '_columns?$' AND c.name IS NOT NULL) r
+WHERE m.source IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                  WHERE a.attrelid = m.source AND a.attname = (m.spec ->> r.role)::name
+                  WHERE a.attrelid = m.source AND a.attname = r.name::name
                     AND a.attnum > 0 AND NOT a.attisdropped)
 UNION ALL
 SELECT 'warning', m.name, 'function ' || p.oid::regprocedure || ' beside it belongs to ' || pg_catalog.pg_get_userbyid(p.proowner),
