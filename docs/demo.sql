@@ -175,6 +175,9 @@ JOIN demo.groups_members USING (segment_id)
 JOIN demo.tiers_members AS m USING (customer_id)
 GROUP BY s.segment_id
 ORDER BY s.segment_id;
+\else
+\echo '(nothing to segment)'
+\echo
 \endif
 
 \echo '== Next'
