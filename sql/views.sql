@@ -13,7 +13,7 @@ LEFT JOIN persona_internal.version v ON v.model_id = m.model_id AND v.version = 
 WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
 COMMENT ON VIEW persona.models IS 'the models that you may use, with the facts of their live versions';
 COMMENT ON COLUMN persona.models.model IS 'name under which this session finds the model';
-COMMENT ON COLUMN persona.models.kind IS 'recommender';
+COMMENT ON COLUMN persona.models.kind IS 'recommender, kmeans or rfm';
 COMMENT ON COLUMN persona.models.algorithm IS 'what the live version was trained by';
 COMMENT ON COLUMN persona.models.version IS 'the live version; NULL where none is deployed';
 COMMENT ON COLUMN persona.models.trained_at IS 'when the live version was trained';
@@ -22,7 +22,7 @@ COMMENT ON COLUMN persona.models.owner IS 'role that trains, deploys and drops t
 COMMENT ON COLUMN persona.models.relation IS 'what the model is trained from';
 COMMENT ON COLUMN persona.models.rows_used IS 'rows that the live version learned from';
 COMMENT ON COLUMN persona.models.rows_skipped IS 'rows that were left out';
-COMMENT ON COLUMN persona.models.users IS 'users that the live version knows';
+COMMENT ON COLUMN persona.models.users IS 'users that the live version knows; of rfm the customers that it learned from';
 COMMENT ON COLUMN persona.models.items IS 'items that the live version knows';
 COMMENT ON COLUMN persona.models.metric IS 'what value and baseline are; NULL without a holdout';
 COMMENT ON COLUMN persona.models.value IS 'metric of the live version: on held-out rows, 0 to 1; of segments the silhouette, -1 to 1';
@@ -49,10 +49,10 @@ COMMENT ON COLUMN persona.versions.trained_at IS 'when its training ended';
 COMMENT ON COLUMN persona.versions.trained_by IS 'role that it was trained as';
 COMMENT ON COLUMN persona.versions.rows_used IS 'rows that it learned from';
 COMMENT ON COLUMN persona.versions.rows_skipped IS 'rows that were left out';
-COMMENT ON COLUMN persona.versions.users IS 'users that it knows';
+COMMENT ON COLUMN persona.versions.users IS 'users that it knows; of rfm the customers that it learned from';
 COMMENT ON COLUMN persona.versions.items IS 'items that it knows';
 COMMENT ON COLUMN persona.versions.iterations IS 'iterations of the published fit';
-COMMENT ON COLUMN persona.versions.converged IS 'whether the last iteration changed the loss by less than a thousandth';
+COMMENT ON COLUMN persona.versions.converged IS 'whether the last iteration changed the loss by less than a thousandth; of kmeans whether the centres stopped moving within max_iterations';
 COMMENT ON COLUMN persona.versions.metric IS 'what value and baseline are; NULL without a holdout';
 COMMENT ON COLUMN persona.versions.value IS 'metric on held-out rows, 0 to 1; of segments the silhouette, -1 to 1';
 COMMENT ON COLUMN persona.versions.baseline IS 'metric of the most popular items on the same rows';
@@ -213,7 +213,7 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = m.relation::oi
   AND pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
 UNION ALL
 SELECT DISTINCT 'error', c.oid::regclass::text, 'its registry row is not stored here',
-       'Call the trainer again under this name: the view and the functions beside it are kept.'
+       'Call the trainer again under this name: the view and what stands beside it are kept.'
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
 JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
