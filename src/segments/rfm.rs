@@ -11,7 +11,7 @@ use super::live::{labels, live_image, next_id};
 use super::members::{MEASURES, Members, Purchases};
 use super::refresh::{Fresh, Tables, refresh};
 use crate::access::Identity;
-use crate::call::{Call, null_argument};
+use crate::call::{Call, datum, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::options::Options;
@@ -65,6 +65,15 @@ fn iso(at: pg_sys::Datum) -> Result<String> {
     text.map_err(unreadable).map(Option::unwrap_or_default)
 }
 
+/// A text that `retrain` was given, likewise; 22007 where it is no time.
+fn read_time(text: &str) -> Result<String> {
+    let query = format!("SELECT {}::pg_catalog.timestamptz", literal(text));
+    let at = Spi::connect(|client| {
+        client.select(&query, None, &[])?.first().get_one::<pgrx::datum::TimestampWithTimeZone>()
+    });
+    iso(at.map_err(unreadable)?.and_then(datum).unwrap_or(pg_sys::Datum::from(i64::MAX)))
+}
+
 fn unreadable(error: pgrx::spi::Error) -> pgrx::pg_sys::panic::ErrorReport {
     fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the relation: {error}"))
 }
@@ -108,7 +117,7 @@ fn parse(
     let labels = options.get("labels").map(grid).transpose()?.unwrap_or_default();
     let options = Options::new(options, &OPTIONS)?;
     let text = |key| spec.text(key).map(Option::unwrap_or_default);
-    let bins = spec.size("bins", 10)?.unwrap_or(5);
+    let bins = usize::try_from(spec.whole("bins")?.unwrap_or(5)).unwrap_or(0);
     check_bins(bins).or_report()?;
     Ok(Request {
         model,
@@ -117,7 +126,7 @@ fn parse(
         time: text("time_column")?,
         amount: text("amount_column")?,
         order: spec.text("order_column")?,
-        as_of: spec.text("as_of")?,
+        as_of: spec.text("as_of")?.map(|text| read_time(&text)).transpose()?,
         bins,
         labels,
         deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
@@ -265,8 +274,8 @@ fn train(call: &Call, request: &Request) -> Answer {
 fn report_collapsed(collapsed: [usize; 3], bins: usize) {
     for (name, collapsed) in MEASURES.iter().zip(collapsed).filter(|(_, collapsed)| *collapsed > 0) {
         notice::notice(
-            &format!("{} of {bins} scores of {name} are in use", bins - collapsed),
-            "So many customers share a value that some cut points are equal; equal customers always share a score.",
+            &format!("only {} of {bins} scores of {name} can be reached", bins - collapsed),
+            "So many customers share a value that cut points are equal; equal customers always share a score.",
         );
     }
 }
