@@ -82,7 +82,7 @@ clean: ## remove everything built
 
 ##@ Try and test
 
-demo: ready ## show it on the package lists of this machine, in a throw-away cluster
+demo: ready ## show it on this machine's package lists and on a shop's orders, in a throw-away cluster
 	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
 test: deps lint test-algorithms ready check check-api check-spot harness check-docs demo ## every test, from a bare machine

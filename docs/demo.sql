@@ -1,4 +1,5 @@
--- pg_persona on data that every Debian machine has: which packages need which other packages.
+-- pg_persona on real data: which packages of Debian need which others, from the lists of this machine; and the orders
+-- of a shop, which a Python package ships.
 -- Run by `make demo`; or, where pg_persona is installed, from the top of the repository:
 --   createdb demo && psql -X -q -d demo -f docs/demo.sql
 \set ON_ERROR_STOP 1
@@ -97,6 +98,88 @@ SELECT count(*) AS recommendations FROM demo.for_you_recommend(:'one');
 \timing off
 
 \echo
+\echo '== 7. Segments: the orders of CDNOW, a shop that sold CDs in 1997 and 1998'
+\echo
+CREATE TABLE demo.orders (customer_id int, bought_on date, cds int, amount numeric(8, 2));
+\copy demo.orders from program 'docs/demo_data.sh orders' (format csv)
+SELECT count(*) > 0 AS have_orders FROM demo.orders \gset
+\if :have_orders
+ANALYZE demo.orders;
+SELECT count(*) AS orders, count(DISTINCT customer_id) AS customers, min(bought_on) AS first, max(bought_on) AS last,
+       round(sum(amount)) AS dollars
+FROM demo.orders;
+
+\echo 'SELECT * FROM persona.train_rfm(''demo.tiers'', ''demo.orders'', ''customer_id'', ''bought_on'', ''amount'','
+\echo '                                as_of => ''1998-01-01 00:00+00'')'
+\echo '(customers by how lately, how often and for how much they bought, as it was known on that day)'
+\timing on
+SELECT version, rows_used, rows_skipped, deployed
+FROM persona.train_rfm('demo.tiers', 'demo.orders', 'customer_id', 'bought_on', 'amount',
+                       as_of => '1998-01-01 00:00+00');
+\timing off
+
+\echo
+\echo '== 8. Who are they? Segments with their sizes and the means of their members'
+\echo
+SELECT s.segment_id AS id, s.label, s.members AS customers, round(100 * s.share::numeric) AS percent,
+       round(max(p.mean) FILTER (WHERE p.feature = 'recency_days')) AS days_ago,
+       round(max(p.mean::numeric) FILTER (WHERE p.feature = 'frequency'), 1) AS orders,
+       round(max(p.mean) FILTER (WHERE p.feature = 'monetary')) AS dollars
+FROM demo.tiers_segments AS s
+JOIN demo.tiers_profile AS p USING (segment_id)
+WHERE s.members > 0
+GROUP BY s.segment_id
+ORDER BY s.segment_id;
+
+\echo '== 9. Half a year later: who moved where? Rows are segments on 1998-01-01, columns (by id) those of 1998-07-01'
+\echo
+\timing on
+SELECT version, rows_used, rows_skipped, deployed
+FROM persona.train_rfm('demo.tiers', 'demo.orders', 'customer_id', 'bought_on', 'amount',
+                       as_of => '1998-07-01 00:00+00');
+\timing off
+\echo
+SELECT lpad(f.segment_id::text, 2) || ' ' || f.label AS "from", h.segment_id AS "to", count(*) AS customers
+FROM demo.tiers_history AS h
+JOIN demo.tiers_segments AS f ON f.segment_id = coalesce(h.previous_segment_id, h.segment_id)
+WHERE h.exited_at IS NULL
+GROUP BY f.segment_id, f.label, h.segment_id
+ORDER BY f.segment_id, h.segment_id
+\crosstabview "from" "to" customers "to"
+
+\echo
+\echo '== 10. Without names given in advance: k-means on the same three numbers, as logarithms'
+\echo
+CREATE VIEW demo.customers AS
+  SELECT customer_id, ln(1 + recency_days) AS log_days, ln(frequency) AS log_orders, ln(1 + monetary) AS log_dollars
+  FROM demo.tiers_members
+  WHERE segment_id IS NOT NULL;
+\echo 'SELECT * FROM persona.train_kmeans(''demo.groups'', ''demo.customers'', ''customer_id'')'
+\echo '(k is not given: it tries 2 to 10 and takes the greatest silhouette)'
+\timing on
+SELECT version, rows_used, metric, round(value::numeric, 2) AS value, deployed
+FROM persona.train_kmeans('demo.groups', 'demo.customers', 'customer_id');
+\timing off
+\echo
+SELECT k, round(s.value::numeric, 3) AS silhouette, round(i.value) AS inertia,
+       CASE WHEN k = (SELECT count(*) FROM demo.groups_segments) THEN 'chosen' ELSE '' END AS "?"
+FROM persona.metrics AS s
+JOIN persona.metrics AS i USING (model, version, k)
+WHERE model = 'demo.groups' AND s.metric = 'silhouette' AND i.metric = 'inertia'
+ORDER BY k;
+
+SELECT s.segment_id AS id, s.label, s.members AS customers, round(avg(m.recency_days)) AS days_ago,
+       round(avg(m.frequency), 1) AS orders, round(avg(m.monetary)) AS dollars
+FROM demo.groups_segments AS s
+JOIN demo.groups_members USING (segment_id)
+JOIN demo.tiers_members AS m USING (customer_id)
+GROUP BY s.segment_id
+ORDER BY s.segment_id;
+\else
+\echo '(nothing to segment)'
+\echo
+\endif
+
 \echo '== Next'
 \echo
 \echo 'The cluster of make demo is thrown away. To keep one, in a database of your own:'
@@ -115,4 +198,9 @@ SELECT count(*) AS recommendations FROM demo.for_you_recommend(:'one');
 \echo '  -- the best of one section only'
 \echo '  SELECT * FROM demo.for_you_recommend(''gimp'', 5, candidates => ARRAY('
 \echo '    SELECT name FROM demo.packages WHERE section = ''graphics''));'
+\echo
+\echo '  -- who was a loyal customer and is at risk now?'
+\echo '  SELECT m.* FROM demo.tiers_members m JOIN demo.tiers_history h USING (customer_id)'
+\echo '  JOIN demo.tiers_segments f ON f.segment_id = h.previous_segment_id'
+\echo '  WHERE h.exited_at IS NULL AND f.label = ''Loyal Customers'' AND m.label = ''At Risk'';'
 \echo

@@ -19,7 +19,7 @@ COMMENT ON FUNCTION persona.model_facts(uuid) IS
 CREATE FUNCTION persona.deploy(model text, version int) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_deploy';
 COMMENT ON FUNCTION persona.deploy(text, int) IS
-  'Makes a stored version of a model live, from the commit of this transaction on. For the owner of the model (42501). 42704 no such model or version, 55000 the version is no longer stored.';
+  'Makes a stored version of a model live, from the commit of this transaction on. Tables of segments follow: their members are read from the source as it is now. For the owner of the model (42501). 42704 no such model or version, 55000 the version is no longer stored.';
 
 CREATE FUNCTION persona.rollback(model text) RETURNS int
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_rollback';
@@ -35,22 +35,22 @@ Run it on each standby after a deployment; training, deploy and rollback do it o
 CREATE FUNCTION persona.retrain(model text, options jsonb DEFAULT '{}') RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_retrain';
 COMMENT ON FUNCTION persona.retrain(text, jsonb) IS
-  'Trains a new version of a model from its relation and columns with the settings of its last train_ call; options may change factors, regularization, alpha, iterations, holdout, deploy, seed and the options of the trainer for this version only. Runs as the owner of the model, whoever starts it. Write SELECT * FROM persona.retrain(...): (persona.retrain(...)).* would train once a column. 42P01 or 42703 where the source changed: see alter_model.';
+  'Trains a new version of a model from its relation and columns with the settings of its last train_ call; options may change, for this version only, the options of the trainer and: of train_als factors, regularization, alpha, iterations, holdout, deploy, seed; of train_kmeans k, scaling, n_init, max_iterations, tolerance, holdout, deploy, seed; of train_rfm as_of, bins, deploy. Runs as the owner of the model, whoever starts it. Write SELECT * FROM persona.retrain(...): (persona.retrain(...)).* would train once a column. 42P01 or 42703 where the source changed: see alter_model.';
 
 CREATE FUNCTION persona.alter_model(model text, relation regclass DEFAULT NULL, column_map jsonb DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_alter_model';
 COMMENT ON FUNCTION persona.alter_model(text, regclass, jsonb) IS
-  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Serving is not touched. For the owner of the model (42501).';
+  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Roles are user_column, item_column, value_column, time_column; of train_kmeans id_column, feature_columns (an array, or null); of train_rfm id_column, time_column, amount_column, order_column. Serving is not touched. For the owner of the model (42501).';
 
 CREATE FUNCTION persona.drop_model(model text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_drop_model';
 COMMENT ON FUNCTION persona.drop_model(text) IS
-  'Drops a model: its view, the functions beside it and all its versions. For the owner of the model (42501); 2BP01 where other objects depend on the view or the functions.';
+  'Drops a model: its view, the functions and tables beside it and all its versions. For the owner of the model (42501); 2BP01 where other objects depend on these.';
 
 CREATE FUNCTION persona.grant_model(model text, role name) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_grant_model';
 COMMENT ON FUNCTION persona.grant_model(text, name) IS
-  'Lets a role (or "public") be served: GRANT SELECT on the view of the model. The role also needs USAGE on the schema of the model, and on schema persona for the generic functions.';
+  'Lets a role (or "public") be served: GRANT SELECT on the view of the model and the tables beside it. The role also needs USAGE on the schema of the model, and on schema persona for the generic functions.';
 
 CREATE FUNCTION persona.revoke_model(model text, role name) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_revoke_model';

@@ -13,7 +13,7 @@ $$;
 -- Plain CREATE SCHEMA: fails where somebody else already holds the name.
 CREATE SCHEMA persona;
 CREATE SCHEMA persona_internal;
-COMMENT ON SCHEMA persona IS 'pg_persona: recommendations from the tables of this database. Grant USAGE to the roles that may call it.';
+COMMENT ON SCHEMA persona IS 'pg_persona: recommendations and segments from the tables of this database. Grant USAGE to the roles that may call it.';
 COMMENT ON SCHEMA persona_internal IS 'pg_persona: the registry of models. Only the library reads and writes it.';
 
 -- The oid of a relation that a dump writes as its qualified name of that moment and that a restore finds again

@@ -13,7 +13,7 @@ LEFT JOIN persona_internal.version v ON v.model_id = m.model_id AND v.version = 
 WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
 COMMENT ON VIEW persona.models IS 'the models that you may use, with the facts of their live versions';
 COMMENT ON COLUMN persona.models.model IS 'name under which this session finds the model';
-COMMENT ON COLUMN persona.models.kind IS 'recommender';
+COMMENT ON COLUMN persona.models.kind IS 'recommender, kmeans or rfm';
 COMMENT ON COLUMN persona.models.algorithm IS 'what the live version was trained by';
 COMMENT ON COLUMN persona.models.version IS 'the live version; NULL where none is deployed';
 COMMENT ON COLUMN persona.models.trained_at IS 'when the live version was trained';
@@ -22,7 +22,7 @@ COMMENT ON COLUMN persona.models.owner IS 'role that trains, deploys and drops t
 COMMENT ON COLUMN persona.models.relation IS 'what the model is trained from';
 COMMENT ON COLUMN persona.models.rows_used IS 'rows that the live version learned from';
 COMMENT ON COLUMN persona.models.rows_skipped IS 'rows that were left out';
-COMMENT ON COLUMN persona.models.users IS 'users that the live version knows';
+COMMENT ON COLUMN persona.models.users IS 'users that the live version knows; of rfm the customers that it learned from';
 COMMENT ON COLUMN persona.models.items IS 'items that the live version knows';
 COMMENT ON COLUMN persona.models.metric IS 'what value and baseline are; NULL without a holdout';
 COMMENT ON COLUMN persona.models.value IS 'metric of the live version: on held-out rows, 0 to 1; of segments the silhouette, -1 to 1';
@@ -49,10 +49,10 @@ COMMENT ON COLUMN persona.versions.trained_at IS 'when its training ended';
 COMMENT ON COLUMN persona.versions.trained_by IS 'role that it was trained as';
 COMMENT ON COLUMN persona.versions.rows_used IS 'rows that it learned from';
 COMMENT ON COLUMN persona.versions.rows_skipped IS 'rows that were left out';
-COMMENT ON COLUMN persona.versions.users IS 'users that it knows';
+COMMENT ON COLUMN persona.versions.users IS 'users that it knows; of rfm the customers that it learned from';
 COMMENT ON COLUMN persona.versions.items IS 'items that it knows';
 COMMENT ON COLUMN persona.versions.iterations IS 'iterations of the published fit';
-COMMENT ON COLUMN persona.versions.converged IS 'whether the last iteration changed the loss by less than a thousandth';
+COMMENT ON COLUMN persona.versions.converged IS 'whether the last iteration changed the loss by less than a thousandth; of kmeans whether the centres stopped moving within max_iterations';
 COMMENT ON COLUMN persona.versions.metric IS 'what value and baseline are; NULL without a holdout';
 COMMENT ON COLUMN persona.versions.value IS 'metric on held-out rows, 0 to 1; of segments the silhouette, -1 to 1';
 COMMENT ON COLUMN persona.versions.baseline IS 'metric of the most popular items on the same rows';
@@ -94,7 +94,7 @@ COMMENT ON VIEW persona.training_log IS 'what each training did, phase by phase 
 COMMENT ON COLUMN persona.training_log.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.training_log.version IS 'version that was trained';
 COMMENT ON COLUMN persona.training_log.iteration IS 'iteration of the published fit; NULL for a whole phase';
-COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode, write, members or history';
+COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode, write, members or history';
 COMMENT ON COLUMN persona.training_log.loss IS 'training loss after the iteration';
 COMMENT ON COLUMN persona.training_log.validation IS 'validation figure after the iteration, where the algorithm has one';
 COMMENT ON COLUMN persona.training_log.seconds IS 'seconds of the phase, or from the start of the fit to the end of the iteration';
@@ -126,7 +126,7 @@ COMMENT ON VIEW persona.training_progress IS 'trainings that run now: your own, 
 COMMENT ON COLUMN persona.training_progress.pid IS 'process of the training, as in pg_stat_activity';
 COMMENT ON COLUMN persona.training_progress.model IS 'name of the model as it was given';
 COMMENT ON COLUMN persona.training_progress.algorithm IS 'what is trained';
-COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, encode, write, members or history';
+COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode, write, members or history';
 COMMENT ON COLUMN persona.training_progress.iteration IS 'iterations done of the phase';
 COMMENT ON COLUMN persona.training_progress.iterations IS 'iterations of the phase; 0 where it has none';
 COMMENT ON COLUMN persona.training_progress.fraction IS 'part of the phase that is done, 0 to 1';
@@ -170,13 +170,18 @@ SELECT 'warning', m.name, 'its source ' || (m.spec ->> 'relation') || ' does not
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', relation => ...);'
 FROM mine m WHERE m.source IS NULL
 UNION ALL
-SELECT 'warning', m.name, 'column "' || (m.spec ->> r.role) || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
+SELECT 'warning', m.name, 'column "' || r.name || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', column_map => ''{"' || r.role || '": ...}'');'
-FROM mine m CROSS JOIN (VALUES ('user_column'), ('item_column'), ('value_column'), ('time_column'),
-                               ('id_column'), ('amount_column'), ('order_column')) r(role)
-WHERE m.spec ->> r.role IS NOT NULL AND m.source IS NOT NULL
+FROM mine m
+CROSS JOIN LATERAL (
+  SELECT e.key AS role, c.name
+  FROM pg_catalog.jsonb_each(m.spec) e
+  CROSS JOIN LATERAL pg_catalog.jsonb_array_elements_text(
+    CASE pg_catalog.jsonb_typeof(e.value) WHEN 'array' THEN e.value ELSE pg_catalog.jsonb_build_array(e.value) END) c(name)
+  WHERE e.key ~ '_columns?$' AND c.name IS NOT NULL) r
+WHERE m.source IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                  WHERE a.attrelid = m.source AND a.attname = (m.spec ->> r.role)::name
+                  WHERE a.attrelid = m.source AND a.attname = r.name::name
                     AND a.attnum > 0 AND NOT a.attisdropped)
 UNION ALL
 SELECT 'warning', m.name, 'function ' || p.oid::regprocedure || ' beside it belongs to ' || pg_catalog.pg_get_userbyid(p.proowner),
@@ -208,7 +213,7 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = m.relation::oi
   AND pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
 UNION ALL
 SELECT DISTINCT 'error', c.oid::regclass::text, 'its registry row is not stored here',
-       'Call the trainer again under this name: the view and the functions beside it are kept.'
+       'Call the trainer again under this name: the view and what stands beside it are kept.'
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
 JOIN pg_catalog.pg_class c ON c.oid = r.ev_class

@@ -328,7 +328,7 @@ fn not_stored(named: &Named) -> ErrorReport {
     let error = format!("the data of model {} are not stored here", shown(&named.name));
     fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, error)
         .set_detail("Its view is here, its row in the registry is not: a dump without the tables of schema persona_internal leaves that out.")
-        .set_hint("Call its trainer again under this name, for example persona.train_als(): the view, its grants and the functions beside it are kept.")
+        .set_hint("Call its trainer again under this name, for example persona.train_als(): the view, its grants and what stands beside it are kept.")
 }
 
 /// `persona_internal.model_of(relation)`: the id that the body of a view carries.

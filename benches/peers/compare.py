@@ -7,6 +7,7 @@ from implicit.als import AlternatingLeastSquares
 from implicit.cpu.als import calculate_loss
 
 import data
+import segments
 from report import Memory, Report, busy, machine, median, seconds
 
 logging.disable(logging.WARNING)
@@ -300,7 +301,12 @@ def summarize(client, times):
     note(f"  {client}: " + ", ".join(f"{name} {middle(values):.1f} us" for name, values in times.items()))
 
 
-MEASUREMENTS = {"als": measure_als, "read": measure_read, "recommend": measure_recommend, "call": measure_call, "als10m": measure_als10m}
+def measure_segments(connection):
+    """A table to its segments, members and history, with every row of every table."""
+    segments.compare(connection, report, note)
+
+
+MEASUREMENTS = {"als": measure_als, "segments": measure_segments, "read": measure_read, "recommend": measure_recommend, "call": measure_call, "als10m": measure_als10m}
 
 
 def main():

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use algorithms::kmeans::{self, Clusters, MAX_CLUSTERS, Params, Points, SAMPLE, Tried};
+use algorithms::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
 use algorithms::profile::{describe, profile};
 use algorithms::scale::columns::{self, Column, Scaling};
 use algorithms::segments::{KMeansParts, Segments, continue_ids, encode_kmeans};
@@ -24,11 +24,14 @@ use crate::registry::Metric;
 use crate::registry::write::{self, LogLine};
 use crate::source::{Matrix, Source, read_matrix};
 use crate::spec::Spec;
-use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin, choose};
+use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, begin, choose};
 use crate::work::GiveMemoryBack;
 use crate::{notice, settings};
 
 type Answer = Result<Option<pg_sys::Datum>>;
+
+/// The most segments of a model: people shall know them apart, and each is compared with each of the version before.
+const MAX_SEGMENTS: usize = 1000;
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 3] = ["k_max", "keep_versions", "threads"];
@@ -104,7 +107,7 @@ fn parse(
     let options = Options::new(spec.object("options"), &OPTIONS)?;
     choose("holdout", &spec.text("holdout")?.unwrap_or_default(), &[("none", ())])?;
     let most = settings::max_threads() as i64;
-    let k = spec.size("k", MAX_CLUSTERS)?;
+    let k = spec.size("k", MAX_SEGMENTS)?;
     let params = Params {
         clusters: k.unwrap_or(2),
         starts: spec.size("n_init", kmeans::MAX_STARTS)?.unwrap_or(10),
@@ -120,7 +123,8 @@ fn parse(
         id: spec.text("id_column")?.unwrap_or_default(),
         features: spec.texts("feature_columns")?,
         k,
-        k_max: options.integer("k_max", 2, 1000)?.unwrap_or(*kmeans::RANGE.end() as i64) as usize,
+        k_max: options.integer("k_max", 2, MAX_SEGMENTS as i64)?.unwrap_or(*kmeans::RANGE.end() as i64)
+            as usize,
         scaling: Scaling::parse(&spec.text("scaling")?.unwrap_or_default()).or_report()?,
         params,
         deploy: choose("deploy", &spec.text("deploy")?.unwrap_or_default(), &DEPLOYS)?,
@@ -156,8 +160,57 @@ impl Found {
     }
 }
 
-/// A line of the log of a fit: groups, start, iteration, inertia and the seconds until then.
-type Step = (usize, usize, usize, f64, f64);
+/// An iteration: its number, the inertia after it, and the seconds of the fit until then.
+type Step = (usize, f64, f64);
+
+/// The iterations of the best start of each number of groups.
+#[derive(Default)]
+struct Steps {
+    /// The number of groups and the start that run.
+    running: (usize, usize),
+    now: Vec<Step>,
+    /// By the number of groups that was asked for, rising.
+    best: Vec<(usize, Vec<Step>)>,
+}
+
+impl Steps {
+    fn push(&mut self, running: (usize, usize), step: Step) {
+        if self.running != running {
+            self.close();
+            self.running = running;
+        }
+        self.now.push(step);
+    }
+
+    fn close(&mut self) {
+        let now = std::mem::take(&mut self.now);
+        let inertia = |steps: &[Step]| steps.last().map_or(f64::INFINITY, |step| step.1);
+        match self.best.last_mut() {
+            Some((k, best)) if *k == self.running.0 => {
+                if inertia(&now) < inertia(best) {
+                    *best = now;
+                }
+            }
+            _ if now.is_empty() => {}
+            _ => self.best.push((self.running.0, now)),
+        }
+    }
+
+    /// Writes those of the number of groups that was chosen; fewer may have come out than were asked for.
+    fn log(mut self, training: &mut Training<'_>, groups: usize) {
+        self.close();
+        let chosen = self.best.iter().find(|(k, _)| *k == groups).or(self.best.last());
+        for &(iteration, inertia, seconds) in chosen.into_iter().flat_map(|(_, steps)| steps) {
+            training.log.push(LogLine {
+                iteration: Some(iteration as i32),
+                phase: "fit",
+                loss: Some(inertia).filter(|inertia| inertia.is_finite()),
+                validation: None,
+                seconds,
+            });
+        }
+    }
+}
 
 fn train(call: &Call, request: &Request) -> Answer {
     // Dropped last, when everything else is freed.
@@ -195,16 +248,16 @@ fn train(call: &Call, request: &Request) -> Answer {
     }
     let (with_null, not_finite) = (matrix.null, matrix.not_finite);
     let values = training.phase("sort", 0, || rows::in_order(matrix.values, matrix.columns, &control))?;
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps = Steps::default();
     let found = training.phase("fit", request.params.max_iterations, || {
         let from = Instant::now();
         fit(request, &values, names.len(), &control, &mut |k, start, iteration, inertia| {
-            steps.push((k, start, iteration, inertia, from.elapsed().as_secs_f64()));
+            steps.push((k, start), (iteration, inertia, from.elapsed().as_secs_f64()));
         })
     })?;
     let groups = found.clusters.sizes.len();
     drop(values);
-    log(&mut training, &steps, &found.clusters);
+    steps.log(&mut training, groups);
     if let Some(wanted) = request.k.filter(|&k| k > groups) {
         notice::notice(
             &format!("{groups} of {wanted} segments were found"),
@@ -212,7 +265,14 @@ fn train(call: &Call, request: &Request) -> Answer {
         );
     }
 
-    let (ids, next) = continued(&target, &found, &names)?;
+    let next = next_id(&target)?;
+    let live = live_image(&target)?;
+    let old = live.as_ref().map(|loaded| loaded.segments()).transpose()?;
+    let ids = training.phase("match", 0, || match &old {
+        Some(old) => continue_ids(old, &names, &found.columns, &found.raw, next, &control),
+        None => Ok((next..).take(groups).collect()),
+    })?;
+    let next = ids.iter().max().map_or(next, |most| next.max(most + 1));
     let generated = describe(&found.z, &names);
     let image_id = write::new_id()?;
     let image = training.phase("encode", 0, || {
@@ -306,34 +366,6 @@ fn fit(
     drop(points);
     control.give(kept);
     Ok(Found { columns, clusters, tried, raw, z })
-}
-
-/// Ids of the segments, which continue those of the live version, and the next one that nobody had yet.
-fn continued(target: &Target, found: &Found, names: &[&str]) -> Result<(Vec<u32>, u32)> {
-    let next = next_id(target)?;
-    let live = live_image(target)?;
-    let ids = match live.as_ref().map(|loaded| loaded.segments()).transpose()? {
-        Some(old) => continue_ids(&old, names, &found.columns, &found.raw, next),
-        None => (next..).take(found.clusters.sizes.len()).collect(),
-    };
-    let most = ids.iter().max().map_or(next, |most| next.max(most + 1));
-    Ok((ids, most))
-}
-
-/// The iterations of the best start of the number of groups that was chosen.
-fn log(training: &mut Training<'_>, steps: &[Step], clusters: &Clusters) {
-    let groups = clusters.sizes.len();
-    let of_chosen = |step: &&Step| step.0 == groups || steps.iter().all(|other| other.0 == step.0);
-    let best = steps.iter().filter(of_chosen).min_by(|a, b| a.3.total_cmp(&b.3)).map(|step| (step.0, step.1));
-    for &(_, _, iteration, inertia, seconds) in steps.iter().filter(|step| Some((step.0, step.1)) == best) {
-        training.log.push(LogLine {
-            iteration: Some(iteration as i32),
-            phase: "fit",
-            loss: Some(inertia).filter(|inertia| inertia.is_finite()),
-            validation: None,
-            seconds,
-        });
-    }
 }
 
 /// The figures of every number of segments that was tried, as rows of the registry.

@@ -158,11 +158,11 @@ impl Purchases {
     }
 
     /// SELECT of the number of rows, of those that count up to the reference time, and that time in UTC, ISO 8601: the
-    /// newest where `as_of` (SQL of a timestamptz) is NULL. Also, whether `as_of` is infinite.
+    /// newest where `as_of` (SQL of a timestamptz) is NULL.
     pub(super) fn summary(&self, as_of: &str) -> String {
         format!(
             "SELECT count(*), count(*) FILTER (WHERE t.usable AND (t.at <= {as_of}) IS NOT FALSE),
-                    {}, NOT isfinite({as_of})
+                    {}
              FROM ({}) t",
             iso(&format!("timezone('UTC', coalesce({as_of}, max(t.at) FILTER (WHERE t.usable)))")),
             self.rows()

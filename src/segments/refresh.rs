@@ -80,8 +80,13 @@ pub(super) struct Fresh<'a> {
 /// Makes the tables show a version. The caller acts as the owner of the model.
 pub(super) fn refresh(tables: &Tables, fresh: &Fresh<'_>, begin: &mut dyn FnMut(&'static str)) -> Result<()> {
     let _path = Identity::pinned_path();
-    // The tables have no statistics yet when they are filled first: a nested loop would be a guess.
+    // Whole tables are compared, which have no statistics yet when they are filled first: other joins would be a guess.
     set_local("enable_nestloop", "off");
+    set_local("enable_mergejoin", "off");
+    // Work on whole tables, like that of CREATE INDEX, and as seldom.
+    // SAFETY: settings of this process.
+    let (ordinary, maintenance) = unsafe { (pg_sys::work_mem, pg_sys::maintenance_work_mem) };
+    set_local("work_mem", &ordinary.max(maintenance).to_string());
     let now = now()?;
     let placing = Placing::new(fresh.model);
     begin("members");
@@ -127,14 +132,16 @@ fn members(
     let set: Vec<String> = compared.iter().map(|name| format!("{name} = n.{name}")).collect();
     let statement = if exists(&format!("SELECT FROM {members}"))? {
         format!(
-            "WITH new AS MATERIALIZED ({rows}),
-             gone AS (DELETE FROM {members} m WHERE NOT EXISTS (SELECT FROM new n WHERE n.id = m.{id})),
-             changed AS (UPDATE {members} m SET {}, model_version = $3, assigned_at = $4 FROM new n
-                         WHERE n.id = m.{id} AND ({}) IS DISTINCT FROM ({}))
-             {insert} new n WHERE NOT EXISTS (SELECT FROM {members} m WHERE m.{id} = n.id)",
-            set.join(", "),
+            "WITH new AS ({rows}),
+             differ AS MATERIALIZED (
+               SELECT n.*, m.{id} AS former FROM new n FULL JOIN {members} m ON m.{id} = n.id
+               WHERE n.id IS NULL OR m.{id} IS NULL OR ({}) IS DISTINCT FROM ({})),
+             gone AS (DELETE FROM {members} m USING differ n WHERE m.{id} = n.former AND n.id IS NULL),
+             changed AS (UPDATE {members} m SET {}, model_version = $3, assigned_at = $4 FROM differ n WHERE m.{id} = n.id)
+             {insert} differ n WHERE n.former IS NULL",
             list("m"),
             list("n"),
+            set.join(", "),
         )
     } else {
         format!("{insert} ({rows}) n")

@@ -11,7 +11,7 @@ use super::live::{labels, live_image, next_id};
 use super::members::{self, MEASURES, Members, Purchases};
 use super::refresh::{Fresh, Tables, refresh};
 use crate::access::Identity;
-use crate::call::{Call, null_argument};
+use crate::call::{Call, datum, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::options::Options;
@@ -55,7 +55,7 @@ pub(crate) fn train_rfm(call: &Call) -> Answer {
 fn iso(at: pg_sys::Datum) -> Result<String> {
     let finite = i64::MIN + 1..i64::MAX;
     let at = Some(at.value() as i64).filter(|at| finite.contains(at));
-    let at = at.ok_or_else(infinite)?;
+    let at = at.ok_or_else(|| fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, "\"as_of\" must be finite"))?;
     let _path = Identity::pinned_path();
     let query = format!(
         "SELECT {}",
@@ -65,8 +65,13 @@ fn iso(at: pg_sys::Datum) -> Result<String> {
     text.map_err(unreadable).map(Option::unwrap_or_default)
 }
 
-fn infinite() -> pgrx::pg_sys::panic::ErrorReport {
-    fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, "\"as_of\" must be finite")
+/// A text that `retrain` was given, likewise; 22007 where it is no time.
+fn read_time(text: &str) -> Result<String> {
+    let query = format!("SELECT {}::pg_catalog.timestamptz", literal(text));
+    let at = Spi::connect(|client| {
+        client.select(&query, None, &[])?.first().get_one::<pgrx::datum::TimestampWithTimeZone>()
+    });
+    iso(at.map_err(unreadable)?.and_then(datum).unwrap_or(pg_sys::Datum::from(i64::MAX)))
 }
 
 fn unreadable(error: pgrx::spi::Error) -> pgrx::pg_sys::panic::ErrorReport {
@@ -112,7 +117,7 @@ fn parse(
     let labels = options.get("labels").map(grid).transpose()?.unwrap_or_default();
     let options = Options::new(options, &OPTIONS)?;
     let text = |key| spec.text(key).map(Option::unwrap_or_default);
-    let bins = spec.size("bins", i32::MAX as usize)?.unwrap_or(5);
+    let bins = usize::try_from(spec.whole("bins")?.unwrap_or(5)).unwrap_or(0);
     check_bins(bins).or_report()?;
     Ok(Request {
         model,
@@ -121,7 +126,7 @@ fn parse(
         time: text("time_column")?,
         amount: text("amount_column")?,
         order: spec.text("order_column")?,
-        as_of: spec.text("as_of")?,
+        as_of: spec.text("as_of")?.map(|text| read_time(&text)).transpose()?,
         bins,
         labels,
         deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
@@ -269,8 +274,8 @@ fn train(call: &Call, request: &Request) -> Answer {
 fn report_collapsed(collapsed: [usize; 3], bins: usize) {
     for (name, collapsed) in MEASURES.iter().zip(collapsed).filter(|(_, collapsed)| *collapsed > 0) {
         notice::notice(
-            &format!("{} of {bins} scores of {name} are in use", bins - collapsed),
-            "So many customers share a value that some cut points are equal; equal customers always share a score.",
+            &format!("only {} of {bins} scores of {name} can be reached", bins - collapsed),
+            "So many customers share a value that cut points are equal; equal customers always share a score.",
         );
     }
 }
@@ -303,17 +308,12 @@ impl Facts {
         let query = purchases.summary(&format!("{time}::timestamptz"));
         let facts = Spi::connect(|client| {
             let row = client.select(&query, None, &[])?.first();
-            let facts = Facts {
+            Ok::<_, pgrx::spi::Error>(Facts {
                 rows: row.get::<i64>(1)?.unwrap_or(0),
                 used: row.get::<i64>(2)?.unwrap_or(0),
                 as_of: row.get::<String>(3)?,
-            };
-            Ok::<_, pgrx::spi::Error>((facts, row.get::<bool>(4)? == Some(true)))
+            })
         });
-        // What a retraining was given has not been read before.
-        match facts.map_err(unreadable)? {
-            (_, true) => Err(infinite()),
-            (facts, false) => Ok(facts),
-        }
+        facts.map_err(unreadable)
     }
 }

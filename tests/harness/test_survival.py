@@ -36,7 +36,7 @@ SEGMENTS = "SELECT version FROM persona.train_kmeans('tiers', 'people', 'id', k 
 POINTS = [
     *((point, RETRAIN) for point in (*WITHIN, *TRAINING)),
     *((point, FRESH) for point in FIRST),
-    *((point, SEGMENTS) for point in TABLES),
+    *((point, SEGMENTS) for point in ("match", *TABLES)),
     *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),
     *((point, "SELECT persona.rollback('for_you')") for point in ROLLBACK),

@@ -3,6 +3,7 @@
 # The data are not ours to publish: $SHARED_DATA is a folder with them, as gzipped CSV, and with metrics.py beside.
 set -euo pipefail
 cd "$(dirname "$0")"
+export PYTHONDONTWRITEBYTECODE=1
 
 SHARED_DATA=$(realpath -m "${SHARED_DATA:-$PWD/../../../shared/data}")
 export SHARED_DATA
@@ -22,6 +23,7 @@ psql -f metrics.sql
 python3 check_metrics.py
 psql -f recommend.sql
 python3 values.py
+python3 segments.py
 
 psql -P footer=off -c 'SELECT name, round(value::numeric, 4) AS value, at_least, at_most, ok FROM figures ORDER BY position'
 failed=$(psql -At -c 'SELECT count(*) FROM figures WHERE NOT ok')

@@ -1,14 +1,17 @@
 //! Assignments of least cost, and what they are for: groups keep their numbers when a model is trained anew.
 
+use crate::control::Control;
+use crate::error::Result;
+
 /// Pairs each row with a column of its own, as many pairs as there are rows or columns, whichever are fewer, so that
 /// the costs of the pairs sum up to the least. `costs` is row-major with `columns` finite numbers per row. The answer
-/// holds the column of each row.
+/// holds the column of each row. Errors: `Cancelled`.
 ///
 /// The Hungarian method in its form of shortest augmenting paths (Jonker and Volgenant 1987): `rows^2 * columns`
 /// steps. An own one, since the crates that have it want integers or bring a matrix library along.
-pub fn assignment(costs: &[f64], columns: usize) -> Vec<Option<usize>> {
+pub fn assignment(costs: &[f64], columns: usize, control: &Control) -> Result<Vec<Option<usize>>> {
     if costs.is_empty() || columns == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let rows = costs.len() / columns;
     if rows > columns {
@@ -16,18 +19,19 @@ pub fn assignment(costs: &[f64], columns: usize) -> Vec<Option<usize>> {
         let turned: Vec<f64> =
             (0..columns).flat_map(|column| costs[column..].iter().step_by(columns).copied()).collect();
         let mut answer = vec![None; rows];
-        for (column, row) in assignment(&turned, rows).into_iter().enumerate() {
+        for (column, row) in assignment(&turned, rows, control)?.into_iter().enumerate() {
             if let Some(row) = row {
                 answer[row] = Some(column);
             }
         }
-        return answer;
+        return Ok(answer);
     }
     // Rows and columns count from 1; 0 is the row or column that is not there. Prices keep `cost - row price - column
     // price` at 0 for pairs and at least 0 elsewhere.
     let (mut row_price, mut column_price) = (vec![0.0; rows + 1], vec![0.0; columns + 1]);
     let mut row_of = vec![0; columns + 1];
     for row in 1..=rows {
+        control.check()?;
         // The shortest path from this row over pairs to a free column, by Dijkstra.
         row_of[0] = row;
         let (mut distance, mut done) = (vec![f64::INFINITY; columns + 1], vec![false; columns + 1]);
@@ -67,27 +71,34 @@ pub fn assignment(costs: &[f64], columns: usize) -> Vec<Option<usize>> {
     for (column, &row) in row_of.iter().enumerate().skip(1).filter(|(_, row)| **row != 0) {
         answer[row - 1] = Some(column - 1);
     }
-    answer
+    Ok(answer)
 }
 
 /// The old centroid that each new one continues: pairs of least summed distance, where going without a partner costs
 /// `farthest`, and no pair is farther apart than that. Centroids are row-major in units in which distances mean
 /// something; `farthest` may be infinite.
-pub fn successors(old: &[f64], new: &[f64], columns: usize, farthest: f64) -> Vec<Option<usize>> {
+pub fn successors(
+    old: &[f64],
+    new: &[f64],
+    columns: usize,
+    farthest: f64,
+    control: &Control,
+) -> Result<Vec<Option<usize>>> {
     if new.is_empty() || columns == 0 {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let count = old.len() / columns;
-    let distances: Vec<f64> = new
-        .chunks_exact(columns)
-        .flat_map(|new| old.chunks_exact(columns).map(move |old| distance(new, old)))
-        .collect();
+    let mut distances = Vec::with_capacity(new.len() / columns * count);
+    for new in new.chunks_exact(columns) {
+        control.check()?;
+        distances.extend(old.chunks_exact(columns).map(|old| distance(new, old)));
+    }
     if count == 0 {
-        return vec![None; new.len() / columns];
+        return Ok(vec![None; new.len() / columns]);
     }
     let capped: Vec<f64> = distances.iter().map(|distance| distance.min(farthest)).collect();
-    let pairs = assignment(&capped, count).into_iter().zip(distances.chunks_exact(count));
-    pairs.map(|(pair, distances)| pair.filter(|&old| distances[old] <= farthest)).collect()
+    let pairs = assignment(&capped, count, control)?.into_iter().zip(distances.chunks_exact(count));
+    Ok(pairs.map(|(pair, distances)| pair.filter(|&old| distances[old] <= farthest)).collect())
 }
 
 /// Ids of the new centroids: that of the old one which each continues, and fresh ones from `next` on for the others,
@@ -99,14 +110,15 @@ pub fn continued_ids(
     columns: usize,
     farthest: f64,
     next: u32,
-) -> Vec<u32> {
+    control: &Control,
+) -> Result<Vec<u32>> {
     let fresh = next..;
     let mut fresh = fresh.into_iter();
     let mut id = |pair: Option<usize>| {
         let continued = pair.and_then(|pair| old_ids.get(pair).copied());
         continued.or_else(|| fresh.next()).unwrap_or(u32::MAX)
     };
-    successors(old, new, columns, farthest).into_iter().map(&mut id).collect()
+    Ok(successors(old, new, columns, farthest, control)?.into_iter().map(&mut id).collect())
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
@@ -115,10 +127,30 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::Control;
+
+    fn assignment(costs: &[f64], columns: usize) -> Vec<Option<usize>> {
+        super::assignment(costs, columns, &Control::unlimited()).unwrap()
+    }
+
+    fn successors(old: &[f64], new: &[f64], columns: usize, farthest: f64) -> Vec<Option<usize>> {
+        super::successors(old, new, columns, farthest, &Control::unlimited()).unwrap()
+    }
+
+    fn continued_ids(
+        old: &[f64],
+        ids: &[u32],
+        new: &[f64],
+        columns: usize,
+        farthest: f64,
+        next: u32,
+    ) -> Vec<u32> {
+        super::continued_ids(old, ids, new, columns, farthest, next, &Control::unlimited()).unwrap()
+    }
 
     fn cost(costs: &[f64], columns: usize, answer: &[Option<usize>]) -> f64 {
         let pairs = answer.iter().enumerate().filter_map(|(row, column)| Some((row, (*column)?)));

@@ -167,11 +167,13 @@ mod tests {
         tally.profiles()
     }
 
+    /// A row of integers: features and distance in eighths, and the group between them.
+    type Eighths = ([i32; WIDTH], usize, i32);
+
     /// In two passes over integers, which lose nothing: values are an offset and eighths.
-    fn naive(rows: &[([i32; WIDTH], usize, i32)], offset: f64) -> Vec<Profile> {
+    fn naive(rows: &[Eighths], offset: f64) -> Vec<Profile> {
         let count = rows.len() as f64;
-        let sum =
-            |of: &dyn Fn(&([i32; WIDTH], usize, i32)) -> Option<i64>| rows.iter().filter_map(of).sum::<i64>();
+        let sum = |of: &dyn Fn(&Eighths) -> Option<i64>| rows.iter().filter_map(of).sum::<i64>();
         let of_group = |group: usize| {
             let members = sum(&|row| (row.1 == group).then_some(1)) as u64;
             let mean = |total: i64| (members > 0).then(|| total as f64 / members as f64 / 8.0);
@@ -212,7 +214,7 @@ mod tests {
         ) {
             // Up to where an eighth is the last digit of a value but for some bits.
             let offset = if power == 0 { 0.0 } else { 2f64.powi(power) };
-            let values = |row: &([i32; WIDTH], usize, i32)| {
+            let values = |row: &Eighths| {
                 (row.0.map(|eighths| offset + f64::from(eighths) / 8.0), row.1, f64::from(row.2) / 8.0)
             };
             let mut given: Vec<_> = rows.iter().map(values).collect();

@@ -280,7 +280,7 @@ BEGIN
   RETURN NEXT;
 END $$;
 SELECT t.type, i.* FROM (VALUES ('smallint', 'g'), ('integer', 'g'), ('bigint', 'g'), ('uuid', 'md5(g::text)::uuid'), ('text', '''ü'' || g'), ('text COLLATE "C"', 'g::text'), ('varchar(3)', 'g'),
-  ('char(9)', 'g'), ('date', '(ARRAY[''infinity'', ''-infinity'']::date[])[g + 1]'), ('date', '''2024-01-01''::date + g'), ('mood', '(enum_range(NULL::mood))[g + 1]'), ('code', '''c'' || g')) t (type, expression), ids_of(type, expression) i;
+  ('char(9)', '''long '' || g'), ('date', '(ARRAY[''infinity'', ''-infinity'']::date[])[g + 1]'), ('date', '''2024-01-01''::date + g'), ('mood', '(enum_range(NULL::mood))[g + 1]'), ('code', '''c'' || g')) t (type, expression), ids_of(type, expression) i;
 SELECT f.code, f.message FROM unnest('{float8,numeric,jsonb,timestamptz,bool,int[]}'::text[]) type, LATERAL fails(format('ids_of(%L, ''NULL'')', type)) f;
 
 \echo '== ids that are not unique'

@@ -8,7 +8,7 @@ pub const THRESHOLD: f64 = 0.5;
 /// Words in a name.
 const MOST: usize = 2;
 
-/// A name for each group: its features farthest from the mean, as in `high orders, low days since`, or `average`
+/// A name for each group: its features farthest from the mean, as in `high orders, recent`, or `average`
 /// where none is. `z` holds a row per group with one number per name of `features`. Groups of the same features get a
 /// number, the first of them excepted, so that no two names are equal.
 pub fn describe(z: &[f64], features: &[&str]) -> Vec<String> {
@@ -36,10 +36,13 @@ fn name(z: &[f64], features: &[&str]) -> String {
     // The order of the features decides between equal ones.
     special.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
     special.truncate(MOST);
-    let words = special.iter().map(|(z, feature)| {
-        let side = if *z > 0.0 { "high" } else { "low" };
-        format!("{side} {}", feature.replace('_', " "))
-    });
+    let words =
+        special.iter().map(|(z, feature)| match (feature.to_lowercase().contains("recency"), *z > 0.0) {
+            // Nobody says "low recency", and some would mean the opposite by it.
+            (true, false) => "recent".to_owned(),
+            (true, true) => "long ago".to_owned(),
+            (false, high) => format!("{} {}", if high { "high" } else { "low" }, feature.replace('_', " ")),
+        });
     let words: Vec<String> = words.collect();
     if words.is_empty() { "average".to_owned() } else { words.join(", ") }
 }
@@ -63,11 +66,11 @@ mod tests {
             [f64::NAN, 0.0, -0.5],
         ];
         let expected = [
-            "high amount, low recency days",
+            "high amount, recent",
             "average",
-            "low recency days",
-            "high recency days, low orders",
-            "low recency days 2",
+            "recent",
+            "long ago, low orders",
+            "recent 2",
             "average 2",
             "low amount",
         ];

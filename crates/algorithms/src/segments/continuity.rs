@@ -1,5 +1,7 @@
 //! Which segment of a new clustering continues which of the one before.
 
+use crate::control::Control;
+use crate::error::Result;
 use crate::matching::continued_ids;
 use crate::scale::columns::Column;
 
@@ -9,14 +11,16 @@ use super::Segments;
 ///
 /// Centroids are compared by the features that both have by name, as multiples of the new divisors, and paired so that
 /// the distances sum up to the least. A segment that lies farther from its old place than the old segments lay from each
-/// other on average is another one. `centroids` are in the user's units, row-major.
+/// other on average is another one. The square of the numbers of segments counts, a thousand of them take a second or
+/// two. Errors: `Cancelled`. `centroids` are in the user's units, row-major.
 pub fn continue_ids(
     old: &Segments<'_>,
     features: &[&str],
     columns: &[Column],
     centroids: &[f64],
     next: u32,
-) -> Vec<u32> {
+    control: &Control,
+) -> Result<Vec<u32>> {
     let width = features.len().max(1);
     let count = centroids.len() / width;
     let old_width = old.features.len().max(1);
@@ -25,7 +29,7 @@ pub fn continue_ids(
     let shared: Vec<(usize, usize)> =
         features.iter().enumerate().filter_map(|(at, name)| Some((at, place_of(name)?))).collect();
     if shared.is_empty() {
-        return (next..).take(count).collect();
+        return Ok((next..).take(count).collect());
     }
     // Where a feature does not vary in the new rows, it does not part them either.
     let varying = |at: usize| if columns[at].deviation > 0.0 { 1.0 / columns[at].divisor } else { 0.0 };
@@ -37,28 +41,29 @@ pub fn continue_ids(
         .chunks_exact(width)
         .flat_map(|row| shared.iter().map(|&(new, _)| row[new] * varying(new)).collect::<Vec<_>>())
         .collect();
-    continued_ids(&before, old.ids, &now, shared.len(), mean_distance(&before, shared.len()), next)
+    let farthest = mean_distance(&before, shared.len(), control)?;
+    continued_ids(&before, old.ids, &now, shared.len(), farthest, next, control)
 }
 
 /// The mean distance of two rows; infinite where there are not two.
-fn mean_distance(rows: &[f64], width: usize) -> f64 {
+fn mean_distance(rows: &[f64], width: usize, control: &Control) -> Result<f64> {
     let (mut sum, mut pairs) = (0.0, 0u64);
     let mut rest = rows;
     while let Some((row, others)) = rest.split_at_checked(width).filter(|(_, others)| !others.is_empty()) {
+        control.check()?;
         for other in others.chunks_exact(width) {
             sum += row.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
             pairs += 1;
         }
         rest = others;
     }
-    if pairs == 0 { f64::INFINITY } else { sum / pairs as f64 }
+    Ok(if pairs == 0 { f64::INFINITY } else { sum / pairs as f64 })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::Control;
     use crate::image::Image;
     use crate::kmeans::Clusters;
     use crate::scale::columns::{Scaling, fit};
@@ -92,6 +97,9 @@ mod tests {
         let image = Image::open(&bytes).unwrap();
         let old = Segments::new(&image).unwrap();
         let all = old.centroids().unwrap();
+        let continue_ids = |old: &Segments<'_>, features: &[&str], columns: &[Column], new: &[f64], next| {
+            continue_ids(old, features, columns, new, next, &control).unwrap()
+        };
         // In another order, moved a tenth of the way to the first, and one far away.
         let moved = |of: usize, at: usize| all[2 * of + at] * 0.9 + all[at] * 0.1;
         let far = all[2] * 90.0 + 900.0;
