@@ -192,6 +192,10 @@ mod armed {
                     while marker.exists() && control.check().is_ok() {
                         thread::sleep(STEP);
                     }
+                    // Late on purpose: a process that ends before its threads leaves the marker.
+                    if control.check().is_err() {
+                        thread::sleep(STEP * 20);
+                    }
                     let _ = fs::remove_file(marker);
                 }
                 // The main thread strikes at its next tick, which cancels the work.

@@ -306,6 +306,31 @@ def test_terminate_while_it_fits(cluster):
     assert watch.run(TRAINING) == [("t",)]
 
 
+def signals(session, field, thread=None):
+    """A set of signals of the session's backend, or of one of its threads, as bits; real-time ones are the C library's own."""
+    status = Path(f"/proc/{session.pid}/task/{thread or session.pid}/status").read_text()
+    return int(re.search(rf"^{field}:\s+(\w+)", status, re.M)[1], 16) & 0x7FFFFFFF
+
+
+def test_threads_take_no_signals(cluster):
+    """A handler of Postgres never runs on a thread of a training: what the backend handles, they block. The backend itself
+    blocks no more than before."""
+    session, watch, training = slow(cluster)
+    before = signals(session, "SigBlk")
+    session.start(training)
+    wait_for(watch, "fit")
+    time.sleep(0.3)
+    others = {int(each) for each in os.listdir(f"/proc/{session.pid}/task")} - {session.pid}
+    assert others
+    for each in others:
+        left = signals(session, "SigCgt") & ~signals(session, "SigBlk", each)
+        assert left == 0, f"a thread takes the signals {left:#x}"
+    assert signals(session, "SigCgt") and signals(session, "SigBlk") == before
+    watch.run(f"SELECT pg_cancel_backend({session.pid})")
+    assert ended(session, "57014") is not None
+    assert signals(session, "SigBlk") == before
+
+
 def test_fast_shutdown_while_it_fits(cluster):
     """A fast shutdown does not wait for a training to end."""
     session, watch, training = slow(cluster)

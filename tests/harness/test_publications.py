@@ -75,6 +75,7 @@ def test_schemas_are_published_in_time(cluster):
     """With the schemas published by name, both kinds of subscribers get the tables, and models are trained on either side."""
     publisher, equipped, plain = shop(cluster)
     follow(advice()[0], publisher, equipped, plain)
+    assert publisher.run("SELECT pubname FROM pg_publication") == [("shop_tables",)]
     for session in (publisher, equipped):
         extension(session)
         train(session)
@@ -118,6 +119,7 @@ def test_all_tables_were_published(cluster):
         time.sleep(0.05)
     assert equipped.run("SELECT * FROM persona.check()") != []
     follow(in_time, publisher, equipped, plain)
+    assert publisher.run("SELECT pubname FROM pg_publication") == [("shop_tables",)]
     arrive(publisher, equipped, plain)
     plain.run("DROP EXTENSION pg_persona")
     follow(copied, publisher, equipped)
