@@ -43,6 +43,17 @@ CREATE FUNCTION persona._recommend(model regclass, user_id anycompatible, k int,
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_typed_recommend';
 COMMENT ON FUNCTION persona._recommend(regclass, anycompatible, int, anyarray, anyarray) IS 'behind <model>_recommend';
 
+CREATE FUNCTION persona.recommend_all(model text, k int DEFAULT 10) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_recommend_all';
+COMMENT ON FUNCTION persona.recommend_all(text, int) IS
+$$Brings the table <model>_recs in line with the live version: the best k items (1 to 10000, 10) of every user it knows, as recommend answers them, with the ids in the types and names of their columns. Only rows that differ are written. Answers how many rows the table has. The first call makes the table, owned by the owner of the model, readable for those who may read its view; later versions change it when it is called again.
+For the owner of the model (42501). 42701 an id column that is named like a column of the table, 55000 not deployed, 22023 k.$$;
+
+CREATE FUNCTION persona._recommend_all(model regclass, k int, users anyarray, items anycompatiblearray)
+  RETURNS TABLE(user_id anyelement, rank int, item_id anycompatible, score real, source text) ROWS 100000
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_recommend_all_rows';
+COMMENT ON FUNCTION persona._recommend_all(regclass, int, anyarray, anycompatiblearray) IS 'behind persona.recommend_all';
+
 CREATE FUNCTION persona.recommend_for_items(model text, items text[], k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_items';

@@ -70,6 +70,9 @@ sql_functions! {
         -> "SETOF record" = recommend::recommend_as;
     persona_typed_recommend("regclass, anycompatible, integer, anyarray, anyarray")
         -> "SETOF record" = recommend::typed_recommend;
+    persona_recommend_all("text, integer") -> "bigint" = recommend::all::recommend_all;
+    persona_recommend_all_rows("regclass, integer, anyarray, anycompatiblearray") -> "SETOF record"
+        = recommend::all::rows;
     persona_recommend_for_users("text, text[], integer, jsonb")
         -> "SETOF persona.user_recommendation" = recommend::recommend_for_users;
     persona_recommend_for_items("text, text[], integer, jsonb")

@@ -24,6 +24,7 @@ mod segments;
 mod settings;
 mod source;
 mod spec;
+mod sql;
 mod train;
 mod trainers;
 mod values;

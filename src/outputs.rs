@@ -38,6 +38,28 @@ pub(crate) fn create_view(place: &Place, model_id: Uuid, kind: &str) -> Result<p
     }
 }
 
+/// Lets those read a new table beside a model who may be served by it.
+pub(crate) fn copy_grants(view: pg_sys::Oid, table: &str) -> Result<()> {
+    let _path = Identity::pinned_path();
+    let readers = Spi::connect(|client| {
+        let query = format!(
+            "SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+             FROM pg_class c CROSS JOIN aclexplode(c.relacl) a
+             WHERE c.oid = {} AND a.privilege_type = 'SELECT' AND a.grantee <> c.relowner",
+            view.to_u32()
+        );
+        let found = client.select(&query, None, &[])?;
+        found.map(|row| row.get::<String>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
+    });
+    let readers = readers.map_err(|error| {
+        fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}"))
+    })?;
+    readers
+        .into_iter()
+        .flatten()
+        .try_for_each(|reader| execute(&format!("GRANT SELECT ON {table} TO {reader}")))
+}
+
 /// Makes the typed functions of a recommender. The model stands in them as a constant of type regclass, which
 /// follows RENAME and SET SCHEMA.
 pub(crate) fn create_recommender_functions(

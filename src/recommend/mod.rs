@@ -1,5 +1,6 @@
 //! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id.
 
+pub(crate) mod all;
 mod served;
 
 use std::collections::HashSet;

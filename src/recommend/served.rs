@@ -74,6 +74,16 @@ impl Served<'_> {
         Ok((self.user.text(id.borrow()), self.model.users.find(id.borrow())))
     }
 
+    /// The id of a user as a datum of a type.
+    pub(super) fn user_datum(&self, row: u32, type_oid: pg_sys::Oid) -> Result<pg_sys::Datum> {
+        self.user.datum(self.model.users.get(row).unwrap_or(IdRef::Bytes(&[])), type_oid)
+    }
+
+    /// The id of an item as a datum of a type.
+    pub(super) fn item_datum(&self, row: u32, type_oid: pg_sys::Oid) -> Result<pg_sys::Datum> {
+        self.item.datum(self.model.items.get(row).unwrap_or(IdRef::Bytes(&[])), type_oid)
+    }
+
     /// The id of a user as text.
     pub(super) fn user_text(&self, row: u32) -> String {
         self.user.text(self.model.users.get(row).unwrap_or(IdRef::Bytes(&[])))
@@ -104,9 +114,8 @@ impl Served<'_> {
     pub(super) fn push_typed(&self, rows: &mut Rows, found: &[Recommendation]) -> Result<()> {
         let type_oid = rows.column_type(0);
         for (position, each) in found.iter().enumerate() {
-            let id = self.model.items.get(each.item).unwrap_or(IdRef::Bytes(&[]));
             let [score, rank, source] = measures(each, position);
-            rows.push(&[Some(self.item.datum(id, type_oid)?), score, rank, source])?;
+            rows.push(&[Some(self.item_datum(each.item, type_oid)?), score, rank, source])?;
         }
         Ok(())
     }

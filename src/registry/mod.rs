@@ -38,10 +38,14 @@ pub(crate) enum Output {
     Segments,
     Profile,
     History,
+    /// The recommendations of every user.
+    Recs,
 }
 
 impl Output {
-    pub(crate) const ALL: [Output; 4] = [Output::Members, Output::Segments, Output::Profile, Output::History];
+    /// Those of a model of segments.
+    pub(crate) const OF_SEGMENTS: [Output; 4] =
+        [Output::Members, Output::Segments, Output::Profile, Output::History];
 
     /// Its word in the registry, and the end of its name.
     pub(crate) fn word(self) -> &'static str {
@@ -50,6 +54,7 @@ impl Output {
             Output::Segments => "segments",
             Output::Profile => "profile",
             Output::History => "history",
+            Output::Recs => "recs",
         }
     }
 }
@@ -91,7 +96,9 @@ pub(crate) fn outputs(model_id: Uuid, seen: Seen) -> Result<Vec<(Output, pg_sys:
     let mut found = Vec::new();
     while let Some(row) = scan.next() {
         let word: String = row.expect(2)?;
-        if let Some(output) = Output::ALL.into_iter().find(|output| output.word() == word) {
+        if let Some(output) =
+            Output::OF_SEGMENTS.into_iter().chain([Output::Recs]).find(|output| output.word() == word)
+        {
             found.push((output, row.expect(3)?));
         }
     }

@@ -2,13 +2,14 @@
 //! has checked the right to do so.
 
 use pgrx::datum::DatumWithOid;
-use pgrx::{IntoDatum, JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
+use pgrx::{JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 
 use super::{Metric, Output, scan};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::images;
+use crate::sql::argument;
 
 /// Bytes of one stored piece of an image.
 const CHUNK: usize = 1 << 20;
@@ -27,13 +28,6 @@ fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
             fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}"))
         })
     })
-}
-
-/// A typed argument of a statement; `None` in an `Option` is NULL.
-fn argument<'a, T: IntoDatum>(value: T) -> DatumWithOid<'a> {
-    let type_oid = T::type_oid();
-    // SAFETY: the oid is that of the value's own type.
-    unsafe { DatumWithOid::new(value, type_oid) }
 }
 
 /// A new random id of version 4.

@@ -4,18 +4,19 @@
 use algorithms::profile::Profile;
 use algorithms::segments::Segments;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
-use pgrx::{IntoDatum, Spi, pg_sys};
+use pgrx::{Spi, pg_sys};
 
 use super::members::Members;
 use super::placing::{Placing, reasons};
 use super::tables::RFM;
-use crate::access::{Identity, set_local};
+use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Output, write};
 use crate::source::Source;
+use crate::sql::{argument, bulk};
 
 /// Where the tables of a model are, and how they name its ids.
 pub(super) struct Tables {
@@ -80,13 +81,7 @@ pub(super) struct Fresh<'a> {
 /// Makes the tables show a version. The caller acts as the owner of the model.
 pub(super) fn refresh(tables: &Tables, fresh: &Fresh<'_>, begin: &mut dyn FnMut(&'static str)) -> Result<()> {
     let _path = Identity::pinned_path();
-    // Whole tables are compared, which have no statistics yet when they are filled first: other joins would be a guess.
-    set_local("enable_nestloop", "off");
-    set_local("enable_mergejoin", "off");
-    // Work on whole tables, like that of CREATE INDEX, and as seldom.
-    // SAFETY: settings of this process.
-    let (ordinary, maintenance) = unsafe { (pg_sys::work_mem, pg_sys::maintenance_work_mem) };
-    set_local("work_mem", &ordinary.max(maintenance).to_string());
+    bulk();
     let now = now()?;
     let placing = Placing::new(fresh.model);
     begin("members");
@@ -306,12 +301,6 @@ fn now() -> Result<TimestampWithTimeZone> {
     let now = unsafe { pg_sys::GetCurrentTimestamp() };
     TimestampWithTimeZone::try_from(now)
         .map_err(|_| fail(Code::ERRCODE_DATETIME_FIELD_OVERFLOW, "the clock is out of range"))
-}
-
-fn argument<'a, T: IntoDatum>(value: T) -> DatumWithOid<'a> {
-    let type_oid = T::type_oid();
-    // SAFETY: the oid is that of the value's own type.
-    unsafe { DatumWithOid::new(value, type_oid) }
 }
 
 fn failed(error: pgrx::spi::Error) -> pgrx::pg_sys::panic::ErrorReport {

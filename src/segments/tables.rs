@@ -107,7 +107,7 @@ impl Shape {
                 key: Some("segment_id, feature".into()),
                 comment: "what distinguishes each segment, feature by feature",
             },
-            Output::History => Shape {
+            Output::History | Output::Recs => Shape {
                 has_id: true,
                 columns: HISTORY.to_vec(),
                 key: Some(format!("{id}, entered_at")),
@@ -177,7 +177,7 @@ pub(super) fn prepare(
     rfm: bool,
 ) -> Result<Vec<(Output, pg_sys::Oid)>> {
     let mut made = Vec::new();
-    for output in Output::ALL {
+    for output in Output::OF_SEGMENTS {
         let name = place.beside(&format!("_{}", output.word()));
         let shape = Shape::of(output, id, rfm);
         match (view, identity::lookup(&name)?) {

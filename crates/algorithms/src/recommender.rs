@@ -1,5 +1,6 @@
 //! A recommender model as one image: what a version's training writes and what serving reads in place.
 
+mod all;
 mod encode;
 mod serve;
 

@@ -87,6 +87,26 @@ fn a_served_image_answers_like_a_plain_scan() {
 }
 
 #[test]
+fn many_users_at_once_answer_like_one() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    let control = Control::unlimited();
+    for (threads, k) in [(1, 10), (3, 10), (2, 1000), (2, 0)] {
+        let all = model.recommend_all(3..200, k, threads, &control).unwrap();
+        assert_eq!(all.len(), 197);
+        for (user, found) in (3..).zip(&all) {
+            assert_eq!(*found, model.recommend(Some(user), k, Filter::default()));
+        }
+    }
+    // Rows that do not exist are users whom nobody knows.
+    assert_eq!(model.recommend_all(200..201, 10, 1, &control).unwrap(), [vec![]]);
+    control.cancel();
+    assert_eq!(model.recommend_all(0..200, 10, 2, &control), Err(algorithms::Error::Cancelled));
+}
+
+#[test]
 fn filters_never_shrink_the_answer() {
     let data = blocks();
     let factors = trained(&data);

@@ -1,0 +1,55 @@
+//! Recommendations for many users at once.
+
+use std::ops::Range;
+
+use crate::control::Control;
+use crate::error::Result;
+use crate::jobs::share;
+use crate::search::{Hit, Similarity};
+
+use super::Recommender;
+use super::serve::{Recommendation, Source};
+
+/// Users that a thread takes at a time: about a millisecond of work.
+const CHUNK: usize = 64;
+
+impl Recommender<'_> {
+    /// The best `k` items of each user of a range of rows, without those that the user has: what
+    /// [`Recommender::recommend`] answers with no filter. The same on every number of threads.
+    ///
+    /// Each user's items are searched for by themselves: the pass over 8-bit numbers reads a quarter of the memory that
+    /// a block of matrix products would, and ranks as it goes. Errors: `Cancelled`.
+    pub fn recommend_all(
+        &self,
+        users: Range<u32>,
+        k: usize,
+        threads: usize,
+        control: &Control,
+    ) -> Result<Vec<Vec<Recommendation>>> {
+        let users: Vec<u32> = users.collect();
+        let mut answers = vec![Vec::new(); users.len()];
+        let jobs = users.chunks(CHUNK).zip(answers.chunks_mut(CHUNK));
+        share(jobs, threads.max(1), control, |jobs| {
+            while let Some((users, answers)) = jobs.next()? {
+                for (&user, answer) in users.iter().zip(answers) {
+                    let Some(query) = self.user_factors(user) else { continue };
+                    let seen = self.seen(user);
+                    let excluded = |item: u32| seen.binary_search(&item).is_ok();
+                    let hits = self.item_index.search_with(
+                        query,
+                        k,
+                        Similarity::InnerProduct,
+                        &excluded,
+                        control,
+                    )?;
+                    let recommended =
+                        |hit: Hit| Recommendation { item: hit.row, score: hit.score, source: Source::Model };
+                    *answer = hits.into_iter().map(recommended).collect();
+                }
+                control.advance(users.len() as u64);
+            }
+            Ok(())
+        })?;
+        Ok(answers)
+    }
+}
