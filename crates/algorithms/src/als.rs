@@ -8,7 +8,7 @@
 
 mod fold;
 mod gram;
-mod kernel;
+pub(crate) mod kernel;
 mod loss;
 mod solve;
 mod start;
@@ -18,6 +18,7 @@ mod tests;
 pub use fold::fold_in;
 pub use loss::loss;
 pub use start::start;
+pub(crate) use start::normal;
 
 use crate::aligned::Buffer;
 use crate::budget::{Budget, TRAINING};
@@ -159,7 +160,7 @@ fn fit_at(
 ) -> Result<Factors> {
     params.check()?;
     let Factors { factors, mut users, mut items } = start;
-    check_shapes(user_items, item_users, (&users, &items), factors, params, control)?;
+    check_shapes(user_items, item_users, (&users, &items), [factors, params.factors], control)?;
     let training = Training { level, user_items, item_users, params, control };
     let mut wide_users = widen(&users, factors, control)?;
     let mut wide_items = widen(&items, factors, control)?;
@@ -180,14 +181,14 @@ pub fn gram(rows: &[f32], factors: usize, threads: usize, control: &Control) -> 
 }
 
 /// Entries read, or numbers moved at the most factors, between two looks at the control: about 1 ms.
-const GLANCE: usize = 1 << 20;
+pub(crate) const GLANCE: usize = 1 << 20;
 
-fn check_shapes(
+/// `Corrupted` unless there is a row of factors for every row and every column of both matrices.
+pub(crate) fn check_shapes(
     user_items: &Csr,
     item_users: &Csr,
     (users, items): (&[f32], &[f32]),
-    factors: usize,
-    params: &Params,
+    [factors, expected]: [usize; 2],
     control: &Control,
 ) -> Result<()> {
     let consistent = |matrix: &Csr, rows: &[f32], columns: &[f32]| {
@@ -202,7 +203,7 @@ fn check_shapes(
             && matrix.offsets.is_sorted()
             && matrix.offsets.last().is_none_or(|&end| end == matrix.entries() as u64))
     };
-    let agree = factors == params.factors
+    let agree = factors == expected
         && user_items.entries() == item_users.entries()
         && consistent(user_items, users, items)?
         && consistent(item_users, items, users)?;

@@ -34,6 +34,7 @@ pub mod rows;
 pub mod scale;
 pub mod search;
 pub mod segments;
+pub mod sgd;
 pub mod simd;
 pub mod stats;
 

@@ -6,10 +6,10 @@ use crate::simd::lanes::Lanes;
 
 /// Rows worked on at a time: at 64 factors they are 8 kB, so the second loop finds them in the first-level
 /// cache.
-pub(super) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
 /// Addresses of up to `BATCH` rows.
-pub(super) type Rows = [*const f32; BATCH];
+pub(crate) type Rows = [*const f32; BATCH];
 
 /// Products of `count` rows with `vector`, each `width` numbers.
 ///
@@ -17,7 +17,7 @@ pub(super) type Rows = [*const f32; BATCH];
 /// The processor has the instructions of `L`; `width` is a multiple of `L::N`; `vector` and the first `count`
 /// of `rows` point to `width` readable numbers; `1 <= count <= BATCH`.
 #[inline(always)]
-pub(super) unsafe fn dots<L: Lanes>(
+pub(crate) unsafe fn dots<L: Lanes>(
     rows: &Rows,
     count: usize,
     vector: *const f32,

@@ -17,6 +17,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// `self * by + plus`.
     unsafe fn fma(self, by: Self, plus: Self) -> Self;
+    unsafe fn div(self, by: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     /// `a` where `self > other`, otherwise `b`.
@@ -106,6 +108,16 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn div(self, by: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] / by.0[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        Self(self.0.map(f32::sqrt))
+    }
+
+    #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         Self(std::array::from_fn(
             |lane| if self.0[lane] < other.0[lane] { self.0[lane] } else { other.0[lane] },
@@ -179,6 +191,18 @@ mod x86 {
         unsafe fn fma(self, by: Self, plus: Self) -> Self {
             // SAFETY: the caller vouches for AVX2 and FMA.
             Self(unsafe { _mm256_fmadd_ps(self.0, by.0, plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn div(self, by: Self) -> Self {
+            // SAFETY: the caller vouches for AVX2 and FMA.
+            Self(unsafe { _mm256_div_ps(self.0, by.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the caller vouches for AVX2 and FMA.
+            Self(unsafe { _mm256_sqrt_ps(self.0) })
         }
 
         #[inline(always)]
@@ -282,6 +306,18 @@ mod x86 {
         unsafe fn fma(self, by: Self, plus: Self) -> Self {
             // SAFETY: the caller vouches for AVX-512.
             Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn div(self, by: Self) -> Self {
+            // SAFETY: the caller vouches for AVX-512.
+            Self(unsafe { _mm512_div_ps(self.0, by.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the caller vouches for AVX-512.
+            Self(unsafe { _mm512_sqrt_ps(self.0) })
         }
 
         #[inline(always)]

@@ -1,0 +1,1 @@
+//! Tests that choose the instruction set and the parts.
