@@ -19,6 +19,30 @@ options: {"cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at 
 Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011.$$;
 
+CREATE FUNCTION persona.train_bpr(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  factors int DEFAULT 32, learning_rate float8 DEFAULT NULL, regularization float8 DEFAULT NULL, iterations int DEFAULT NULL,
+  holdout text DEFAULT 'auto', deploy text DEFAULT 'auto', seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_bpr';
+COMMENT ON FUNCTION persona.train_bpr(text, regclass, name, name, name, name, int, float8, float8, int, text, text, bigint, jsonb) IS
+$$Trains a recommender by Bayesian personalized ranking: factors for which the items of a user score above items that the user does not have. As train_sgd with loss 'bpr', whose comment tells the arguments; rows, holdout, deploy and errors as train_als.
+Source: Rendle, Freudenthaler, Gantner, Schmidt-Thieme 2009.$$;
+
+CREATE FUNCTION persona.train_sgd(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  loss text DEFAULT 'warp', optimizer text DEFAULT NULL, factors int DEFAULT 32, learning_rate float8 DEFAULT NULL,
+  regularization float8 DEFAULT NULL, iterations int DEFAULT NULL, holdout text DEFAULT 'auto', deploy text DEFAULT 'auto',
+  seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_sgd';
+COMMENT ON FUNCTION persona.train_sgd(text, regclass, name, name, name, name, text, text, int, float8, float8, int, text, text, bigint, jsonb) IS
+$$Trains a recommender by stochastic gradients. Rows, holdout, deploy, seed and errors as train_als; the result is the same for every number of threads.
+loss: 'warp' (draws items until one scores too high; the fewer draws, the more it counts), 'bpr' (an item of the user against one that is not), 'logistic' (binary cross-entropy with sampled negatives, an entry counts by its value), 'squared' (of the values; negatives only where options.negatives says so).
+optimizer: 'sgd', 'adagrad' or 'adam'; NULL = 'adagrad', for 'squared' 'sgd'. factors: 1 to 2046 numbers per user and item, 32; with biases each item has one more. learning_rate: above 0, at most 100, NULL = 0.05, for 'squared' 0.005. regularization: at least 0, NULL = 0.01, for 'squared' 0.1. iterations: 1 to 10000 passes over the rows, NULL = by the loss.
+options: {"batch_size": 1 to 4096, 1; "biases": true; "dropout": part of the factors that an update leaves out, 0 to below 1, 0; "negatives": 0 to 1000 an entry, for 'warp' the most draws; "sampling": 'uniform' or 'popularity'; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+Source: Weston, Bengio, Usunier 2011; Duchi, Hazan, Singer 2011; Kingma, Ba 2015; Koren, Bell, Volinsky 2009.$$;
+
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
   remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')

@@ -14,10 +14,9 @@ use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::settings;
-use crate::source::Source;
 use crate::spec::{Spec, finite};
+use crate::train::choose;
 use crate::train::recommender::{self, Factorizer, Fitted, Request};
-use crate::train::{DEPLOYS, HOLDOUTS, choose, same_types};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
@@ -25,14 +24,6 @@ pub(crate) const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 7] =
     ["factors", "regularization", "alpha", "iterations", "holdout", "deploy", "seed"];
-
-/// Checks that a spec fits the columns of a relation and the model of that name.
-pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
-    let text = |key: &str| spec.get(key).and_then(Value::as_str);
-    let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-    let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
-    same_types(name, spec, &columns)
-}
 
 /// What `train_als` was asked for, in the words of its arguments.
 struct Als {
@@ -75,7 +66,7 @@ impl Factorizer for Als {
         self.factors
     }
 
-    fn need(&self, users: usize, items: usize) -> Need {
+    fn need(&self, users: usize, items: usize, _entries: usize) -> Need {
         need(users, items, self.factors)
     }
 
@@ -112,13 +103,9 @@ impl Factorizer for Als {
 /// `persona.train_als(model, relation, user_column, item_column, …)`.
 pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.train_als()");
-    let column = |index, name| call.name(index).ok_or_else(|| crate::call::null_argument(name));
     let mut spec = Map::new();
     spec.insert("trainer".into(), "train_als".into());
-    spec.insert("user_column".into(), column(2, "user_column")?.into());
-    spec.insert("item_column".into(), column(3, "item_column")?.into());
-    spec.insert("value_column".into(), call.name(4).into());
-    spec.insert("time_column".into(), call.name(5).into());
+    spec.extend(recommender::column_arguments(call)?);
     spec.insert("feedback".into(), call.get::<String>(6).unwrap_or_else(|| "implicit".into()).into());
     spec.insert("factors".into(), call.get::<i32>(7).unwrap_or(64).into());
     spec.insert("regularization".into(), finite(call.get(8), "regularization")?);
@@ -145,17 +132,6 @@ pub(crate) fn run(
 ) -> Result<Option<pg_sys::Datum>> {
     let (request, als) = parse(model, relation, &spec, kept)?;
     recommender::train(call, &request, &als)
-}
-
-/// A model's spec with the settings of one of its versions.
-pub(crate) fn spec_of_version(mut spec: Map<String, Value>, used: &Map<String, Value>) -> Map<String, Value> {
-    for key in ["factors", "regularization", "alpha", "iterations", "seed"] {
-        spec.extend(used.get(key).map(|value| (key.to_string(), value.clone())));
-    }
-    if let (Some(Value::Object(options)), Some(steps)) = (spec.get_mut("options"), used.get("cg_steps")) {
-        options.insert("cg_steps".into(), steps.clone());
-    }
-    spec
 }
 
 /// Measures a spec at a cutoff without writing a version.
@@ -211,18 +187,6 @@ fn parse(
     }
     .check()
     .or_report()?;
-    let request = Request {
-        model,
-        relation,
-        user_column: text("user_column")?.unwrap_or_default(),
-        item_column: text("item_column")?.unwrap_or_default(),
-        value_column: text("value_column")?,
-        time_column: text("time_column")?,
-        holdout: choose("holdout", &text("holdout")?.unwrap_or_default(), &HOLDOUTS)?,
-        deploy: choose("deploy", &text("deploy")?.unwrap_or_default(), &DEPLOYS)?,
-        seed,
-        keep_versions: options.integer("keep_versions", 1, 1000)?,
-        kept,
-    };
+    let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
     Ok((request, als))
 }

@@ -8,7 +8,7 @@ use crate::call::{Call, datum, enter};
 use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
-use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, segments, values};
+use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, segments, sgd, values};
 
 /// A function as the library declares it.
 struct Signature {
@@ -62,6 +62,12 @@ sql_functions! {
     persona_train_als(
         "text, regclass, name, name, name, name, text, integer, double precision, double precision, integer, text, text, bigint, jsonb"
     ) -> "persona.training_result" = als::train_als;
+    persona_train_bpr(
+        "text, regclass, name, name, name, name, integer, double precision, double precision, integer, text, text, bigint, jsonb"
+    ) -> "persona.training_result" = sgd::train_bpr;
+    persona_train_sgd(
+        "text, regclass, name, name, name, name, text, text, integer, double precision, double precision, integer, text, text, bigint, jsonb"
+    ) -> "persona.training_result" = sgd::train_sgd;
     persona_evaluate("text, integer, integer, jsonb") -> "SETOF persona.evaluation" = evaluate::evaluate;
 
     persona_recommend("text, anycompatible, integer, text[], text[], boolean, boolean, jsonb")

@@ -3,7 +3,6 @@
 use pgrx::pg_sys;
 
 use crate::access;
-use crate::als;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named};
@@ -12,6 +11,7 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Metric};
 use crate::segments::has_segments;
+use crate::trainers;
 
 /// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none, those of a
 /// refit on a split of the rows of now, which its owner alone may ask for.
@@ -50,8 +50,11 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
     if stored.is_empty() {
         access::require_owner(named.relation, &named.name)?;
         let relation = lifecycle::trained_from(&named, &model.spec)?;
-        let spec = als::spec_of_version(model.spec, &facts.hyperparameters);
-        stored = als::measure(named.name.clone(), relation, spec, k as usize)?;
+        let trainer = trainers::of(&model.spec);
+        let spec = trainer.spec_of_version(model.spec, &facts.hyperparameters);
+        if let Some(measure) = trainer.measure {
+            stored = measure(named.name.clone(), relation, spec, k as usize)?;
+        }
     }
     push(call, &named, version, &stored)
 }

@@ -22,6 +22,7 @@ mod recommend;
 mod registry;
 mod segments;
 mod settings;
+mod sgd;
 mod source;
 mod spec;
 mod sql;

@@ -35,6 +35,32 @@ impl Options {
         self.given
     }
 
+    /// A value that a predicate takes; NULL and missing are `None`, anything else is 22023.
+    fn get<T>(&self, key: &str, expected: &str, take: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
+        match self.given.get(key).filter(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(value) => match take(value) {
+                Some(taken) => Ok(Some(taken)),
+                None => Err(fail(
+                    Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("option \"{key}\" must be {expected}, got {value}"),
+                )),
+            },
+        }
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>> {
+        self.get(key, "a word", |value| value.as_str().map(str::to_string))
+    }
+
+    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        self.get(key, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn real(&self, key: &str) -> Result<Option<f64>> {
+        self.get(key, "a number", Value::as_f64)
+    }
+
     /// A whole number within a range.
     pub(crate) fn integer(&self, key: &str, low: i64, high: i64) -> Result<Option<i64>> {
         let Some(value) = self.given.get(key) else { return Ok(None) };

@@ -3,11 +3,13 @@
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
-use crate::als;
 use crate::call::Call;
 use crate::error::Result;
+use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
 use crate::source::Source;
+use crate::train::recommender;
+use crate::{als, sgd};
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
 type Run =
@@ -25,6 +27,31 @@ pub(crate) struct Trainer {
     pub(crate) run: Run,
     /// Checks that a spec fits the columns of a relation and the model of that name.
     pub(crate) fits: fn(&str, &Map<String, Value>, &Source) -> Result<()>,
+    /// Measures a spec at a cutoff without writing a version; for recommenders.
+    pub(crate) measure: Option<Measure>,
+}
+
+/// Measures: model, relation, spec, cutoff.
+type Measure = fn(String, pg_sys::Oid, Map<String, Value>, usize) -> Result<Vec<Metric>>;
+
+impl Trainer {
+    /// A model's spec with the settings that one of its versions was trained with.
+    pub(crate) fn spec_of_version(
+        &self,
+        mut spec: Map<String, Value>,
+        used: &Map<String, Value>,
+    ) -> Map<String, Value> {
+        let recorded = |key: &&&str| used.contains_key(**key);
+        for key in self.settings.iter().filter(recorded) {
+            spec.insert(key.to_string(), used[*key].clone());
+        }
+        if let Some(Value::Object(options)) = spec.get_mut("options") {
+            for key in self.options.iter().filter(recorded) {
+                options.insert(key.to_string(), used[*key].clone());
+            }
+        }
+        spec
+    }
 }
 
 /// What a setting that names columns may be.
@@ -36,19 +63,33 @@ pub(crate) enum Column {
     Many,
 }
 
-static TRAINERS: [Trainer; 3] = [
+static TRAINERS: [Trainer; 5] = [
     Trainer {
         name: "train_als",
         settings: &als::RETRAIN,
         options: &als::OPTIONS,
-        columns: &[
-            ("user_column", Column::Required),
-            ("item_column", Column::Required),
-            ("value_column", Column::Optional),
-            ("time_column", Column::Optional),
-        ],
+        columns: &recommender::COLUMNS,
         run: als::run,
-        fits: als::fits,
+        fits: recommender::fits,
+        measure: Some(als::measure),
+    },
+    Trainer {
+        name: "train_bpr",
+        settings: &sgd::RETRAIN,
+        options: &sgd::OPTIONS,
+        columns: &recommender::COLUMNS,
+        run: sgd::run,
+        fits: recommender::fits,
+        measure: Some(sgd::measure),
+    },
+    Trainer {
+        name: "train_sgd",
+        settings: &sgd::RETRAIN,
+        options: &sgd::OPTIONS,
+        columns: &recommender::COLUMNS,
+        run: sgd::run,
+        fits: recommender::fits,
+        measure: Some(sgd::measure),
     },
     Trainer {
         name: "train_kmeans",
@@ -57,6 +98,7 @@ static TRAINERS: [Trainer; 3] = [
         columns: &[("id_column", Column::Required), ("feature_columns", Column::Many)],
         run: kmeans::run,
         fits: kmeans::fits,
+        measure: None,
     },
     Trainer {
         name: "train_rfm",
@@ -70,6 +112,7 @@ static TRAINERS: [Trainer; 3] = [
         ],
         run: rfm::run,
         fits: rfm::fits,
+        measure: None,
     },
 ];
 

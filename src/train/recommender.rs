@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::guard::GUARD_CUTOFF;
 use super::holdout::{CUTOFFS, HOLDOUT_USERS, HoldoutChoice, figure, holdout, metrics, score};
-use super::target::{Beside, IdType, as_owner};
-use super::{Deploy, DeployChoice, Finished, Training, begin};
-use crate::call::Call;
+use super::target::{Beside, IdType, as_owner, same_types};
+use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Training, begin, choose};
+use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::identity::{self, Named, Place};
@@ -21,8 +21,39 @@ use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
 use crate::registry::{Metric, Output};
 use crate::source::{Counts, InteractionColumns, Source};
+use crate::spec::Spec;
+use crate::trainers::Column;
 use crate::work::GiveMemoryBack;
 use crate::{notice, outputs, settings};
+
+/// The columns of interactions as settings of a spec: those that all trainers of recommenders take, in this order.
+pub(crate) const COLUMNS: [(&str, Column); 4] = [
+    ("user_column", Column::Required),
+    ("item_column", Column::Required),
+    ("value_column", Column::Optional),
+    ("time_column", Column::Optional),
+];
+
+/// Their arguments, which follow the model and the relation.
+pub(crate) fn column_arguments(call: &Call) -> Result<Map<String, Value>> {
+    let mut columns = Map::new();
+    for (index, (key, column)) in (2..).zip(COLUMNS) {
+        let name = call.name(index);
+        if name.is_none() && column == Column::Required {
+            return Err(null_argument(key));
+        }
+        columns.insert(key.into(), name.into());
+    }
+    Ok(columns)
+}
+
+/// Checks that a spec fits the columns of a relation and the model of that name.
+pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    let text = |key: &str| spec.get(key).and_then(Value::as_str);
+    let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
+    let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+    same_types(name, spec, &columns)
+}
 
 /// What every trainer of a recommender is asked for.
 #[derive(Debug, Clone)]
@@ -42,6 +73,30 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// What a spec says of a trainer's request.
+    pub(crate) fn of(
+        model: String,
+        relation: pg_sys::Oid,
+        spec: &Spec<'_>,
+        keep_versions: Option<i64>,
+        kept: Map<String, Value>,
+    ) -> Result<Request> {
+        let text = |key| spec.text(key).map(Option::unwrap_or_default);
+        Ok(Request {
+            model,
+            relation,
+            user_column: text("user_column")?,
+            item_column: text("item_column")?,
+            value_column: spec.text("value_column")?,
+            time_column: spec.text("time_column")?,
+            holdout: choose("holdout", &text("holdout")?, &HOLDOUTS)?,
+            deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
+            seed: spec.whole("seed")?.unwrap_or(42),
+            keep_versions,
+            kept,
+        })
+    }
+
     /// The source as the current user sees it, its columns checked.
     fn open(&self) -> Result<(Source, InteractionColumns)> {
         let source = Source::open(self.relation)?;
@@ -74,7 +129,7 @@ pub(crate) trait Factorizer: Sync {
     /// Numbers per user and per item.
     fn factors(&self) -> usize;
     /// Memory that a fit of so many users and items takes.
-    fn need(&self, users: usize, items: usize) -> Need;
+    fn need(&self, users: usize, items: usize, entries: usize) -> Need;
     fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
 }
@@ -214,7 +269,11 @@ fn expect(
     factorizer: &dyn Factorizer,
     holdout: Option<(usize, usize)>,
 ) -> Result<()> {
-    let fit = factorizer.need(interactions.users.len(), interactions.items.len());
+    let fit = factorizer.need(
+        interactions.users.len(),
+        interactions.items.len(),
+        interactions.user_items.entries(),
+    );
     let (factors, threads) = (factorizer.factors(), settings::max_threads());
     let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
     let task = "the training";

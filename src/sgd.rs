@@ -1,0 +1,201 @@
+//! `persona.train_bpr` and `persona.train_sgd`: factorization by stochastic gradients.
+
+use std::time::Instant;
+
+use algorithms::estimate::Need;
+use algorithms::sgd::{self, Loss, MAX_FACTORS, MAX_ITERATIONS, Optimizer, Params, Sampling, Validation};
+use algorithms::{Control, Csr, defaults};
+use pgrx::pg_sys;
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, null_argument};
+use crate::error::{OrReport, Result};
+use crate::locks;
+use crate::options::Options;
+use crate::registry::Metric;
+use crate::settings;
+use crate::spec::{Spec, finite};
+use crate::train::recommender::{self, Factorizer, Fitted, Request, column_arguments};
+
+type Answer = Result<Option<pg_sys::Datum>>;
+
+/// What `options` may hold.
+pub(crate) const OPTIONS: [&str; 7] =
+    ["batch_size", "biases", "dropout", "keep_versions", "negatives", "sampling", "threads"];
+
+/// What `retrain` may change.
+pub(crate) const RETRAIN: [&str; 9] = [
+    "deploy",
+    "factors",
+    "holdout",
+    "iterations",
+    "learning_rate",
+    "loss",
+    "optimizer",
+    "regularization",
+    "seed",
+];
+
+/// `persona.train_bpr(model, relation, user_column, item_column, …)`.
+pub(crate) fn train_bpr(call: &Call) -> Answer {
+    locks::writable(c"persona.train_bpr()");
+    train(call, "train_bpr", 6, |spec| {
+        spec.insert("loss".into(), "bpr".into());
+        Ok(())
+    })
+}
+
+/// `persona.train_sgd(model, relation, user_column, item_column, …, loss, optimizer, …)`.
+pub(crate) fn train_sgd(call: &Call) -> Answer {
+    locks::writable(c"persona.train_sgd()");
+    train(call, "train_sgd", 8, |spec| {
+        spec.insert("loss".into(), call.required::<String>(6, "loss")?.into());
+        spec.insert("optimizer".into(), call.get::<String>(7).into());
+        Ok(())
+    })
+}
+
+/// The arguments that both have, from `first` on after the columns.
+fn train(
+    call: &Call,
+    trainer: &str,
+    first: usize,
+    own: impl FnOnce(&mut Map<String, Value>) -> Result<()>,
+) -> Answer {
+    let mut spec = Map::new();
+    spec.insert("trainer".into(), trainer.into());
+    spec.extend(column_arguments(call)?);
+    own(&mut spec)?;
+    spec.insert("factors".into(), call.get::<i32>(first).into());
+    spec.insert("learning_rate".into(), finite(call.get(first + 1), "learning_rate")?);
+    spec.insert("regularization".into(), finite(call.get(first + 2), "regularization")?);
+    spec.insert("iterations".into(), call.get::<i32>(first + 3).into());
+    let word = |index| call.get::<String>(index).unwrap_or_else(|| "auto".into());
+    spec.insert("holdout".into(), word(first + 4).into());
+    spec.insert("deploy".into(), word(first + 5).into());
+    spec.insert("seed".into(), call.get::<i64>(first + 6).unwrap_or(42).into());
+    spec.insert("options".into(), Value::Object(call.object(first + 7, "options")?));
+    let model: String = call.required(0, "model")?;
+    let relation: pg_sys::Oid = call.required(1, "relation")?;
+    let kept = spec.clone();
+    run(call, model, relation, spec, kept)
+}
+
+/// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
+pub(crate) fn run(
+    call: &Call,
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Answer {
+    let (request, sgd) = parse(model, relation, &spec, kept)?;
+    recommender::train(call, &request, &sgd)
+}
+
+/// Measures a spec at a cutoff without writing a version.
+pub(crate) fn measure(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    k: usize,
+) -> Result<Vec<Metric>> {
+    let (request, sgd) = parse(model, relation, &spec, Map::new())?;
+    recommender::measure(&request, &sgd, k)
+}
+
+fn parse(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Result<(Request, Sgd)> {
+    let spec = Spec::new(spec);
+    let options = Options::new(spec.object("options"), &OPTIONS)?;
+    let loss = spec.text("loss")?.ok_or_else(|| null_argument("loss"))?;
+    let usual = Params::of(Loss::parse(&loss).or_report()?);
+    let most = settings::max_threads() as i64;
+    let sampling = options.text("sampling")?.map(|word| Sampling::parse(&word).or_report()).transpose()?;
+    let optimizer = spec.text("optimizer")?.map(|word| Optimizer::parse(&word).or_report()).transpose()?;
+    let params = Params {
+        optimizer: optimizer.unwrap_or(usual.optimizer),
+        factors: spec.size("factors", MAX_FACTORS)?.unwrap_or(usual.factors),
+        learning_rate: spec.real("learning_rate")?.unwrap_or(usual.learning_rate),
+        regularization: spec.real("regularization")?.unwrap_or(usual.regularization),
+        iterations: spec.size("iterations", MAX_ITERATIONS)?.unwrap_or(usual.iterations),
+        batch_size: options.integer("batch_size", 1, 4096)?.map_or(usual.batch_size, |size| size as usize),
+        negatives: options.integer("negatives", 0, 1000)?.map_or(usual.negatives, |count| count as usize),
+        sampling: sampling.unwrap_or(usual.sampling),
+        biases: options.boolean("biases")?.unwrap_or(usual.biases),
+        dropout: options.real("dropout")?.unwrap_or(usual.dropout),
+        seed: spec.whole("seed")?.unwrap_or(42) as u64,
+        threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
+        ..usual
+    };
+    params.check().or_report()?;
+    let keep_versions = options.integer("keep_versions", 1, 1000)?;
+    Ok((Request::of(model, relation, &spec, keep_versions, kept)?, Sgd { params }))
+}
+
+/// What a trainer was asked for.
+struct Sgd {
+    params: Params,
+}
+
+impl Factorizer for Sgd {
+    fn algorithm(&self) -> &'static str {
+        match self.params.loss {
+            Loss::Bpr => "bpr",
+            Loss::Warp => "warp",
+            Loss::Logistic => "logistic",
+            Loss::Squared => "sgd",
+        }
+    }
+
+    fn iterations(&self) -> usize {
+        self.params.iterations
+    }
+
+    fn factors(&self) -> usize {
+        // The biases of the items become one more.
+        self.params.factors + usize::from(self.params.biases)
+    }
+
+    fn need(&self, users: usize, items: usize, entries: usize) -> Need {
+        sgd::need(users, items, entries, &self.params, false)
+    }
+
+    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+        let from = Instant::now();
+        let mut losses = Vec::new();
+        let begin = sgd::start(user_items.rows(), item_users.rows(), &self.params, control)?;
+        let mut on_epoch = |epoch: &sgd::Epoch| losses.push((epoch.loss, from.elapsed().as_secs_f64()));
+        let fitted =
+            sgd::fit(user_items, item_users, begin, &self.params, Validation::None, control, &mut on_epoch)?;
+        let converged = match fitted.losses.as_slice() {
+            [.., before, last] => (before - last).abs() <= 1e-3 * before.abs(),
+            _ => false,
+        };
+        let iterations = fitted.epochs;
+        let factors = fitted.model.folded(control)?;
+        // Somebody who is not known is placed among the items as by alternating least squares.
+        let alpha = defaults::ALPHA;
+        let regularization = defaults::als_regularization(user_items, item_users, alpha);
+        Ok(Fitted { factors, iterations, converged, losses, regularization, alpha })
+    }
+
+    fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
+        let Params { optimizer, factors, learning_rate, regularization, .. } = self.params;
+        let facts = json!({
+            "loss": self.params.loss.word(), "optimizer": optimizer.word(), "factors": factors,
+            "learning_rate": learning_rate, "regularization": regularization,
+            "iterations": self.params.iterations, "batch_size": self.params.batch_size,
+            "negatives": self.params.negatives, "sampling": self.params.sampling.word(),
+            "biases": self.params.biases, "dropout": self.params.dropout, "seed": self.params.seed as i64,
+        });
+        match facts {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+}
