@@ -204,6 +204,38 @@ mod tests {
     }
 
     #[test]
+    fn stochastic_gradients_look() {
+        once_of_three(phases_of_stochastic_gradients);
+    }
+
+    fn phases_of_stochastic_gradients() {
+        use crate::sgd::{self, Loss, Optimizer, Sampling, Validation};
+
+        let control = Control::unlimited();
+        let data = read(IdKind::Integer, false, &control);
+        let split = split(&data, Holdout::Hash, 1, 4, &control).unwrap();
+        let [users, items] = [data.users.len(), data.items.len()];
+        let item_users = transpose(&split.train, items, THREADS, &control).unwrap();
+        // One try for each negative: the first user has about everything.
+        let params = sgd::Params {
+            optimizer: Optimizer::Adam,
+            sampling: Sampling::Popularity,
+            batch_size: 500,
+            factors: 10,
+            iterations: 1,
+            threads: THREADS,
+            ..sgd::Params::of(Loss::Bpr)
+        };
+        let begin = phase("sgd: start", &control, || sgd::start(users, items, &params, &control)).unwrap();
+        let validation = Validation::HeldOut { users: &split.users, entries: &split.held_out };
+        let fitted = phase("sgd: fit", &control, || {
+            sgd::fit(&split.train, &item_users, begin, &params, validation, &control, &mut |_| ())
+        });
+        let model = fitted.unwrap().model;
+        phase("sgd: fold", &control, || model.folded(&control)).unwrap();
+    }
+
+    #[test]
     fn ids_of_any_kind_are_read_and_sorted_with_looks() {
         once_of_three(ids_of_any_kind);
     }

@@ -123,7 +123,7 @@ fn fit_at(
     let shapes = [start.factors, params.factors];
     check_shapes(user_items, item_users, (&start.users, &start.items), shapes, control)?;
     if let Validation::HeldOut { users, entries } = &validation {
-        validation::check(users, entries, user_items.rows(), item_users.rows())?;
+        validation::check(users, entries, [user_items.rows(), item_users.rows()], control)?;
     }
     let mut budget = Budget::new(control, TRAINING);
     let mut model =

@@ -20,7 +20,7 @@ use algorithms::recommender::{Parts, encode};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
-use algorithms::{Control, Error, Result};
+use algorithms::{Control, Error, Result, sgd};
 
 /// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
 /// for a bit an item.
@@ -364,5 +364,93 @@ fn the_estimate_is_just_above_what_is_taken() {
         let (all, peak) = (expected.holdout.max(expected.training), rest.peak());
         println!("{case:?}: {expected:?}, {peak} taken");
         assert!(all >= peak && all <= peak + peak / 4 + (1 << 20), "{case:?}: {all} expected, {peak} taken");
+    }
+}
+
+/// Factorization by stochastic gradients, with everything that takes memory.
+fn stochastic(
+    data: &Interactions,
+    params: &sgd::Params,
+    validated: bool,
+    control: &Control,
+) -> Result<sgd::Fitted> {
+    let (users, items) = (data.users.len(), data.items.len());
+    let start = sgd::start(users, items, params, control)?;
+    let bytes = start.bytes();
+    let some: Vec<u32> = (0..100).collect();
+    let held = algorithms::Csr {
+        offsets: (0..=100).collect(),
+        indices: (0..100).map(|n| n * 31).collect(),
+        values: vec![1.0; 100],
+    };
+    let validation = if validated {
+        sgd::Validation::HeldOut { users: &some, entries: &held }
+    } else {
+        sgd::Validation::None
+    };
+    let (user_items, item_users) = (&data.user_items, &data.item_users);
+    let fitted = sgd::fit(user_items, item_users, start, params, validation, control, &mut |_| ());
+    if fitted.is_err() {
+        control.give(bytes);
+    }
+    fitted
+}
+
+/// With batches of Adam, which keep the most, and without anything.
+fn stochastic_cases() -> [(sgd::Params, bool); 3] {
+    use sgd::{Loss, Optimizer};
+    let of = |loss| sgd::Params { factors: 20, iterations: 2, threads: 2, ..sgd::Params::of(loss) };
+    [
+        (sgd::Params { optimizer: Optimizer::Adam, batch_size: 64, ..of(Loss::Logistic) }, true),
+        (sgd::Params { threads: 1, ..of(Loss::Warp) }, true),
+        (sgd::Params { optimizer: Optimizer::Sgd, biases: false, ..of(Loss::Bpr) }, false),
+    ]
+}
+
+#[test]
+fn stochastic_gradients_take_what_they_say_and_no_refusal_is_fatal() {
+    let _turn = turn();
+    let unlimited = Control::unlimited();
+    let data = Case { time: false, ..CASE }.read(&unlimited).unwrap();
+    for (params, validated) in stochastic_cases() {
+        let control = Control::unlimited();
+        let before = HELD.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let fitted = stochastic(&data, &params, validated, &control).unwrap();
+        let (really, peak) = ((PEAK.load(Relaxed) - before) as u64, control.peak());
+        let need =
+            sgd::need(data.users.len(), data.items.len(), data.user_items.entries(), &params, validated);
+        println!("{params:?}: {need:?}, {peak} taken, {really} held");
+        assert_eq!((need.result, control.used()), (fitted.model.bytes(), fitted.model.bytes()));
+        assert!(need.peak >= peak && need.peak <= peak + peak / 4 + (1 << 18));
+        assert!(really <= peak + (1 << 18));
+        // Folding holds both, and then only the new.
+        let folded = fitted.model.folded(&control).unwrap();
+        assert_eq!(control.used(), folded.bytes());
+        assert_eq!(folded.factors, params.factors + usize::from(params.biases));
+        drop(folded);
+
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            LEFT.store(points, Relaxed);
+            let control = Control::unlimited();
+            let outcome = stochastic(&data, &params, validated, &control).map(|fitted| fitted.model.bytes());
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(control.used()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{params:?} {points}: {outcome:?}");
+            assert!(control.used() <= need.result, "{}", control.used());
+            points += 1;
+        }
+        assert!(points >= 6, "{points}");
+        for limit in [0, peak / 4, peak / 2, peak - 1] {
+            let control = Control::new(limit);
+            let outcome = stochastic(&data, &params, validated, &control);
+            assert!(matches!(outcome, Err(Error::Memory { .. })), "{limit}: {outcome:?}");
+            assert_eq!(control.used(), 0);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How good the factors are on entries that they were not trained on.
 
+use crate::als::GLANCE;
 use crate::als::kernel::{BATCH, Rows, dots};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
@@ -49,13 +50,27 @@ pub(super) struct Trained<'a> {
 }
 
 /// `Corrupted` if the held-out entries are of other users or items.
-pub(super) fn check(users: &[u32], entries: &Csr, rows: usize, items: usize) -> Result<()> {
+pub(super) fn check(
+    users: &[u32],
+    entries: &Csr,
+    [rows, items]: [usize; 2],
+    control: &Control,
+) -> Result<()> {
+    let below = |numbers: &[u32], end: usize| -> Result<bool> {
+        for numbers in numbers.chunks(GLANCE) {
+            control.check()?;
+            if numbers.iter().any(|&number| number as usize >= end) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
     let fits = entries.rows() == users.len()
         && entries.values.len() == entries.entries()
         && entries.offsets.is_sorted()
         && entries.offsets.last().is_none_or(|&end| end == entries.entries() as u64)
-        && users.iter().all(|&user| (user as usize) < rows)
-        && entries.indices.iter().all(|&item| (item as usize) < items);
+        && below(users, rows)?
+        && below(&entries.indices, items)?;
     if fits { Ok(()) } else { Err(Error::Corrupted("the shapes of matrices and held-out entries disagree")) }
 }
 
