@@ -21,6 +21,9 @@ pub(crate) const HOLDOUT: Task = task("holding rows out", "Train with holdout \"
 pub(crate) const TRAINING: Task = task("training the factors", "Use fewer \"factors\".");
 pub(crate) const SEARCH: Task = task("preparing the search", "Use fewer \"factors\".");
 pub(crate) const MEASURING: Task = task("measuring the model", "Train with holdout \"none\".");
+pub(crate) const EASE: Task = task("training EASE", "Use fewer items or another trainer.");
+pub(crate) const ITEM_KNN: Task = task("comparing the items", "Use fewer \"neighbours\" or fewer items.");
+pub(crate) const POPULARITY: Task = task("counting the interactions", "Read fewer rows.");
 pub(crate) const SEGMENTS: Task = task("forming the segments", "Use fewer rows or fewer features.");
 pub(crate) const SORTING: Task = task("sorting a column", "Use fewer rows.");
 pub(crate) const WRITING: Task = task("writing the model", "Use fewer \"factors\".");
@@ -34,6 +37,11 @@ impl Task {
     /// Takes bytes from the budget for this.
     pub(crate) fn take(self, bytes: u64, control: &Control) -> Result<()> {
         control.take(bytes, self.name, self.advice)
+    }
+
+    /// Fails as `take` would: for an estimate of what is to come.
+    pub(crate) fn expect(self, bytes: u64, control: &Control) -> Result<()> {
+        control.expect(bytes, self.name, self.advice)
     }
 }
 

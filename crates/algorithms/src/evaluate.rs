@@ -1,4 +1,4 @@
-//! Scoring factors on held-out entries, beside popularity.
+//! Scoring models on held-out entries, beside popularity.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::interactions::{Pace, Split};
 use crate::jobs::share;
 use crate::metrics::{Estimates, Summary, rank_metrics};
+use crate::neighbours::{NeighboursRef, Scratch};
 use crate::popularity;
+use crate::recommender::Filter;
 use crate::search::{Index, Similarity, quantize};
 
 /// Users that a thread takes at a time.
@@ -21,7 +23,7 @@ const CHUNK: usize = 16;
 pub struct Evaluation {
     /// The cutoff: metrics are over the first `k` items.
     pub k: usize,
-    /// Of the factors.
+    /// Of the model.
     pub model: Estimates,
     /// Of the most popular items of the training part.
     pub popularity: Estimates,
@@ -39,11 +41,59 @@ pub fn evaluate(
     threads: usize,
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
-    let items = item_users.rows();
     let mut budget = Budget::new(control, MEASURING);
     let sections = quantize(&factors.items, factors.factors, threads, control)?;
     budget.adopt(sections.bytes());
     let index = Index::new(&factors.items, factors.factors, &sections.quantized, &sections.bounds)?;
+    measure(split, item_users, ks, threads, control, |_| {
+        Ok(|user: u32, longest: usize, seen: &Marks<'_>, _: &[u32]| {
+            let query = &factors.users[user as usize * factors.factors..][..factors.factors];
+            let is_seen = |item: u32| seen.has(item);
+            let hits = index.search_with(query, longest, Similarity::InnerProduct, &is_seen, control)?;
+            Ok(hits.iter().map(|hit| hit.row).collect())
+        })
+    })
+}
+
+/// As [`evaluate`], for neighbours; `weighted` says whether an item counts by the user's value instead of by 1.
+pub fn evaluate_neighbours(
+    split: &Split,
+    item_users: &Csr,
+    neighbours: NeighboursRef<'_>,
+    weighted: bool,
+    ks: &[usize],
+    threads: usize,
+    control: &Control,
+) -> Result<Vec<Evaluation>> {
+    measure(split, item_users, ks, threads, control, |budget| {
+        let mut scratch = Scratch::budgeted(neighbours.len(), budget)?;
+        let mut pace = Pace::new(control);
+        Ok(move |user: u32, longest: usize, _: &Marks<'_>, by_popularity: &[u32]| {
+            let (items, values) = split.train.row(user as usize);
+            let user = (items, weighted.then_some(values));
+            let look = &mut |steps| pace.step(steps);
+            let found =
+                neighbours.rank(user, longest, Filter::default(), by_popularity, &mut scratch, look)?;
+            Ok(found.iter().map(|each| each.item).collect())
+        })
+    })
+}
+
+/// Measures what ranks: of each thread, called with a user, the number of items, the marks of the user's items and all
+/// items by popularity.
+fn measure<R>(
+    split: &Split,
+    item_users: &Csr,
+    ks: &[usize],
+    threads: usize,
+    control: &Control,
+    ranker: impl Fn(&mut Budget<'_>) -> Result<R> + Sync,
+) -> Result<Vec<Evaluation>>
+where
+    R: FnMut(u32, usize, &Marks<'_>, &[u32]) -> Result<Vec<u32>>,
+{
+    let items = item_users.rows();
+    let mut budget = Budget::new(control, MEASURING);
     let item_counts = popularity::counts(item_users, &mut budget)?;
     let by_popularity = popularity::order(&item_counts, &mut budget)?;
     budget.free(item_counts);
@@ -63,15 +113,13 @@ pub fn evaluate(
         let mut budget = Budget::new(control, MEASURING);
         let mut mine = empty(&mut budget)?;
         let mut seen = Marks { words: budget.zeroed(items.div_ceil(64))?, pace: Pace::new(control) };
+        let mut ranker = ranker(&mut budget)?;
         while let Some((users, first)) = jobs.next()? {
             for (position, &user) in (first..).zip(users) {
                 let (trained, _) = split.train.row(user as usize);
                 let (relevant, _) = split.held_out.row(position);
-                let query = &factors.users[user as usize * factors.factors..][..factors.factors];
                 seen.flip(trained)?;
-                let is_seen = |item: u32| seen.has(item);
-                let hits = index.search_with(query, longest, Similarity::InnerProduct, &is_seen, control)?;
-                let ranked: Vec<u32> = hits.iter().map(|hit| hit.row).collect();
+                let ranked = ranker(user, longest, &seen, &by_popularity)?;
                 let popular = seen.others(&by_popularity, longest)?;
                 seen.flip(trained)?;
                 for (summaries, &k) in mine.iter_mut().zip(ks) {

@@ -264,6 +264,57 @@ mod tests {
     }
 
     #[test]
+    fn item_based_trainers_compute_with_looks() {
+        once_of_three(phases_of_item_based_trainers);
+    }
+
+    /// Few items, because these take time by the square of a user's items and by the cube of all; one has them all.
+    fn phases_of_item_based_trainers() {
+        use crate::evaluate::evaluate_neighbours;
+        use crate::interactions::Split;
+        use crate::{Csr, ease, item_knn, popularity};
+
+        const ITEMS: u64 = 3000;
+        map_large_pieces();
+        let control = Control::unlimited();
+        let mut user_items = Csr { offsets: vec![0], ..Csr::default() };
+        for user in 0..USERS {
+            let mut row: Vec<u32> = match user {
+                0 => (0..ITEMS as u32).collect(),
+                // Every user has the first item.
+                _ => (0..6).map(|n| (mixed(user * 8 + n) % ITEMS) as u32 * u32::from(n > 0)).collect(),
+            };
+            row.sort_unstable();
+            row.dedup();
+            user_items.indices.extend(row);
+            user_items.offsets.push(user_items.indices.len() as u64);
+        }
+        user_items.values = vec![1.0; user_items.entries()];
+        let item_users = user_items.transpose(ITEMS as usize);
+        let params = ease::Params { threads: THREADS, kept: 1000, ..ease::Params::default() };
+        let model =
+            phase("EASE", &control, || ease::fit(&user_items, &item_users, &params, &control)).unwrap();
+        let params = item_knn::Params { threads: THREADS, neighbours: 1000, ..item_knn::Params::default() };
+        phase("item-kNN", &control, || item_knn::fit(&user_items, &item_users, &params, &control)).unwrap();
+        let times = vec![7; user_items.entries()];
+        let decayed =
+            || popularity::decayed(&user_items, ITEMS as usize, &times, Some(9), 3.0, &control).unwrap();
+        phase("decay", &control, decayed);
+        phase("check", &control, || model.view().check(&control)).unwrap();
+        let users: Vec<u32> = (0..SAMPLE as u32).collect();
+        let held_out = Csr {
+            offsets: (0..=SAMPLE).collect(),
+            indices: vec![5; SAMPLE as usize],
+            values: vec![1.0; SAMPLE as usize],
+        };
+        let split = Split { train: user_items, users, held_out };
+        phase("evaluate", &control, || {
+            evaluate_neighbours(&split, &item_users, model.view(), true, &[1, 50], THREADS, &control)
+        })
+        .unwrap();
+    }
+
+    #[test]
     fn segments_are_formed_with_looks() {
         once_of_three(phases_of_segments);
     }

@@ -1,5 +1,6 @@
 //! Which vector instructions this machine has. Whole loops are compiled once per level and chosen by one match.
 
+pub(crate) mod doubles;
 pub(crate) mod lanes;
 
 use std::sync::OnceLock;

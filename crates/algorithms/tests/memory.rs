@@ -10,11 +10,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 use algorithms::als::{self, Factors, Params};
+use algorithms::ease;
 use algorithms::estimate::{Plan, estimate};
-use algorithms::evaluate::evaluate;
+use algorithms::evaluate::{evaluate, evaluate_neighbours};
 use algorithms::ids::{IdKind, Ids};
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
+use algorithms::item_knn::{self, Similarity};
 use algorithms::kmeans::{self, Points};
+use algorithms::popularity::decayed;
 use algorithms::profile::profile;
 use algorithms::recommender::{Parts, encode};
 use algorithms::rows::in_order;
@@ -452,5 +455,95 @@ fn stochastic_gradients_take_what_they_say_and_no_refusal_is_fatal() {
             assert!(matches!(outcome, Err(Error::Memory { .. })), "{limit}: {outcome:?}");
             assert_eq!(control.used(), 0);
         }
+    }
+}
+
+/// The phases of item-based trainers, with a holdout, on interactions of few items.
+fn train_neighbours(data: &Interactions, threads: usize, control: &Control) -> Result<()> {
+    let split = split(data, Holdout::Time, 1, SAMPLE, control)?;
+    let items = data.items.len();
+    let item_users = transpose(&split.train, items, threads, control)?;
+    let params = ease::Params { threads, ..ease::Params::default() };
+    let model = ease::fit(&split.train, &item_users, &params, control)?;
+    evaluate_neighbours(&split, &item_users, model.view(), false, &CUTOFFS, threads, control)?;
+    control.give(model.bytes());
+    drop(model);
+    for similarity in [Similarity::Cosine, Similarity::TfIdf, Similarity::Bm25 { k1: 1.2, b: 0.75 }] {
+        let params = item_knn::Params { similarity, threads, ..item_knn::Params::default() };
+        let model = item_knn::fit(&split.train, &item_users, &params, control)?;
+        control.give(model.bytes());
+    }
+    let times = data.times.as_deref().unwrap_or_default();
+    let popular = decayed(&data.user_items, items, times, None, 1e6, control)?;
+    control.give(popular.bytes() + split.bytes() + item_users.bytes());
+    Ok(())
+}
+
+#[test]
+fn every_refused_allocation_of_item_based_trainers_is_an_error() {
+    let _turn = turn();
+    // So many items that a number for each of them is large.
+    let case = Case { users: 9000, items: 4500, rows: 60_000, ..CASE };
+    let data = case.read(&Control::unlimited()).unwrap();
+    for threads in [1, 2] {
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            LEFT.store(points, Relaxed);
+            let outcome = train_neighbours(&data, threads, &Control::unlimited());
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{threads} {points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{threads} threads: {points} allocations of {LARGE} bytes and more");
+        assert!(points > 60, "{points}");
+    }
+}
+
+#[test]
+fn item_based_trainers_keep_a_limit_and_their_estimates() {
+    let _turn = turn();
+    let case = Case { users: 9000, items: 3000, rows: 60_000, ..CASE };
+    let data = case.read(&Control::unlimited()).unwrap();
+    let (users, items) = (data.users.len(), data.items.len());
+    for threads in [1, 3] {
+        let train = |name: &str, need: algorithms::estimate::Need, fit: &dyn Fn(&Control) -> Result<u64>| {
+            let free = Control::unlimited();
+            let result = fit(&free).unwrap();
+            let peak = free.peak();
+            println!("{name}, {threads} threads: {need:?}, {peak} taken, {result} kept");
+            assert!(need.peak >= peak && need.peak <= peak + peak / 4 + (1 << 20), "{need:?} {peak}");
+            assert!(need.result >= result);
+            for step in 1..=9 {
+                let limit = need.peak * step / 8;
+                let control = Control::new(limit);
+                let before = HELD.load(Relaxed);
+                PEAK.store(before, Relaxed);
+                let outcome = fit(&control);
+                let really = (PEAK.load(Relaxed) - before) as u64;
+                assert!(
+                    control.peak() <= limit && really <= limit + limit / 10 + (1 << 20),
+                    "{really} of {limit}"
+                );
+                match outcome {
+                    Ok(_) => assert!(limit >= peak),
+                    Err(error) => {
+                        assert!(matches!(error, Error::Memory { .. }) && limit < need.peak, "{error:?}")
+                    }
+                }
+            }
+        };
+        let params = ease::Params { threads, ..ease::Params::default() };
+        train("EASE", ease::need(items, &params), &|control| {
+            Ok(ease::fit(&data.user_items, &data.item_users, &params, control)?.bytes())
+        });
+        let params = item_knn::Params { threads, ..item_knn::Params::default() };
+        train("item-kNN", item_knn::need(users, items, &params), &|control| {
+            Ok(item_knn::fit(&data.user_items, &data.item_users, &params, control)?.bytes())
+        });
     }
 }

@@ -61,3 +61,11 @@ pub const SEGMENT_LABEL_OFFSETS: u32 = 28;
 pub const CUT_POINTS: u32 = 29;
 /// The segment of each cell of `rfm::scores::Labels`: `[u8]`, 25.
 pub const SCORE_GRID: u32 = 30;
+/// Where the neighbours of each item start: `[u64]`, one more than items.
+pub const NEIGHBOUR_OFFSETS: u32 = 31;
+/// Neighbours of all items: `[u32]`, rising for each item.
+pub const NEIGHBOUR_ITEMS: u32 = 32;
+/// The weight of each of `NEIGHBOUR_ITEMS`: `[f32]`.
+pub const NEIGHBOUR_WEIGHTS: u32 = 33;
+/// Interactions of each item, those of long ago counted less: `[f64]`.
+pub const POPULARITY_WEIGHTS: u32 = 34;

@@ -1,0 +1,143 @@
+//! Item-based recommenders of public data beside numpy and implicit 0.7.3. The data are not ours to publish: run by
+//! `tests/reference/run.sh`, which says where they are.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use algorithms::defaults::ease_regularization;
+use algorithms::metrics::{Summary, rank_metrics};
+use algorithms::neighbours::{Neighbours, Scratch};
+use algorithms::recommender::Filter;
+use algorithms::{Control, Csr, ease, item_knn};
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    PathBuf::from(
+        std::env::var("SHARED_DATA").unwrap_or_else(|_| panic!("SHARED_DATA names the folder of the data")),
+    )
+}
+
+/// A split: all training pairs, and what each user has in the test part of the items that the training part knows.
+struct Data {
+    user_items: Csr,
+    item_users: Csr,
+    test: Vec<Vec<u32>>,
+}
+
+fn load(file: &str) -> Data {
+    let output = Command::new("gzip").args(["-dc"]).arg(folder().join(file)).output().unwrap();
+    assert!(output.status.success(), "{file}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines();
+    let head: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let column = |name: &str| head.iter().position(|each| *each == name).unwrap();
+    let (user, item, test) = (column("user_id"), column("item_id"), column("is_test"));
+    let (mut train, mut held) = (BTreeMap::<u64, Vec<u64>>::new(), BTreeMap::<u64, Vec<u64>>::new());
+    for line in lines {
+        let fields: Vec<&str> = line.split(',').collect();
+        let part = if fields[test] == "1" { &mut held } else { &mut train };
+        part.entry(fields[user].parse().unwrap()).or_default().push(fields[item].parse().unwrap());
+    }
+    let mut items: Vec<u64> = train.values().flatten().copied().collect();
+    items.sort_unstable();
+    items.dedup();
+    let numbers = |of: &[u64]| {
+        let mut found: Vec<u32> =
+            of.iter().filter_map(|item| items.binary_search(item).ok()).map(|at| at as u32).collect();
+        found.sort_unstable();
+        found
+    };
+    let mut user_items = Csr { offsets: vec![0], ..Csr::default() };
+    let mut test = Vec::new();
+    for (user, own) in &train {
+        user_items.indices.extend(numbers(own));
+        user_items.offsets.push(user_items.indices.len() as u64);
+        test.push(held.get(user).map(|items| numbers(items)).unwrap_or_default());
+    }
+    user_items.values = vec![1.0; user_items.indices.len()];
+    let item_users = user_items.transpose(items.len());
+    Data { user_items, item_users, test }
+}
+
+impl Data {
+    fn ndcg(&self, model: &Neighbours, filled: bool) -> f64 {
+        let items = self.item_users.rows();
+        let mut popular: Vec<u32> = (0..items as u32).filter(|_| filled).collect();
+        popular.sort_by_key(|&item| std::cmp::Reverse(self.item_users.row(item as usize).0.len()));
+        let (mut scratch, mut summary) = (Scratch::new(items), Summary::new(items));
+        for (user, relevant) in self.test.iter().enumerate().filter(|(_, relevant)| !relevant.is_empty()) {
+            let own = self.user_items.row(user).0;
+            let found = model.view().recommend(own, None, 10, Filter::default(), &popular, &mut scratch);
+            let ranked: Vec<u32> = found.iter().map(|each| each.item).collect();
+            summary.add(&rank_metrics(&ranked, relevant, 10), &ranked);
+        }
+        summary.estimates().unwrap().ndcg.mean
+    }
+}
+
+const SETS: [(&str, &str); 2] = [
+    ("movielens-latest-small/split_implicit_ml_ge4_seed20240.csv.gz", "recsys_implicit_ml_ge4.json"),
+    ("msweb/split_implicit_msweb_seed20241.csv.gz", "recsys_implicit_msweb.json"),
+];
+
+#[test]
+#[ignore = "needs the data sets"]
+fn ease_is_as_good_as_a_dense_inversion() {
+    // numpy's dense weights give 0.2623 at lambda 100 and 0.5489 at lambda 10.
+    for ((file, _), (lambda, at_least, by_default)) in
+        SETS.into_iter().zip([(100.0, 0.262, 0.262), (10.0, 0.548, 0.545)])
+    {
+        let data = load(file);
+        let rule = ease_regularization(&data.user_items, &data.item_users);
+        for kept in [50, 100, 10_000] {
+            let mut line = format!("{file} kept {kept}:");
+            for regularization in [lambda, rule] {
+                let params = ease::Params { regularization, kept, threads: 2, ..ease::Params::default() };
+                let begun = Instant::now();
+                let model =
+                    ease::fit(&data.user_items, &data.item_users, &params, &Control::unlimited()).unwrap();
+                let (seconds, ndcg) = (begun.elapsed().as_secs_f64(), data.ndcg(&model, true));
+                line += &format!(" lambda {regularization:.1} nDCG@10 {ndcg:.4} ({seconds:.2} s);");
+                let bar = if regularization == lambda { at_least } else { by_default };
+                assert!(kept != ease::Params::default().kept || ndcg >= bar, "{ndcg}");
+            }
+            println!("{line}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the data sets"]
+fn item_knn_is_as_good_as_implicit() {
+    for (file, reference) in SETS {
+        let path = folder().join("reference").join(reference);
+        let text: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let expected = text["models"]["item_knn_cosine_K20"]["ndcg@10"].as_f64().unwrap();
+        let data = load(file);
+        let ndcg = |similarity, neighbours, shrinkage, filled| {
+            let params = item_knn::Params { similarity, neighbours, shrinkage, threads: 2 };
+            let begun = Instant::now();
+            let model =
+                item_knn::fit(&data.user_items, &data.item_users, &params, &Control::unlimited()).unwrap();
+            let (seconds, ndcg) = (begun.elapsed().as_secs_f64(), data.ndcg(&model));
+            println!(
+                "{file} {params:?}: nDCG@10 {ndcg:.4} ({seconds:.3} s), implicit's cosine {expected:.4}"
+            );
+            ndcg
+        };
+        // The twenty neighbours of implicit have the item itself among them, and nothing fills its lists where fewer than ten
+        // items have a score. Equal similarities are in another order.
+        let same = ndcg(item_knn::Similarity::Cosine, 19, 0.0, false);
+        assert!((same - expected).abs() <= 0.003, "{same} {expected}");
+        assert!(ndcg(item_knn::Similarity::Cosine, 20, 0.0, true) >= expected);
+        for shrinkage in [0.0, 10.0] {
+            ndcg(item_knn::Similarity::Cosine, 100, shrinkage, true);
+            ndcg(item_knn::Similarity::Jaccard, 20, shrinkage, true);
+            ndcg(item_knn::Similarity::TfIdf, 20, shrinkage, true);
+            ndcg(item_knn::Similarity::Bm25 { k1: 1.2, b: 0.75 }, 20, shrinkage, true);
+        }
+    }
+}
