@@ -19,6 +19,27 @@ options: {"cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at 
 Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011.$$;
 
+CREATE FUNCTION persona.train_ease(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  regularization float8 DEFAULT NULL, holdout text DEFAULT 'auto', deploy text DEFAULT 'auto', seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_ease';
+COMMENT ON FUNCTION persona.train_ease(text, regclass, name, name, name, name, float8, text, text, bigint, jsonb) IS
+$$Trains a recommender by EASE: one weight for each pair of items, from the inverse of the matrix of items that users share. Often the best for up to some ten thousand items; time grows with the cube and memory with the square of their number (20,000 items: 1.7 GB). An item counts as had or not: values only say which rows are skipped. Rows, holdout, deploy, seed and errors as train_als; 53200 tells the memory that so many items need.
+regularization: above 0, NULL = by rule from the data (10 times the fourth root of the mean items of a user times the mean users of an item). options: {"neighbours": items that an item keeps on average, 1 to 10000, 100; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+Source: Steck 2019.$$;
+
+CREATE FUNCTION persona.train_item_knn(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  similarity text DEFAULT 'cosine', neighbours int DEFAULT 20, holdout text DEFAULT 'auto', deploy text DEFAULT 'auto',
+  seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_item_knn';
+COMMENT ON FUNCTION persona.train_item_knn(text, regclass, name, name, name, name, text, int, text, text, bigint, jsonb) IS
+$$Trains a recommender of similar items: each item keeps its nearest others, and what a user is recommended is what is near to the user's items. Rows, holdout, deploy, seed and errors as train_als.
+similarity: 'cosine', 'jaccard', 'tf_idf' or 'bm25'. neighbours: 1 to 10000 items, 20. options: {"shrinkage": common users by which a similarity is halved, at least 0, 0; "k1": of bm25, 1.2; "b": of bm25, 0 to 1, 0.75; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+Source: Sarwar, Karypis, Konstan, Riedl 2001; similarities as in implicit 0.7.$$;
+
 CREATE FUNCTION persona.train_bpr(
   model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
   factors int DEFAULT 32, learning_rate float8 DEFAULT NULL, regularization float8 DEFAULT NULL, iterations int DEFAULT NULL,

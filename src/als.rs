@@ -16,7 +16,7 @@ use crate::registry::Metric;
 use crate::settings;
 use crate::spec::{Spec, finite};
 use crate::train::choose;
-use crate::train::recommender::{self, Factorizer, Fitted, Request};
+use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
@@ -53,8 +53,8 @@ impl Als {
     }
 }
 
-impl Factorizer for Als {
-    fn algorithm(&self) -> &'static str {
+impl Algorithm for Als {
+    fn name(&self) -> &'static str {
         "als"
     }
 
@@ -84,7 +84,14 @@ impl Factorizer for Als {
             _ => false,
         };
         let (regularization, alpha) = (params.regularization, params.alpha);
-        Ok(Fitted { factors, iterations: params.iterations, converged, losses, regularization, alpha })
+        Ok(Fitted {
+            learned: Learned::Factors(factors),
+            iterations: params.iterations,
+            converged,
+            losses,
+            regularization,
+            alpha,
+        })
     }
 
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {

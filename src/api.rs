@@ -8,7 +8,10 @@ use crate::call::{Call, datum, enter};
 use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
-use crate::{als, deploy, evaluate, identity, images, lifecycle, progress, recommend, segments, sgd, values};
+use crate::{
+    als, deploy, evaluate, identity, images, lifecycle, neighbours, progress, recommend, segments, sgd,
+    values,
+};
 
 /// A function as the library declares it.
 struct Signature {
@@ -68,6 +71,12 @@ sql_functions! {
     persona_train_sgd(
         "text, regclass, name, name, name, name, text, text, integer, double precision, double precision, integer, text, text, bigint, jsonb"
     ) -> "persona.training_result" = sgd::train_sgd;
+    persona_train_ease(
+        "text, regclass, name, name, name, name, double precision, text, text, bigint, jsonb"
+    ) -> "persona.training_result" = neighbours::train_ease;
+    persona_train_item_knn(
+        "text, regclass, name, name, name, name, text, integer, text, text, bigint, jsonb"
+    ) -> "persona.training_result" = neighbours::train_item_knn;
     persona_evaluate("text, integer, integer, jsonb") -> "SETOF persona.evaluation" = evaluate::evaluate;
 
     persona_recommend("text, anycompatible, integer, text[], text[], boolean, boolean, jsonb")

@@ -14,6 +14,7 @@ mod ids;
 mod images;
 mod lifecycle;
 mod locks;
+mod neighbours;
 mod notice;
 mod options;
 mod outputs;

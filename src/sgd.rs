@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::registry::Metric;
 use crate::settings;
 use crate::spec::{Spec, finite};
-use crate::train::recommender::{self, Factorizer, Fitted, Request, column_arguments};
+use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request, column_arguments};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -142,8 +142,8 @@ struct Sgd {
     params: Params,
 }
 
-impl Factorizer for Sgd {
-    fn algorithm(&self) -> &'static str {
+impl Algorithm for Sgd {
+    fn name(&self) -> &'static str {
         match self.params.loss {
             Loss::Bpr => "bpr",
             Loss::Warp => "warp",
@@ -181,7 +181,14 @@ impl Factorizer for Sgd {
         // Somebody who is not known is placed among the items as by alternating least squares.
         let alpha = defaults::ALPHA;
         let regularization = defaults::als_regularization(user_items, item_users, alpha);
-        Ok(Fitted { factors, iterations, converged, losses, regularization, alpha })
+        Ok(Fitted {
+            learned: Learned::Factors(factors),
+            iterations,
+            converged,
+            losses,
+            regularization,
+            alpha,
+        })
     }
 
     fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {

@@ -9,7 +9,7 @@ use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
 use crate::source::Source;
 use crate::train::recommender;
-use crate::{als, sgd};
+use crate::{als, neighbours, sgd};
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
 type Run =
@@ -63,7 +63,7 @@ pub(crate) enum Column {
     Many,
 }
 
-static TRAINERS: [Trainer; 5] = [
+static TRAINERS: [Trainer; 7] = [
     Trainer {
         name: "train_als",
         settings: &als::RETRAIN,
@@ -90,6 +90,24 @@ static TRAINERS: [Trainer; 5] = [
         run: sgd::run,
         fits: recommender::fits,
         measure: Some(sgd::measure),
+    },
+    Trainer {
+        name: "train_ease",
+        settings: &neighbours::EASE_RETRAIN,
+        options: &neighbours::EASE_OPTIONS,
+        columns: &recommender::COLUMNS,
+        run: neighbours::run_ease,
+        fits: recommender::fits,
+        measure: Some(neighbours::measure_ease),
+    },
+    Trainer {
+        name: "train_item_knn",
+        settings: &neighbours::KNN_RETRAIN,
+        options: &neighbours::KNN_OPTIONS,
+        columns: &recommender::COLUMNS,
+        run: neighbours::run_item_knn,
+        fits: recommender::fits,
+        measure: Some(neighbours::measure_item_knn),
     },
     Trainer {
         name: "train_kmeans",

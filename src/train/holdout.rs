@@ -1,9 +1,9 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
-use algorithms::evaluate::{Evaluation, evaluate};
+use algorithms::evaluate::{Evaluation, evaluate, evaluate_neighbours};
 use algorithms::interactions::{Holdout, Interactions, split, transpose};
 
-use super::recommender::Factorizer;
+use super::recommender::{Algorithm, Learned};
 use super::running::Training;
 use crate::error::{Code, Result, fail};
 use crate::registry::Metric;
@@ -53,7 +53,7 @@ pub(super) fn score(
     interactions: &Interactions,
     holdout: Holdout,
     seed: i64,
-    factorizer: &dyn Factorizer,
+    algorithm: &dyn Algorithm,
     cutoffs: &[usize],
 ) -> Result<Vec<Evaluation>> {
     let control = training.control;
@@ -69,12 +69,15 @@ pub(super) fn score(
         control.give(held);
         return Ok(Vec::new());
     }
-    let fitted = training.phase("holdout fit", factorizer.iterations(), || {
-        factorizer.fit(&split.train, &item_users, control)
+    let fitted = training
+        .phase("holdout fit", algorithm.iterations(), || algorithm.fit(&split.train, &item_users, control))?;
+    let evaluation = training.phase("evaluate", 0, || match &fitted.learned {
+        Learned::Factors(factors) => evaluate(&split, &item_users, factors, cutoffs, threads, control),
+        Learned::Neighbours(neighbours) => {
+            evaluate_neighbours(&split, &item_users, neighbours.view(), false, cutoffs, threads, control)
+        }
     })?;
-    let evaluation = training
-        .phase("evaluate", 0, || evaluate(&split, &item_users, &fitted.factors, cutoffs, threads, control))?;
-    control.give(held + fitted.factors.bytes());
+    control.give(held + fitted.learned.bytes());
     Ok(evaluation)
 }
 

@@ -3,6 +3,7 @@
 use algorithms::als::Factors;
 use algorithms::estimate::{Need, Plan, estimate};
 use algorithms::interactions::{Interactions, InteractionsBuilder};
+use algorithms::neighbours::Neighbours;
 use algorithms::recommender::{Parts, encode};
 use algorithms::{Control, Csr};
 use pgrx::pg_sys;
@@ -110,9 +111,33 @@ impl Request {
     }
 }
 
+/// What was learned of the interactions.
+pub(crate) enum Learned {
+    Factors(Factors),
+    Neighbours(Neighbours),
+}
+
+impl Learned {
+    /// Its memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Learned::Factors(factors) => factors.bytes(),
+            Learned::Neighbours(neighbours) => neighbours.bytes(),
+        }
+    }
+
+    /// A view for an image.
+    fn view(&self) -> algorithms::recommender::Learned<'_> {
+        match self {
+            Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
+        }
+    }
+}
+
 /// What a fit answers.
 pub(crate) struct Fitted {
-    pub(crate) factors: Factors,
+    pub(crate) learned: Learned,
     pub(crate) iterations: usize,
     pub(crate) converged: bool,
     /// Loss after each iteration and the seconds until then.
@@ -122,11 +147,11 @@ pub(crate) struct Fitted {
     pub(crate) alpha: f64,
 }
 
-/// An algorithm that factorizes interactions. Runs away from the main thread: no Postgres in it.
-pub(crate) trait Factorizer: Sync {
-    fn algorithm(&self) -> &'static str;
+/// An algorithm that learns from interactions. Runs away from the main thread: no Postgres in it.
+pub(crate) trait Algorithm: Sync {
+    fn name(&self) -> &'static str;
     fn iterations(&self) -> usize;
-    /// Numbers per user and per item.
+    /// Numbers per user and per item; 0 where it learns none.
     fn factors(&self) -> usize;
     /// Memory that a fit of so many users and items takes.
     fn need(&self, users: usize, items: usize, entries: usize) -> Need;
@@ -172,12 +197,12 @@ impl Beside for InteractionColumns {
 pub(crate) fn train(
     call: &Call,
     request: &Request,
-    factorizer: &dyn Factorizer,
+    algorithm: &dyn Algorithm,
 ) -> Result<Option<pg_sys::Datum>> {
     // Dropped last, when everything else is freed.
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
+    let mut training = Training::start(&request.model, algorithm.name(), &control);
     let (target, (source, columns), identity) = begin(&request.model, &request.kept, || {
         let (source, columns) = request.open()?;
         // Wrong words are told before anything is made.
@@ -186,14 +211,14 @@ pub(crate) fn train(
     })?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
     let (counts, interactions) = read(&mut training, &source, &columns)?;
-    expect(&control, &interactions, factorizer, holdout.map(|_| (HOLDOUT_USERS, CUTOFFS.len())))?;
+    expect(&control, &interactions, algorithm, holdout.map(|_| (HOLDOUT_USERS, CUTOFFS.len())))?;
     let threads = settings::max_threads();
     let evaluation = match holdout {
-        Some(holdout) => score(&mut training, &interactions, holdout, request.seed, factorizer, &CUTOFFS)?,
+        Some(holdout) => score(&mut training, &interactions, holdout, request.seed, algorithm, &CUTOFFS)?,
         None => Vec::new(),
     };
-    let fitted = training.phase("fit", factorizer.iterations(), || {
-        factorizer.fit(&interactions.user_items, &interactions.item_users, &control)
+    let fitted = training.phase("fit", algorithm.iterations(), || {
+        algorithm.fit(&interactions.user_items, &interactions.item_users, &control)
     })?;
     for (iteration, &(loss, seconds)) in fitted.losses.iter().enumerate() {
         let loss = loss.is_finite().then_some(loss);
@@ -208,7 +233,7 @@ pub(crate) fn train(
             items: &interactions.items,
             user_items: &interactions.user_items,
             item_users: &interactions.item_users,
-            factors: &fitted.factors,
+            learned: fitted.learned.view(),
             regularization: fitted.regularization,
             alpha: fitted.alpha,
             user_class: columns.user_class as u8,
@@ -219,7 +244,7 @@ pub(crate) fn train(
     training.store(image_id, &image)?;
 
     let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
-    let mut hyperparameters = factorizer.hyperparameters(&fitted);
+    let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
     hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
@@ -227,7 +252,7 @@ pub(crate) fn train(
     let finished = Finished {
         image_id,
         image: &image,
-        algorithm: factorizer.algorithm(),
+        algorithm: algorithm.name(),
         rows_used: counts.rows_read as i64 - rows_skipped,
         rows_skipped,
         users: Some(interactions.users.len() as i64),
@@ -248,33 +273,30 @@ pub(crate) fn train(
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.
-pub(crate) fn measure(request: &Request, factorizer: &dyn Factorizer, k: usize) -> Result<Vec<Metric>> {
+pub(crate) fn measure(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Vec<Metric>> {
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, factorizer.algorithm(), &control);
+    let mut training = Training::start(&request.model, algorithm.name(), &control);
     let (named, _) = identity::model(&request.model, Seen::Statement)?;
     let _identity = as_owner(&named)?;
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
     let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };
     let (_, interactions) = read(&mut training, &source, &columns)?;
-    expect(&control, &interactions, factorizer, Some((HOLDOUT_USERS, 1)))?;
-    Ok(metrics(&score(&mut training, &interactions, holdout, request.seed, factorizer, &[k])?))
+    expect(&control, &interactions, algorithm, Some((HOLDOUT_USERS, 1)))?;
+    Ok(metrics(&score(&mut training, &interactions, holdout, request.seed, algorithm, &[k])?))
 }
 
 /// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower.
 fn expect(
     control: &Control,
     interactions: &Interactions,
-    factorizer: &dyn Factorizer,
+    algorithm: &dyn Algorithm,
     holdout: Option<(usize, usize)>,
 ) -> Result<()> {
-    let fit = factorizer.need(
-        interactions.users.len(),
-        interactions.items.len(),
-        interactions.user_items.entries(),
-    );
-    let (factors, threads) = (factorizer.factors(), settings::max_threads());
+    let fit =
+        algorithm.need(interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
+    let (factors, threads) = (algorithm.factors(), settings::max_threads());
     let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
     let task = "the training";
     let advice = "Use fewer \"factors\" or read fewer rows.";

@@ -66,7 +66,7 @@ mod tests {
     use crate::evaluate::evaluate;
     use crate::ids::{IdKind, IdRef, Ids};
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
-    use crate::recommender::{Parts, encode};
+    use crate::recommender::{Learned, Parts, encode};
 
     /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
     /// Measured are up to 12 ms; one transpose of this input without a look takes 43 ms.
@@ -194,7 +194,7 @@ mod tests {
             items: &data.items,
             user_items: &data.user_items,
             item_users: &data.item_users,
-            factors: &factors,
+            learned: Learned::Factors(&factors),
             regularization: 0.01,
             alpha: 1.0,
             user_class: 0,

@@ -4,7 +4,7 @@ mod all;
 mod encode;
 mod serve;
 
-pub use encode::{Parts, encode};
+pub use encode::{Learned, Parts, encode};
 pub use serve::{Filter, Recommendation, Source};
 
 use std::cmp::Reverse;
@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::ids::IdsRef;
 use crate::image::{Dictionary, Image, kinds};
+use crate::neighbours::NeighboursRef;
 use crate::search::{Bounds, Index};
 
 /// The numbers of a model that are not arrays.
@@ -27,7 +28,7 @@ pub struct Facts {
     pub alpha: f64,
     /// Distinct pairs of a user and an item.
     pub entries: u64,
-    /// Numbers per user and per item.
+    /// Numbers per user and per item; 0 where neighbours were learned.
     pub factors: u32,
     /// The caller's number for the type of user ids.
     pub user_class: u8,
@@ -46,15 +47,42 @@ pub struct Recommender<'a> {
     pub users: IdsRef<'a>,
     /// The items of the training, in the order of their ids.
     pub items: IdsRef<'a>,
-    user_index: Index<'a>,
-    item_index: Index<'a>,
-    user_factors: &'a [f32],
-    item_factors: &'a [f32],
-    gram: &'a [f32],
+    body: Body<'a>,
     popularity: &'a [u32],
     by_popularity: &'a [u32],
     seen_offsets: &'a [u64],
     seen: &'a [u32],
+}
+
+/// What was learned of the interactions.
+#[derive(Debug, Clone, Copy)]
+enum Body<'a> {
+    Factors(Factors<'a>),
+    Neighbours(NeighboursRef<'a>),
+}
+
+/// Factors and how they are searched.
+#[derive(Debug, Clone, Copy)]
+struct Factors<'a> {
+    user_index: Index<'a>,
+    item_index: Index<'a>,
+    users: &'a [f32],
+    items: &'a [f32],
+    gram: &'a [f32],
+}
+
+impl<'a> Factors<'a> {
+    fn read(image: &Image<'a>, factors: usize) -> Result<Factors<'a>> {
+        let users = image.section(kinds::USER_FACTORS)?;
+        let items = image.section(kinds::ITEM_FACTORS)?;
+        Ok(Factors {
+            user_index: index(image, users, factors, kinds::USER_QUANTIZED, kinds::USER_BOUNDS)?,
+            item_index: index(image, items, factors, kinds::ITEM_QUANTIZED, kinds::ITEM_BOUNDS)?,
+            users,
+            items,
+            gram: image.section(kinds::GRAM)?,
+        })
+    }
 }
 
 impl<'a> Recommender<'a> {
@@ -64,28 +92,33 @@ impl<'a> Recommender<'a> {
             return Err(Error::Corrupted("facts are missing"));
         };
         let factors = facts.factors as usize;
+        let body = if image.optional_section::<u8>(kinds::NEIGHBOUR_OFFSETS)?.is_some() {
+            Body::Neighbours(NeighboursRef::read(image)?)
+        } else {
+            Body::Factors(Factors::read(image, factors)?)
+        };
         let users = Dictionary::Users.read(image)?;
         let items = Dictionary::Items.read(image)?;
-        let user_factors = image.section(kinds::USER_FACTORS)?;
-        let item_factors = image.section(kinds::ITEM_FACTORS)?;
         let model = Recommender {
             facts: *facts,
             users,
             items,
-            user_index: index(image, user_factors, factors, kinds::USER_QUANTIZED, kinds::USER_BOUNDS)?,
-            item_index: index(image, item_factors, factors, kinds::ITEM_QUANTIZED, kinds::ITEM_BOUNDS)?,
-            user_factors,
-            item_factors,
-            gram: image.section(kinds::GRAM)?,
+            body,
             popularity: image.section(kinds::POPULARITY)?,
             by_popularity: image.section(kinds::BY_POPULARITY)?,
             seen_offsets: image.section(kinds::SEEN_OFFSETS)?,
             seen: image.section(kinds::SEEN_INDICES)?,
         };
         let (users, items) = (users.len(), items.len());
-        let fits = model.user_index.rows() == users
-            && model.item_index.rows() == items
-            && model.gram.len() == factors * factors
+        let learned = match &model.body {
+            Body::Factors(body) => {
+                body.user_index.rows() == users
+                    && body.item_index.rows() == items
+                    && body.gram.len() == factors * factors
+            }
+            Body::Neighbours(body) => body.len() == items && factors == 0,
+        };
+        let fits = learned
             && model.popularity.len() == items
             && model.by_popularity.len() == items
             && model.seen_offsets.len() == users + 1;
@@ -102,12 +135,17 @@ impl<'a> Recommender<'a> {
         self.items.check(control)?;
         self.check_seen(control)?;
         self.check_popularity(control)?;
-        self.user_index.check(control)?;
-        self.item_index.check(control)?;
-        if self.gram.iter().all(|number| number.is_finite()) {
-            Ok(())
-        } else {
-            Err(Error::Corrupted("a Gram matrix that is not finite"))
+        match &self.body {
+            Body::Factors(body) => {
+                body.user_index.check(control)?;
+                body.item_index.check(control)?;
+                if body.gram.iter().all(|number| number.is_finite()) {
+                    Ok(())
+                } else {
+                    Err(Error::Corrupted("a Gram matrix that is not finite"))
+                }
+            }
+            Body::Neighbours(body) => body.check(control),
         }
     }
 
@@ -174,14 +212,20 @@ impl<'a> Recommender<'a> {
         }
     }
 
-    /// The factors of a user.
+    /// The factors of a user; nothing where neighbours were learned.
     pub fn user_factors(&self, user: u32) -> Option<&'a [f32]> {
-        row(self.user_factors, self.facts.factors, user)
+        match &self.body {
+            Body::Factors(body) => row(body.users, self.facts.factors, user),
+            Body::Neighbours(_) => None,
+        }
     }
 
-    /// The factors of an item.
+    /// The factors of an item; nothing where neighbours were learned.
     pub fn item_factors(&self, item: u32) -> Option<&'a [f32]> {
-        row(self.item_factors, self.facts.factors, item)
+        match &self.body {
+            Body::Factors(body) => row(body.items, self.facts.factors, item),
+            Body::Neighbours(_) => None,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use algorithms::item_knn::{self, Similarity};
 use algorithms::kmeans::{self, Points};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
-use algorithms::recommender::{Parts, encode};
+use algorithms::recommender::{Learned, Parts, encode};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
@@ -194,7 +194,7 @@ impl Case {
             items: &data.items,
             user_items: &data.user_items,
             item_users: &data.item_users,
-            factors: &factors,
+            learned: Learned::Factors(&factors),
             regularization: 0.1,
             alpha: 1.0,
             user_class: 1,

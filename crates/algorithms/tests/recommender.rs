@@ -9,7 +9,7 @@ use algorithms::ids::{IdKind, IdRef, IdsRef};
 use algorithms::image::{AlignedBytes, Image};
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split};
 use algorithms::metrics::rank_metrics;
-use algorithms::recommender::{Filter, Parts, Recommender, Source, encode};
+use algorithms::recommender::{Filter, Learned, Parts, Recommender, Source, encode};
 
 const FACTORS: usize = 8;
 
@@ -39,7 +39,7 @@ fn image(data: &Interactions, factors: &Factors) -> AlignedBytes {
         items: &data.items,
         user_items: &data.user_items,
         item_users: &data.item_users,
-        factors,
+        learned: Learned::Factors(factors),
         regularization: 1.0,
         alpha: 10.0,
         user_class: 3,

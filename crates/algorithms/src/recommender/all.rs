@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::jobs::share;
 use crate::search::{Hit, Similarity};
 
-use super::Recommender;
-use super::serve::{Recommendation, Source};
+use super::serve::{Filter, Recommendation, Source};
+use super::{Body, Recommender};
 
 /// Users that a thread takes at a time: about a millisecond of work.
 const CHUNK: usize = 64;
@@ -32,19 +32,7 @@ impl Recommender<'_> {
         share(jobs, threads.max(1), control, |jobs| {
             while let Some((users, answers)) = jobs.next()? {
                 for (&user, answer) in users.iter().zip(answers) {
-                    let Some(query) = self.user_factors(user) else { continue };
-                    let seen = self.seen(user);
-                    let excluded = |item: u32| seen.binary_search(&item).is_ok();
-                    let hits = self.item_index.search_with(
-                        query,
-                        k,
-                        Similarity::InnerProduct,
-                        &excluded,
-                        control,
-                    )?;
-                    let recommended =
-                        |hit: Hit| Recommendation { item: hit.row, score: hit.score, source: Source::Model };
-                    *answer = hits.into_iter().map(recommended).collect();
+                    *answer = self.of_user(user, k, control)?;
                 }
                 control.advance(users.len() as u64);
             }
@@ -52,4 +40,24 @@ impl Recommender<'_> {
         })?;
         Ok(answers)
     }
+
+    fn of_user(&self, user: u32, k: usize, control: &Control) -> Result<Vec<Recommendation>> {
+        let body = match &self.body {
+            Body::Factors(body) => body,
+            Body::Neighbours(_) if (user as usize) < self.users.len() => {
+                control.check()?;
+                return Ok(self.recommend(Some(user), k, Filter::default()));
+            }
+            Body::Neighbours(_) => return Ok(Vec::new()),
+        };
+        let Some(query) = self.user_factors(user) else { return Ok(Vec::new()) };
+        let seen = self.seen(user);
+        let excluded = |item: u32| seen.binary_search(&item).is_ok();
+        let hits = body.item_index.search_with(query, k, Similarity::InnerProduct, &excluded, control)?;
+        Ok(hits.into_iter().map(recommended).collect())
+    }
+}
+
+fn recommended(hit: Hit) -> Recommendation {
+    Recommendation { item: hit.row, score: hit.score, source: Source::Model }
 }

@@ -7,10 +7,20 @@ use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::image::{AlignedBytes, Dictionary, Writer, kinds};
+use crate::neighbours::Neighbours;
 use crate::popularity;
-use crate::search::quantize;
+use crate::search::{Sections, quantize};
 
 use super::Facts;
+
+/// What was learned of the interactions.
+#[derive(Debug, Clone, Copy)]
+pub enum Learned<'a> {
+    /// Factors of users and items.
+    Factors(&'a Factors),
+    /// What each item says about others.
+    Neighbours(&'a Neighbours),
+}
 
 /// What a training made.
 pub struct Parts<'a> {
@@ -22,8 +32,8 @@ pub struct Parts<'a> {
     pub user_items: &'a Csr,
     /// Their transpose.
     pub item_users: &'a Csr,
-    /// Factors of users and items.
-    pub factors: &'a Factors,
+    /// What it learned.
+    pub learned: Learned<'a>,
     /// As in [`Facts`].
     pub regularization: f64,
     /// As in [`Facts`].
@@ -37,14 +47,11 @@ pub struct Parts<'a> {
 /// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says; the bytes of
 /// the image stay taken.
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
-    let Factors { factors, users: user_factors, items: item_factors } = parts.factors;
     let mut budget = Budget::new(control, WRITING);
-    let user_sections = quantize(user_factors, *factors, threads, control)?;
-    budget.adopt(user_sections.bytes());
-    let item_sections = quantize(item_factors, *factors, threads, control)?;
-    budget.adopt(item_sections.bytes());
-    budget.take((factors * factors) as u64 * 4)?;
-    let gram = gram(item_factors, *factors, threads, control)?;
+    let factors = match parts.learned {
+        Learned::Factors(learned) => Some(Searchable::new(learned, threads, &mut budget)?),
+        Learned::Neighbours(_) => None,
+    };
     let popularity = popularity::counts(parts.item_users, &mut budget)?;
     let by_popularity = popularity::order(&popularity, &mut budget)?;
 
@@ -52,7 +59,7 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
         regularization: parts.regularization,
         alpha: parts.alpha,
         entries: parts.user_items.entries() as u64,
-        factors: u32::try_from(*factors)
+        factors: u32::try_from(factors.as_ref().map_or(0, |each| each.factors.factors))
             .map_err(|_| Error::TooMany { what: "factors", limit: u32::MAX.into() })?,
         user_class: parts.user_class,
         item_class: parts.item_class,
@@ -63,13 +70,10 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     image.section(kinds::FACTS, &facts);
     Dictionary::Users.write(&mut image, parts.users.view());
     Dictionary::Items.write(&mut image, parts.items.view());
-    image.section(kinds::USER_FACTORS, user_factors);
-    image.section(kinds::ITEM_FACTORS, item_factors);
-    image.section(kinds::USER_QUANTIZED, &user_sections.quantized);
-    image.section(kinds::USER_BOUNDS, &user_sections.bounds);
-    image.section(kinds::ITEM_QUANTIZED, &item_sections.quantized);
-    image.section(kinds::ITEM_BOUNDS, &item_sections.bounds);
-    image.section(kinds::GRAM, &gram);
+    match parts.learned {
+        Learned::Factors(_) => factors.iter().for_each(|factors| factors.write(&mut image)),
+        Learned::Neighbours(neighbours) => neighbours.write(&mut image),
+    }
     image.section(kinds::POPULARITY, &popularity);
     image.section(kinds::BY_POPULARITY, &by_popularity);
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
@@ -79,4 +83,36 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     let image = image.write(control)?;
     budget.keep(length);
     Ok(image)
+}
+
+/// Factors with what their search needs.
+struct Searchable<'a> {
+    factors: &'a Factors,
+    users: Sections,
+    items: Sections,
+    gram: Vec<f32>,
+}
+
+impl<'a> Searchable<'a> {
+    fn new(learned: &'a Factors, threads: usize, budget: &mut Budget<'_>) -> Result<Searchable<'a>> {
+        let Factors { factors, users, items } = learned;
+        let control = budget.control();
+        let users = quantize(users, *factors, threads, control)?;
+        budget.adopt(users.bytes());
+        let items_sections = quantize(items, *factors, threads, control)?;
+        budget.adopt(items_sections.bytes());
+        budget.take((factors * factors) as u64 * 4)?;
+        let gram = gram(items, *factors, threads, control)?;
+        Ok(Searchable { factors: learned, users, items: items_sections, gram })
+    }
+
+    fn write<'b>(&'b self, image: &mut Writer<'b>) {
+        image.section(kinds::USER_FACTORS, &self.factors.users);
+        image.section(kinds::ITEM_FACTORS, &self.factors.items);
+        image.section(kinds::USER_QUANTIZED, &self.users.quantized);
+        image.section(kinds::USER_BOUNDS, &self.users.bounds);
+        image.section(kinds::ITEM_QUANTIZED, &self.items.quantized);
+        image.section(kinds::ITEM_BOUNDS, &self.items.bounds);
+        image.section(kinds::GRAM, &self.gram);
+    }
 }

@@ -1,9 +1,12 @@
 //! Answers of a recommender. `k` rows come back whenever `k` eligible items exist; ties break by the order of ids.
 
+use std::cell::RefCell;
+
 use crate::als::fold_in;
+use crate::neighbours::{NeighboursRef, Scratch};
 use crate::search::{Hit, Similarity};
 
-use super::Recommender;
+use super::{Body, Factors, Recommender};
 
 /// What an answer rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,55 +55,109 @@ fn model(hits: Vec<Hit>) -> Vec<Recommendation> {
         .collect()
 }
 
+thread_local! {
+    /// Scores of neighbours: made once, used by every call of the thread.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 impl Recommender<'_> {
     /// The best `k` items of a user; the most popular ones where the user is not known.
     pub fn recommend(&self, user: Option<u32>, k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
-        let seen = match user {
-            Some(user) if !filter.keep_seen => self.seen(user),
-            _ => &[],
-        };
+        let own = user.map_or(&[][..], |user| self.seen(user));
+        let seen = if filter.keep_seen { &[] } else { own };
         let excluded =
             |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
-        let Some(query) = user.and_then(|user| self.user_factors(user)) else {
-            return self.popular(k, filter.candidates, &excluded);
-        };
-        self.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded)
+        let known = user.filter(|&user| (user as usize) < self.users.len());
+        match (&self.body, known) {
+            (Body::Neighbours(body), Some(_)) => self.by_neighbours(body, own, k, filter),
+            (Body::Factors(body), Some(user)) => match self.user_factors(user) {
+                Some(query) => body.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded),
+                None => self.popular(k, filter.candidates, &excluded),
+            },
+            (_, None) => self.popular(k, filter.candidates, &excluded),
+        }
     }
 
-    /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in.
+    /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in, or their
+    /// neighbours added up.
     pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
         let excluded =
             |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
             return self.popular(k, filter.candidates, &excluded);
         }
+        let body = match &self.body {
+            Body::Neighbours(body) => {
+                return self.by_neighbours(body, items, k, Filter { keep_seen: false, ..filter });
+            }
+            Body::Factors(body) => body,
+        };
         let (facts, values) = (&self.facts, vec![1.0; items.len()]);
         let query = fold_in(
-            self.gram,
-            self.item_factors,
+            body.gram,
+            body.items,
             facts.factors as usize,
             items,
             &values,
             facts.regularization,
             facts.alpha,
         );
-        self.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded)
+        body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded)
     }
 
-    /// The `k` items nearest to an item by cosine, without itself.
+    fn by_neighbours(
+        &self,
+        body: &NeighboursRef<'_>,
+        items: &[u32],
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        SCRATCH.with_borrow_mut(|scratch| body.recommend(items, None, k, filter, self.by_popularity, scratch))
+    }
+
+    /// The `k` items nearest to an item, without itself: by the cosine of their factors, or its strongest neighbours.
     pub fn similar_items(&self, item: u32, k: usize) -> Vec<Recommendation> {
-        match self.item_factors(item) {
-            Some(query) => self.best(query, k, Similarity::Cosine, None, &|other| other == item),
-            None => Vec::new(),
+        match &self.body {
+            Body::Neighbours(body) => body.similar(item, k),
+            Body::Factors(body) => match self.item_factors(item) {
+                Some(query) => body.best(query, k, Similarity::Cosine, None, &|other| other == item),
+                None => Vec::new(),
+            },
         }
     }
 
-    /// The `k` users nearest to a user by cosine, without the user.
+    /// The `k` users nearest to a user, without the user: by the cosine of their factors, or of the items they have.
     pub fn similar_users(&self, user: u32, k: usize) -> Vec<Hit> {
-        match self.user_factors(user) {
-            Some(query) => self.user_index.search(query, k, Similarity::Cosine, &|other| other == user),
-            None => Vec::new(),
+        match &self.body {
+            Body::Factors(body) => match self.user_factors(user) {
+                Some(query) => body.user_index.search(query, k, Similarity::Cosine, &|other| other == user),
+                None => Vec::new(),
+            },
+            Body::Neighbours(_) => self.alike(user, k),
         }
+    }
+
+    /// Users with items in common, by the cosine of what they have.
+    fn alike(&self, user: u32, k: usize) -> Vec<Hit> {
+        let own = self.seen(user);
+        let mut has = vec![false; self.items.len()];
+        for &item in own {
+            if let Some(has) = has.get_mut(item as usize) {
+                *has = true;
+            }
+        }
+        let mut found: Vec<Hit> = (0..self.users.len() as u32)
+            .filter(|&other| other != user)
+            .filter_map(|other| {
+                let items = self.seen(other);
+                let common = items.iter().filter(|&&item| has.get(item as usize) == Some(&true)).count();
+                let score = common as f64 / ((own.len() * items.len()) as f64).sqrt();
+                (common > 0).then_some(Hit { row: other, score })
+            })
+            .collect();
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        found.truncate(k);
+        found
     }
 
     /// The `k` items with the most interactions, of the candidates where given.
@@ -134,11 +191,19 @@ impl Recommender<'_> {
 
     /// The score of an item for a user; nothing where either is not known.
     pub fn score(&self, user: u32, item: u32) -> Option<f64> {
-        let query = self.user_factors(user)?;
-        self.item_factors(item)?;
-        Some(self.item_index.score(query, item, Similarity::InnerProduct))
+        if user as usize >= self.users.len() || item as usize >= self.items.len() {
+            return None;
+        }
+        match &self.body {
+            Body::Factors(body) => {
+                Some(body.item_index.score(self.user_factors(user)?, item, Similarity::InnerProduct))
+            }
+            Body::Neighbours(body) => Some(body.score(self.seen(user), None, item)),
+        }
     }
+}
 
+impl Factors<'_> {
     fn best(
         &self,
         query: &[f32],

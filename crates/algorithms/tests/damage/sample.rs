@@ -4,7 +4,7 @@
 use algorithms::als::Factors;
 use algorithms::ids::{IdKind, Ids};
 use algorithms::image::AlignedBytes;
-use algorithms::recommender::{Parts, encode};
+use algorithms::recommender::{Learned, Parts, encode};
 use algorithms::{Control, Csr};
 
 /// The shape of a model.
@@ -50,7 +50,7 @@ impl Sample {
             items: &self.items,
             user_items: &self.user_items,
             item_users: &self.user_items.transpose(self.items.len()),
-            factors: &self.factors,
+            learned: Learned::Factors(&self.factors),
             regularization: 0.5,
             alpha: 2.0,
             user_class: 3,

@@ -1,0 +1,260 @@
+//! `persona.train_ease` and `persona.train_item_knn`: what having an item says about other items.
+
+use std::time::Instant;
+
+use algorithms::estimate::Need;
+use algorithms::item_knn::{self, Similarity};
+use algorithms::{Control, Csr, defaults, ease};
+use pgrx::pg_sys;
+use serde_json::{Map, Value, json};
+
+use crate::call::Call;
+use crate::error::{OrReport, Result};
+use crate::options::Options;
+use crate::registry::Metric;
+use crate::spec::{Spec, finite};
+use crate::train::choose;
+use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request, column_arguments};
+use crate::{locks, settings};
+
+type Answer = Result<Option<pg_sys::Datum>>;
+
+/// What `options` may hold.
+pub(crate) const EASE_OPTIONS: [&str; 3] = ["keep_versions", "neighbours", "threads"];
+pub(crate) const KNN_OPTIONS: [&str; 5] = ["b", "k1", "keep_versions", "shrinkage", "threads"];
+
+/// What `retrain` may change.
+pub(crate) const EASE_RETRAIN: [&str; 4] = ["deploy", "holdout", "regularization", "seed"];
+pub(crate) const KNN_RETRAIN: [&str; 5] = ["deploy", "holdout", "neighbours", "seed", "similarity"];
+
+/// The arguments from `first` on that both have: holdout, deploy, seed and options.
+fn last_arguments(call: &Call, first: usize) -> Result<Map<String, Value>> {
+    let word = |index| call.get::<String>(index).unwrap_or_else(|| "auto".into());
+    let mut spec = Map::new();
+    spec.insert("holdout".into(), word(first).into());
+    spec.insert("deploy".into(), word(first + 1).into());
+    spec.insert("seed".into(), call.get::<i64>(first + 2).unwrap_or(42).into());
+    spec.insert("options".into(), Value::Object(call.object(first + 3, "options")?));
+    Ok(spec)
+}
+
+/// `persona.train_ease(model, relation, user_column, item_column, …)`.
+pub(crate) fn train_ease(call: &Call) -> Answer {
+    locks::writable(c"persona.train_ease()");
+    let mut spec = column_arguments(call)?;
+    spec.insert("trainer".into(), "train_ease".into());
+    spec.insert("regularization".into(), finite(call.get(6), "regularization")?);
+    spec.extend(last_arguments(call, 7)?);
+    let kept = spec.clone();
+    run_ease(call, call.required(0, "model")?, call.required(1, "relation")?, spec, kept)
+}
+
+/// `persona.train_item_knn(model, relation, user_column, item_column, …)`.
+pub(crate) fn train_item_knn(call: &Call) -> Answer {
+    locks::writable(c"persona.train_item_knn()");
+    let mut spec = column_arguments(call)?;
+    spec.insert("trainer".into(), "train_item_knn".into());
+    spec.insert("similarity".into(), call.get::<String>(6).unwrap_or_else(|| "cosine".into()).into());
+    spec.insert("neighbours".into(), call.get::<i32>(7).unwrap_or(20).into());
+    spec.extend(last_arguments(call, 8)?);
+    let kept = spec.clone();
+    run_item_knn(call, call.required(0, "model")?, call.required(1, "relation")?, spec, kept)
+}
+
+/// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
+pub(crate) fn run_ease(
+    call: &Call,
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Answer {
+    let (request, ease) = parse_ease(model, relation, &spec, kept)?;
+    recommender::train(call, &request, &ease)
+}
+
+/// As `run_ease`.
+pub(crate) fn run_item_knn(
+    call: &Call,
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Answer {
+    let (request, knn) = parse_item_knn(model, relation, &spec, kept)?;
+    recommender::train(call, &request, &knn)
+}
+
+/// Measures a spec at a cutoff without writing a version.
+pub(crate) fn measure_ease(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    k: usize,
+) -> Result<Vec<Metric>> {
+    let (request, ease) = parse_ease(model, relation, &spec, Map::new())?;
+    recommender::measure(&request, &ease, k)
+}
+
+/// As `measure_ease`.
+pub(crate) fn measure_item_knn(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    k: usize,
+) -> Result<Vec<Metric>> {
+    let (request, knn) = parse_item_knn(model, relation, &spec, Map::new())?;
+    recommender::measure(&request, &knn, k)
+}
+
+fn threads(options: &Options) -> Result<usize> {
+    let most = settings::max_threads() as i64;
+    Ok(options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize)
+}
+
+fn parse_ease(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Result<(Request, Ease)> {
+    let spec = Spec::new(spec);
+    let options = Options::new(spec.object("options"), &EASE_OPTIONS)?;
+    let usual = ease::Params::default();
+    let regularization = spec.real("regularization")?;
+    let params = ease::Params {
+        // A default that depends on data stands in as the usual one.
+        regularization: regularization.unwrap_or(usual.regularization),
+        kept: options.integer("neighbours", 1, 10_000)?.map_or(usual.kept, |kept| kept as usize),
+        threads: threads(&options)?,
+        ..usual
+    };
+    params.check().or_report()?;
+    let keep_versions = options.integer("keep_versions", 1, 1000)?;
+    let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+    Ok((request, Ease { regularization, params }))
+}
+
+fn parse_item_knn(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Result<(Request, ItemKnn)> {
+    let spec = Spec::new(spec);
+    let options = Options::new(spec.object("options"), &KNN_OPTIONS)?;
+    let bm25 =
+        Similarity::Bm25 { k1: options.real("k1")?.unwrap_or(1.2), b: options.real("b")?.unwrap_or(0.75) };
+    let word = spec.text("similarity")?.unwrap_or_else(|| "cosine".into());
+    let similarity = choose(
+        "similarity",
+        &word,
+        &[
+            ("cosine", Similarity::Cosine),
+            ("jaccard", Similarity::Jaccard),
+            ("bm25", bm25),
+            ("tf_idf", Similarity::TfIdf),
+        ],
+    )?;
+    let usual = item_knn::Params::default();
+    let params = item_knn::Params {
+        similarity,
+        neighbours: spec.size("neighbours", item_knn::MAX_NEIGHBOURS)?.unwrap_or(usual.neighbours),
+        shrinkage: options.real("shrinkage")?.unwrap_or(usual.shrinkage),
+        threads: threads(&options)?,
+    };
+    params.check().or_report()?;
+    let keep_versions = options.integer("keep_versions", 1, 1000)?;
+    let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+    Ok((request, ItemKnn { word, params }))
+}
+
+/// What `train_ease` was asked for.
+struct Ease {
+    regularization: Option<f64>,
+    params: ease::Params,
+}
+
+/// What `train_item_knn` was asked for.
+struct ItemKnn {
+    word: String,
+    params: item_knn::Params,
+}
+
+/// A fit in one step: it has no loss and is always at its end.
+fn fitted(learned: algorithms::neighbours::Neighbours, regularization: f64, from: Instant) -> Fitted {
+    let losses = vec![(f64::NAN, from.elapsed().as_secs_f64())];
+    let learned = Learned::Neighbours(learned);
+    Fitted { learned, iterations: 1, converged: true, losses, regularization, alpha: 0.0 }
+}
+
+fn object(facts: Value) -> Map<String, Value> {
+    match facts {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+impl Algorithm for Ease {
+    fn name(&self) -> &'static str {
+        "ease"
+    }
+
+    fn iterations(&self) -> usize {
+        1
+    }
+
+    fn factors(&self) -> usize {
+        0
+    }
+
+    fn need(&self, _users: usize, items: usize, _entries: usize) -> Need {
+        ease::need(items, &self.params)
+    }
+
+    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+        let from = Instant::now();
+        let rule = || defaults::ease_regularization(user_items, item_users);
+        let regularization = self.regularization.unwrap_or_else(rule);
+        let params = ease::Params { regularization, ..self.params.clone() };
+        Ok(fitted(ease::fit(user_items, item_users, &params, control)?, regularization, from))
+    }
+
+    fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
+        object(json!({ "regularization": fitted.regularization, "neighbours": self.params.kept }))
+    }
+}
+
+impl Algorithm for ItemKnn {
+    fn name(&self) -> &'static str {
+        "item_knn"
+    }
+
+    fn iterations(&self) -> usize {
+        1
+    }
+
+    fn factors(&self) -> usize {
+        0
+    }
+
+    fn need(&self, users: usize, items: usize, _entries: usize) -> Need {
+        item_knn::need(users, items, &self.params)
+    }
+
+    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+        let from = Instant::now();
+        Ok(fitted(item_knn::fit(user_items, item_users, &self.params, control)?, 0.0, from))
+    }
+
+    fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
+        let mut facts = object(json!({
+            "similarity": self.word, "neighbours": self.params.neighbours, "shrinkage": self.params.shrinkage,
+        }));
+        if let Similarity::Bm25 { k1, b } = self.params.similarity {
+            facts.insert("k1".into(), k1.into());
+            facts.insert("b".into(), b.into());
+        }
+        facts
+    }
+}
