@@ -11,6 +11,7 @@ use pgrx::{PgXactCallbackEvent, Uuid, pg_sys, register_xact_callback};
 use super::load::{is_sound, verify};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::registry::scan::Seen;
+use crate::work::AtExit;
 use crate::{registry, settings};
 
 /// How often a waiting backend looks whether the file is there.
@@ -67,7 +68,14 @@ pub(super) fn obtain(
                 continue;
             }
             Ok(Claim::Ready(mapped)) => Ok(mapped),
-            Ok(Claim::Mine(pending)) => write(&folder, pending, bytes, &read),
+            Ok(Claim::Mine(pending)) => {
+                // Where the process ends meanwhile, no destructor takes the unfinished file away.
+                let unfinished = pending.temporary().to_path_buf();
+                let _at_exit = AtExit::run(move || {
+                    let _ = std::fs::remove_file(&unfinished);
+                });
+                write(&folder, pending, bytes, &read)
+            }
             Ok(Claim::Busy) => {
                 pgrx::check_for_interrupts!();
                 std::thread::sleep(POLL);

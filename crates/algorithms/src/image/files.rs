@@ -252,6 +252,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Where the file is until it is published.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Takes all the space on disk before anything is written: a file with holes would fail when a full disk has to
     /// fill them. `between` is called every 64 MB.
     pub fn allocate(&self, between: &mut dyn FnMut()) -> io::Result<()> {
