@@ -51,6 +51,17 @@ FUNCTIONS = {
     "persona.similar_users(text,anycompatible,integer,jsonb)": (SERVED, f"persona.similar_users({M}, 7)"),
     "persona.train_als(text,regclass,name,name,name,name,text,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_als({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
+    "persona.recommend_all(text,integer)": (OWNERS, f"persona.recommend_all({M}, 3)"),
+    "persona._recommend_all(regclass,integer,anyarray,anycompatiblearray)":
+        (SERVED, f"persona._recommend_all({M}, 3, NULL::bigint[], NULL::text[])"),
+    "persona.train_bpr(text,regclass,name,name,name,name,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_bpr({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
+    "persona.train_ease(text,regclass,name,name,name,name,double precision,text,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_ease({M}, 'alice.events', 'user_id', 'item_id')"),
+    "persona.train_item_knn(text,regclass,name,name,name,name,text,integer,text,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_item_knn({M}, 'alice.events', 'user_id', 'item_id')"),
+    "persona.train_sgd(text,regclass,name,name,name,name,text,text,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_sgd({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
     "persona.user_factors(text)": (SERVED, f"persona.user_factors({M})"),
     "persona_internal.library_functions()": (DUMPERS, "persona_internal.library_functions()"),
     "persona_internal.model_of(oid)": (DUMPERS, f"persona_internal.model_of({M}::regclass)"),

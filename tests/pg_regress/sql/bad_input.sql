@@ -64,6 +64,8 @@ FROM (VALUES
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
   ('prewarm', $$'m'::text$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
+  ('_recommend_all', $$'m'::regclass | 3 | NULL::int[] | NULL::text[]$$),
+  ('recommend_all', $$'m'::text | 3$$),
   ('recommend_as', $$'m'::text | 1 | NULL::text | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('recommend_for_items', $$'m'::text | '{i1,i3}'::text[] | 3 | '{}'::jsonb$$),
   ('recommend_for_users', $$'m'::text | '{1,2}'::text[] | 3 | '{}'::jsonb$$),
@@ -77,8 +79,12 @@ FROM (VALUES
   ('similar_items', $$'m'::text | 'i1'::text | 3 | '{}'::jsonb$$),
   ('similar_users', $$'m'::text | 1 | 3 | '{}'::jsonb$$),
   ('train_als', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'implicit'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
+  ('train_bpr', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
+  ('train_ease', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | NULL::float8 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
+  ('train_item_knn', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'cosine'::text | 3 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_kmeans', $$'x'::text | 'people'::regclass | 'id'::name | '{a,b}'::name[] | 2 | 'standard'::text | 2 | 10 | 1e-4::float8 | 'none'::text | 'auto'::text | 42::int8 | NULL::text | '{}'::jsonb$$),
   ('train_rfm', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'taken_at'::name | 'value'::name | NULL::name | NULL::timestamptz | 5 | 'auto'::text | '{}'::jsonb$$),
+  ('train_sgd', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'warp'::text | 'adagrad'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('training_progress', $$$$),
   ('user_factors', $$'m'::text$$),
   ('visible_progress', $$$$)
@@ -164,6 +170,7 @@ FROM (VALUES ('anycompatible'), ('anyelement')) AS t (type),
 INSERT INTO value SELECT 'anyarray', name, expression FROM value WHERE type = 'text[]';
 INSERT INTO value VALUES ('anyarray', 'untyped', '''{i1}'''), ('anyarray', 'integers', '''{1}''::int[]'), ('anyarray', 'uuids', 'ARRAY[''00000000-0000-0000-0000-000000000001''::uuid]'),
   ('anyarray', 'varchar', '''{i1}''::varchar[]'), ('anyarray', 'names', '''{i1}''::name[]'), ('anyarray', 'enums', '''{i1}''::mood[]'), ('anyarray', 'reals', '''{1}''::float4[]'), ('anyarray', 'not an array', '1');
+INSERT INTO value SELECT 'anycompatiblearray', name, expression FROM value WHERE type = 'anyarray';
 
 -- Runs a call, takes back what it did, and says what came of it; the session must serve afterwards.
 CREATE FUNCTION attempt(call text) RETURNS text LANGUAGE plpgsql AS $$
