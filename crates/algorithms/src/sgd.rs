@@ -163,6 +163,9 @@ fn fit_at(
     if !(training.finite(&training.users)? && training.finite(&training.items)?) {
         return Err(Error::Diverged { iterations: epochs.saturating_sub(1) });
     }
+    drop(blocks);
+    training.users.finish(control)?;
+    training.items.finish(control)?;
     training.write(&mut model)?;
     budget.keep(model.bytes() - model.factors.bytes());
     let converged = waited == params.patience;
