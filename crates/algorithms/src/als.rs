@@ -17,8 +17,8 @@ mod tests;
 
 pub use fold::fold_in;
 pub use loss::loss;
-pub use start::start;
 pub(crate) use start::normal;
+pub use start::start;
 
 use crate::aligned::Buffer;
 use crate::budget::{Budget, TRAINING};

@@ -8,7 +8,7 @@ use crate::{LOSSES, fit, matrices, uniform};
 /// Users like the items of their color, of `colors`; every fourth such pair is left out.
 fn checkerboard(users: usize, items: usize, colors: usize) -> (Csr, Csr) {
     let likes = |&(user, item): &(usize, usize)| {
-        user % colors == item % colors && (user / colors + item / colors) % 4 != 0
+        user % colors == item % colors && !(user / colors + item / colors).is_multiple_of(4)
     };
     let pairs = (0..users * items).map(|at| (at / items, at % items)).filter(likes);
     matrices(users, items, &pairs.map(|(user, item)| (user, item, 1.0)).collect::<Vec<_>>())
