@@ -163,6 +163,9 @@ fn fit_at(
     if !(training.finite(&training.users)? && training.finite(&training.items)?) {
         return Err(Error::Diverged { iterations: epochs.saturating_sub(1) });
     }
+    drop(blocks);
+    training.users.finish(control)?;
+    training.items.finish(control)?;
     training.write(&mut model)?;
     budget.keep(model.bytes() - model.factors.bytes());
     let converged = waited == params.patience;
@@ -400,8 +403,9 @@ impl<'a> Best<'a> {
 
     /// Whether the epoch is the best one so far; keeps it then.
     fn offer(&mut self, training: &Training<'_>, epoch: usize, score: f64) -> Result<bool> {
-        // Not where the score is not a number.
-        if !(score > self.score) {
+        // False, too, where the score is not a number.
+        let better = score > self.score;
+        if !better {
             return Ok(false);
         }
         if let Some([users, items]) = &mut self.rows {

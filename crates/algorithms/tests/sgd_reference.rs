@@ -154,15 +154,19 @@ fn rmse(data: &Data, model: &Model) -> f64 {
 #[ignore = "needs the data sets"]
 fn the_defaults_of_warp_were_chosen_on_slices_of_the_training_data() {
     let default = Params { patience: 10, iterations: 100, threads: 2, ..Params::of(Loss::Warp) };
-    let of = |train: &Csr, held: &Csr, items, params: &Params| {
-        let fitted = fit(train, &train.transpose(items), params, Some(held));
-        fitted.scores[fitted.best_epoch - 1]
-    };
     for file in [MOVIELENS, MSWEB] {
         let data = read(file, None);
-        let (train, held) = validation(&data.train, 1);
-        let items = data.transposed.rows();
-        let best = of(&train, &held, items, &default);
+        // One slice is too noisy to tell.
+        let slices: Vec<(Csr, Csr)> = (0..3).map(|slice| validation(&data.train, slice)).collect();
+        let of = |params: &Params| {
+            let scores = slices.iter().zip(0..).map(|((train, held), seed)| {
+                let params = Params { seed, ..params.clone() };
+                let fitted = fit(train, &train.transpose(data.transposed.rows()), &params, Some(held));
+                fitted.scores[fitted.best_epoch - 1]
+            });
+            scores.sum::<f64>() / 3.0
+        };
+        let best = of(&default);
         println!("{file}: {best:.4}");
         for (name, other) in [
             ("regularization as LightFM", Params { regularization: 0.0, negatives: 10, ..default.clone() }),
@@ -174,7 +178,7 @@ fn the_defaults_of_warp_were_chosen_on_slices_of_the_training_data() {
             ("a fifth of the draws", Params { negatives: default.negatives / 5, ..default.clone() }),
             ("Bpr", Params { patience: 10, iterations: 100, threads: 2, ..Params::of(Loss::Bpr) }),
         ] {
-            let score = of(&train, &held, items, &other);
+            let score = of(&other);
             println!("  {name}: {score:.4}");
             assert!(score < 1.03 * best, "{name}");
         }
@@ -228,8 +232,8 @@ fn bpr_at_the_settings_of_implicit() {
 }
 
 /// What WARP and BPR reach by default, MovieLens and msweb.
-const WARP: [f64; 2] = [0.22, 0.47];
-const BPR: [f64; 2] = [0.17, 0.37];
+const WARP: [f64; 2] = [0.228, 0.5];
+const BPR: [f64; 2] = [0.18, 0.45];
 
 #[test]
 #[ignore = "needs the data sets"]

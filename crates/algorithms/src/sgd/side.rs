@@ -57,6 +57,14 @@ impl<'c> Side<'c> {
         })
     }
 
+    /// Gives back what only training needs, table by table: the system takes about 4 ms for 100 MB.
+    pub(super) fn finish(&mut self, control: &Control) -> Result<()> {
+        self.squares = None;
+        control.check()?;
+        self.means = None;
+        control.check()
+    }
+
     /// For threads that each use rows of their own.
     pub(super) fn shared(&mut self) -> Shared {
         fn address<T: bytemuck::Pod>(of: &mut Option<Buffer<'_, T>>) -> *mut T {

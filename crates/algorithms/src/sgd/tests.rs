@@ -374,7 +374,8 @@ fn the_held_out_score_is_that_of_a_slow_ranking() {
     for &user in &users {
         let seen = train.row(user as usize).0;
         // The first of them has nothing to find.
-        let wanted = (0..40).filter(|item| !seen.contains(item) && (user + item) % 4 == 0 && user > 0);
+        let wanted =
+            (0..40).filter(|item| !seen.contains(item) && (user + item).is_multiple_of(4) && user > 0);
         held.indices.extend(wanted);
         held.values.resize(held.indices.len(), 3.0);
         held.offsets.push(held.indices.len() as u64);
