@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use algorithms::Control;
-use algorithms::Error;
+use algorithms::evaluate::evaluate_neighbours;
 use algorithms::image::{AlignedBytes, Image, Writer, kinds};
+use algorithms::interactions::Split;
+use algorithms::metrics::{Summary, rank_metrics};
 use algorithms::neighbours::{Neighbours, NeighboursRef, Scratch};
 use algorithms::recommender::{Filter, Recommendation, Source};
+use algorithms::{Control, Csr, Error, item_knn};
 use proptest::prelude::*;
 
 /// Neighbours from rows of pairs.
@@ -94,6 +96,11 @@ proptest! {
             let found = view.recommend(&items, weights.as_deref(), k, filter, &by_popularity, &mut scratch);
             prop_assert_eq!(flat(&found), &expected[..]);
         }
+        // Nor what it left out: without a filter the scratch answers as a new one.
+        let again = |scratch: &mut Scratch| {
+            flat(&view.recommend(&[0], None, SIZE, Filter::default(), &by_popularity, scratch))
+        };
+        prop_assert_eq!(again(&mut scratch), again(&mut Scratch::default()));
         for item in 0..SIZE as u32 {
             let found = view.score(&items, weights.as_deref(), item);
             prop_assert_eq!(found, score(item));
@@ -182,4 +189,50 @@ fn an_image_is_read_as_it_was_written_and_damage_is_found() {
     cancelled.cancel();
     let large = neighbours(&vec![vec![]; 100_000]);
     assert_eq!(large.view().check(&cancelled), Err(Error::Cancelled));
+}
+
+#[test]
+fn a_measurement_ranks_as_recommendations_do() {
+    // Sixty users of three tastes, with values.
+    let mut train = Csr { offsets: vec![0], ..Csr::default() };
+    for user in 0..60u32 {
+        let mut row: Vec<u32> = (0..6).map(|n| user % 3 * 10 + (user * 7 + n * n) % 14).collect();
+        row.sort_unstable();
+        row.dedup();
+        train.values.extend(row.iter().map(|item| ((item + user) % 4 + 1) as f32));
+        train.indices.extend(row);
+        train.offsets.push(train.indices.len() as u64);
+    }
+    let items = 34;
+    let item_users = train.transpose(items);
+    let control = Control::unlimited();
+    let model = item_knn::fit(&train, &item_users, &item_knn::Params::default(), &control).unwrap();
+    let users: Vec<u32> = (0..60).step_by(2).collect();
+    let held_out = Csr {
+        offsets: (0..=users.len() as u64).collect(),
+        indices: users.iter().map(|user| user % 3 * 10 + (user * 5 + 3) % 14).collect(),
+        values: vec![1.0; users.len()],
+    };
+    let mut by_popularity: Vec<u32> = (0..items as u32).collect();
+    by_popularity.sort_by_key(|&item| std::cmp::Reverse(item_users.row(item as usize).0.len()));
+    let split = Split { train, users, held_out };
+    for weighted in [false, true] {
+        let (mut scratch, mut summary) = (Scratch::new(items), Summary::new(items));
+        for (at, &user) in split.users.iter().enumerate() {
+            let (own, values) = split.train.row(user as usize);
+            let (values, filter) = (weighted.then_some(values), Filter::default());
+            let found = model.view().recommend(own, values, 5, filter, &by_popularity, &mut scratch);
+            let ranked: Vec<u32> = found.iter().map(|each| each.item).collect();
+            summary.add(&rank_metrics(&ranked, split.held_out.row(at).0, 5), &ranked);
+        }
+        let expected = summary.estimates().unwrap();
+        assert!(expected.ndcg.mean > 0.1, "{expected:?}");
+        for threads in [1, 3] {
+            let view = model.view();
+            let found =
+                evaluate_neighbours(&split, &item_users, view, weighted, &[5], threads, &control).unwrap();
+            assert_eq!(found[0].model, expected);
+        }
+    }
+    assert_eq!(control.used(), model.bytes());
 }

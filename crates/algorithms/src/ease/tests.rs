@@ -281,6 +281,8 @@ fn too_many_items_are_refused_before_anything_is_computed() {
     let Err(Error::Memory { needed, advice, .. }) = fit(&users, &items, &Params::default(), &control) else {
         unreachable!("20,000 items take more than a gigabyte");
     };
+    // Of all that is needed, not of the first part that does not fit.
+    assert_eq!(needed, need(20_000, &Params::default()).peak.div_ceil(1 << 20));
     assert!((1500..1700).contains(&needed), "{needed}");
     assert_eq!(advice, "Use fewer items or another trainer.");
     assert_eq!((control.used(), control.peak()), (0, 0));

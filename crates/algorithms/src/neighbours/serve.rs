@@ -244,14 +244,23 @@ impl NeighboursRef<'_> {
         scratch: &Scratch,
         look: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<Vec<Recommendation>> {
-        let mut found = Vec::new();
+        // A short list: what is behind its first `k` is dropped whenever it is full, and then less comes in.
+        let limit = k.saturating_add(512).min(scratch.touched.len() + 1);
+        let mut found = Vec::with_capacity(limit);
+        let mut last = None;
         for items in scratch.touched.chunks(PIECE) {
             look(items.len())?;
-            let scored = items.iter().map(|&item| (scratch.score(item), item));
-            found.extend(scored.filter(|&(score, item)| score * sign > 0.0 && eligible(item)));
-            // Never many more than are wanted: what cannot be among the best goes.
-            if found.len() > k.saturating_add(PIECE) {
-                keep_best(&mut found, k);
+            for &item in items {
+                let score = scratch.score(item);
+                let each = (score, item);
+                let hopeless = last.is_some_and(|last| best_first(&each, &last).is_gt());
+                if score * sign > 0.0 && !hopeless && eligible(item) {
+                    if found.len() == limit {
+                        keep_best(&mut found, k);
+                        last = found.last().copied();
+                    }
+                    found.push(each);
+                }
             }
         }
         Ok(first(found, k))
