@@ -6,7 +6,7 @@ use crate::csr::Csr;
 use crate::error::Result;
 use crate::simd::{Level, level};
 
-use super::solve::{Scratch, Task, solve};
+use super::solve::{Feedback, Method, Scratch, Task, solve};
 use crate::aligned::{Aligned, Buffer};
 
 /// The factors of a user who was not trained on, from the items that the user has: the minimiser of the
@@ -80,11 +80,12 @@ fn solve_one(
     }
     matrix.offsets = vec![0, matrix.indices.len() as u64];
     let gram = regularized(gram, factors, regularization, &control)?;
+    let feedback = Feedback::Implicit { gram: &gram, alpha: alpha as f32 };
+    let method = Method::converged(factors);
     // SAFETY: the matrix was made above, one row of `gathered` per index.
-    let task = unsafe { Task::new(&matrix, &gathered, &gram, width, alpha as f32, factors + 10, &control) };
-    let task = task.until(1e-12);
+    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, &control) };
     let mut x = Aligned::zeros(TRAINING, width, &control)?;
-    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, &control)?)?;
+    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, &control)?)?.all;
     // The loss shows what the guards of the solver kept out of the factors.
     if !loss.is_finite() {
         x.fill(f32::NAN);
