@@ -6,8 +6,12 @@
 //! Each row is solved by a few steps of conjugate gradients from its last factors (Takács, Pilászy and Tikk,
 //! Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering, RecSys 2011), or exactly.
 //!
+//! [`explicit`] is for ratings.
+//!
 
+mod biases;
 mod cholesky;
+pub mod explicit;
 mod fold;
 mod gram;
 mod half;
