@@ -1,7 +1,7 @@
 //! Training time of alternating least squares on one million interactions of 50,000 users with 10,000 items:
 //!
 //!     cargo bench -p algorithms --bench als -- [factors=64] [iterations=15] [threads=2] [runs=3] \
-//!         [write=FOLDER]
+//!         [solver=cg|cholesky] [write=FOLDER]
 //!
 //! `write` leaves the interactions as raw little-endian files, for `benches/peers/als.py`.
 
@@ -12,7 +12,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use algorithms::Control;
-use algorithms::als::{self, Params};
+use algorithms::als::{self, Params, Solver};
 use likes::{ENTRIES, ITEMS, USERS, interactions};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,11 +26,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(folder) = word("write") {
         likes::write(&user_items, &folder)?;
     }
+    let solver = match word("solver").as_deref() {
+        None | Some("cg") => Solver::ConjugateGradient,
+        Some("cholesky") => Solver::Cholesky,
+        Some(other) => return Err(format!("unrecognized solver \"{other}\"").into()),
+    };
     let params = Params {
         factors: number("factors", 64)?,
         regularization: 0.1,
         alpha: 10.0,
         iterations: number("iterations", 15)?,
+        solver,
         cg_steps: 3,
         seed: 1,
         threads: number("threads", 2)?,
@@ -42,7 +48,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // matrix itself.
     let f = params.factors as f64;
     let rows = (USERS + ITEMS) as f64;
-    let work = 2.0 * 16.0 * f * ENTRIES as f64 + rows * (8.0 * f * f + f * f);
+    // Exactly: per entry half a square, and per row a third of a cube, both doubled by the addition.
+    let entries = ENTRIES as f64;
+    let work = match solver {
+        Solver::ConjugateGradient => 2.0 * 16.0 * f * entries + rows * (8.0 * f * f + f * f),
+        Solver::Cholesky => 2.0 * f * f * entries + rows * (f * f * f / 3.0 + 3.0 * f * f),
+    };
     for _ in 0..number("runs", 3)? {
         let (start, control, mut last) = (start.clone(), Control::unlimited(), 0.0);
         let begun = Instant::now();

@@ -15,7 +15,7 @@ value_column: strength of an interaction, any numeric type, NULL = 1 each; rows 
 time_column: timestamptz, timestamp, date or bigint; the holdout takes the newest rows.
 feedback: 'implicit'. factors: 1 to 2048 numbers per user and item, 64. regularization: at least 0, NULL = by rule from the data. alpha: above 0, confidence is 1 + alpha * value, NULL = 10. iterations: 1 to 10000, 15.
 holdout: 'time', 'hash', 'auto' (time where there is a time column) or 'none'. deploy: 'auto' (if not worse), 'always', 'never'. seed: makes the result repeatable.
-options: {"cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+options: {"solver": 'cg' (a few steps of conjugate gradients) or 'cholesky' (each row exactly); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011.$$;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, fit, need, start};
+use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, fit, need, start};
 use algorithms::estimate::Need;
 use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
@@ -19,7 +19,10 @@ use crate::train::choose;
 use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request};
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 3] = ["cg_steps", "keep_versions", "threads"];
+pub(crate) const OPTIONS: [&str; 4] = ["cg_steps", "keep_versions", "solver", "threads"];
+
+/// The words of `solver`.
+const SOLVERS: [(&str, Solver); 2] = [("cg", Solver::ConjugateGradient), ("cholesky", Solver::Cholesky)];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 7] =
@@ -31,25 +34,32 @@ struct Als {
     regularization: Option<f64>,
     alpha: Option<f64>,
     iterations: usize,
+    solver: Solver,
     cg_steps: usize,
     seed: u64,
     threads: usize,
 }
 
 impl Als {
-    /// The settings for this data: where the user gave none, the rule of `algorithms::defaults`.
-    fn params(&self, user_items: &Csr, item_users: &Csr) -> Params {
-        let alpha = self.alpha.unwrap_or(defaults::ALPHA);
-        let rule = || defaults::als_regularization(user_items, item_users, alpha);
+    /// The settings; a default that depends on data stands in as 1.
+    fn usual(&self) -> Params {
         Params {
             factors: self.factors,
-            regularization: self.regularization.unwrap_or_else(rule),
-            alpha,
+            regularization: self.regularization.unwrap_or(1.0),
+            alpha: self.alpha.unwrap_or(1.0),
             iterations: self.iterations,
+            solver: self.solver,
             cg_steps: self.cg_steps,
             seed: self.seed,
             threads: self.threads,
         }
+    }
+
+    /// The settings for this data: where the user gave none, the rule of `algorithms::defaults`.
+    fn params(&self, user_items: &Csr, item_users: &Csr) -> Params {
+        let alpha = self.alpha.unwrap_or(defaults::ALPHA);
+        let rule = || defaults::als_regularization(user_items, item_users, alpha);
+        Params { regularization: self.regularization.unwrap_or_else(rule), alpha, ..self.usual() }
     }
 }
 
@@ -67,7 +77,7 @@ impl Algorithm for Als {
     }
 
     fn need(&self, users: usize, items: usize, _entries: usize) -> Need {
-        need(users, items, self.factors)
+        need(users, items, &self.usual())
     }
 
     fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
@@ -97,7 +107,8 @@ impl Algorithm for Als {
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
         let facts = json!({
             "factors": self.factors, "regularization": fitted.regularization, "alpha": fitted.alpha,
-            "iterations": self.iterations, "cg_steps": self.cg_steps, "seed": self.seed as i64,
+            "iterations": self.iterations, "solver": SOLVERS[usize::from(self.solver == Solver::Cholesky)].0,
+            "cg_steps": self.cg_steps, "seed": self.seed as i64,
             "feedback": "implicit",
         });
         match facts {
@@ -178,22 +189,13 @@ fn parse(
         regularization: spec.real("regularization")?,
         alpha: spec.real("alpha")?,
         iterations: size("iterations", MAX_ITERATIONS)?,
+        solver: choose("solver", &options.text("solver")?.unwrap_or_else(|| "cg".into()), &SOLVERS)?,
         cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
         seed: seed as u64,
         threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
     };
-    // Ranges are the algorithm's own; a default that depends on data stands in as 1.
-    Params {
-        factors: als.factors,
-        regularization: als.regularization.unwrap_or(1.0),
-        alpha: als.alpha.unwrap_or(1.0),
-        iterations: als.iterations,
-        cg_steps: als.cg_steps,
-        seed: als.seed,
-        threads: als.threads,
-    }
-    .check()
-    .or_report()?;
+    // Ranges are the algorithm's own.
+    als.usual().check().or_report()?;
     let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
     Ok((request, als))
 }

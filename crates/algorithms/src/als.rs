@@ -4,10 +4,17 @@
 //! where an entry has preference `p = 1` and confidence `c = 1 + alpha * value`, and an absent one `p = 0`
 //! and `c = 1` (Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008).
 //! Each row is solved by a few steps of conjugate gradients from its last factors (Takács, Pilászy and Tikk,
-//! Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering, RecSys 2011).
+//! Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering, RecSys 2011), or exactly.
+//!
+//! [`explicit`] is for ratings.
+//!
 
+mod biases;
+mod cholesky;
+pub mod explicit;
 mod fold;
 mod gram;
+mod half;
 pub(crate) mod kernel;
 mod loss;
 mod solve;
@@ -21,7 +28,7 @@ pub(crate) use start::normal;
 pub use start::start;
 
 use crate::aligned::Buffer;
-use crate::budget::{Budget, TRAINING};
+use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
@@ -34,6 +41,17 @@ pub const MAX_FACTORS: usize = 2048;
 /// The most iterations of a training.
 pub const MAX_ITERATIONS: usize = 10_000;
 
+/// How a row is solved from the fixed other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Solver {
+    /// A few steps of conjugate gradients from the row's last factors.
+    #[default]
+    ConjugateGradient,
+    /// Exactly, by a Cholesky factorization: the loss falls faster per iteration, and an iteration takes longer the more
+    /// factors there are. A row whose matrix is singular in `f32` is solved by conjugate gradients, until they converge.
+    Cholesky,
+}
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Params {
@@ -45,7 +63,9 @@ pub struct Params {
     pub alpha: f64,
     /// Passes over users and items, 1 to 10000; 15.
     pub iterations: usize,
-    /// Steps of conjugate gradients per row and iteration, 1 to 100; 3.
+    /// Conjugate gradients.
+    pub solver: Solver,
+    /// Steps of conjugate gradients per row and iteration, 1 to 100; 3. Not used by the exact solver.
     pub cg_steps: usize,
     /// Of the start factors.
     pub seed: u64,
@@ -60,6 +80,7 @@ impl Default for Params {
             regularization: 0.01,
             alpha: 1.0,
             iterations: 15,
+            solver: Solver::default(),
             cg_steps: 3,
             seed: 0,
             threads: 1,
@@ -93,6 +114,13 @@ impl Params {
         }
         Ok(())
     }
+
+    fn method(&self) -> solve::Method {
+        match self.solver {
+            Solver::ConjugateGradient => solve::Method::steps(self.cg_steps),
+            Solver::Cholesky => solve::Method::Cholesky,
+        }
+    }
 }
 
 /// A model: the score of a user for an item is the product of their rows.
@@ -107,14 +135,24 @@ pub struct Factors {
 }
 
 /// What [`start`] and [`fit`] take for so many users and items.
-pub fn need(users: usize, items: usize, factors: usize) -> Need {
-    let rows = (users + items) as u64;
+pub fn need(users: usize, items: usize, params: &Params) -> Need {
+    let factors = params.factors;
     let width = factors.next_multiple_of(16);
-    let result = rows * factors as u64 * 4;
+    let result = ((users + items) * factors * 4) as u64;
     let most = users.max(items);
     let grams = (gram::strips(most, width) + 1) * width * width * 4;
-    let peak = result + rows * width as u64 * 4 + grams as u64 + (most / 4) as u64 + 8;
+    let peak = result + rows_need(users, items, params) + grams as u64;
     Need { peak, result }
+}
+
+/// Memory beside the factors that every fit takes: padded copies of them, and what solves the rows.
+fn rows_need(users: usize, items: usize, params: &Params) -> u64 {
+    let width = params.factors.next_multiple_of(16);
+    let systems = match params.solver {
+        Solver::ConjugateGradient => 0,
+        Solver::Cholesky => params.threads as u64 * cholesky::bytes(width),
+    };
+    ((users + items) * width * 4) as u64 + half::bytes(users.max(items)) + systems
 }
 
 impl Factors {
@@ -253,8 +291,6 @@ impl Training<'_> {
 
     /// Solves all `rows` from the `fixed` ones and returns the loss.
     fn half(&self, matrix: &Csr, rows: &mut [f32], fixed: &[f32], diverged: &Error) -> Result<f64> {
-        /// Rows per job: at 64 factors and 20 entries a row about 0.03 ms of work.
-        const ROWS: usize = 32;
         let Self { level, params, control, .. } = *self;
         let width = params.factors.next_multiple_of(16);
         let gram = gram::gram_at(level, fixed, width, params.threads, control)?;
@@ -264,26 +300,12 @@ impl Training<'_> {
             return Err(diverged.clone());
         }
         let gram = fold::regularized(&gram, width, params.regularization, control)?;
+        let (method, alpha) = (params.method(), params.alpha as f32);
+        let feedback = solve::Feedback::Implicit { gram: &gram, alpha };
         // SAFETY: `check_shapes` found a row for every index.
-        let task = unsafe {
-            solve::Task::new(matrix, fixed, &gram, width, params.alpha as f32, params.cg_steps, control)
-        };
-        // One sum per job, added up in order: the same bits however the jobs were shared.
-        let mut budget = Budget::new(control, TRAINING);
-        let mut losses = budget.zeroed::<f64>(matrix.rows().div_ceil(ROWS))?;
-        let threads = params.threads.min(losses.len());
-        let jobs = rows.chunks_mut(ROWS * width).zip(&mut losses).enumerate();
-        crate::jobs::share(jobs, threads, control, |jobs| {
-            let mut scratch = solve::Scratch::new(width, control)?;
-            while let Some((job, (rows, loss))) = jobs.next()? {
-                let first = job * ROWS;
-                let last = first + rows.len() / width;
-                *loss = solve::solve(level, &task, first, rows, &mut scratch)?;
-                control.advance(matrix.offsets[last] - matrix.offsets[first]);
-            }
-            Ok(())
-        })?;
-        let loss = losses.iter().sum::<f64>() + params.regularization * squares;
+        let task = unsafe { solve::Task::new(matrix, fixed, params.factors, feedback, method, control) };
+        let sums = half::half(level, &task, matrix, rows, (width, method), params.threads, control)?;
+        let loss = sums.all + params.regularization * squares;
         if loss.is_finite() { Ok(loss) } else { Err(diverged.clone()) }
     }
 }

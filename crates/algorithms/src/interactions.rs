@@ -6,7 +6,7 @@ mod duplicates;
 mod parts;
 mod split;
 
-pub use builder::InteractionsBuilder;
+pub use builder::{InteractionsBuilder, Repeats};
 pub(crate) use counting::Pace;
 pub use split::{Holdout, Split, split, transpose};
 
@@ -20,7 +20,7 @@ pub struct Interactions {
     pub users: Ids,
     /// The items in order.
     pub items: Ids,
-    /// One row per user, one column per item; values of repeated pairs are summed.
+    /// One row per user, one column per item; values of repeated pairs are as [`Repeats`] says.
     pub user_items: Csr,
     /// The transpose of `user_items`.
     pub item_users: Csr,

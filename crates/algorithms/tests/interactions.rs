@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use algorithms::ids::{IdKind, Ids, IdsRef};
-use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split};
+use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats, split};
 use algorithms::{Control, Csr, Error};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -122,6 +122,23 @@ fn a_known_answer() {
     assert_eq!(result.item_users.offsets, [0, 1, 3, 4]);
     assert_eq!(result.item_users.indices, [1, 0, 1, 0]);
     assert_eq!(result.rows, 6);
+}
+
+#[test]
+fn the_newest_of_repeated_rows_counts_where_asked_for() {
+    let rows = [(5, 1, 1.0, 30), (5, 1, -4.0, 40), (5, 0, 0.0, 20), (5, 1, 3.0, 35), (5, 1, 5.0, 40)];
+    for (with_time, expected) in [(true, 0.5), (false, 1.25)] {
+        let control = Control::unlimited();
+        let builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, with_time, &control);
+        let mut builder = builder.repeats(Repeats::Newest);
+        for (user, item, value, time) in rows {
+            let times = if with_time { vec![time] } else { vec![] };
+            builder.push(IdsRef::Integer(&[user]), IdsRef::Integer(&[item]), &[value], &times).unwrap();
+        }
+        let result = builder.finish(2).unwrap();
+        assert_eq!(result.user_items.values, [0.0, expected]);
+        assert_eq!(result.times, with_time.then(|| vec![20, 40]));
+    }
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn the_estimate_is_just_above_what_is_taken() {
         // The budget's peak of what follows alone.
         let rest = Control::unlimited();
         case.train_from(&data, &rest).unwrap();
-        let fit = als::need(data.users.len(), data.items.len(), case.factors);
+        let fit = als::need(data.users.len(), data.items.len(), &case.params());
         let (factors, threads) = (case.factors, case.threads);
         let holdout = Some((SAMPLE, CUTOFFS.len()));
         let expected = estimate(&data, &Plan { factors, fit, threads, holdout });

@@ -4,9 +4,11 @@ use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
+use crate::interactions::Pace;
 use crate::simd::{Level, level};
 
-use super::solve::{Scratch, Task, solve};
+use super::biases::{Damping, bias};
+use super::solve::{Feedback, Method, Scratch, Task, solve};
 use crate::aligned::{Aligned, Buffer};
 
 /// The factors of a user who was not trained on, from the items that the user has: the minimiser of the
@@ -65,12 +67,36 @@ fn solve_one(
     regularization: f64,
     alpha: f64,
 ) -> Result<Aligned<f32>> {
-    // The rows are gathered next to each other, padded to whole registers.
+    let control = Control::unlimited();
+    let width = factors.next_multiple_of(16);
+    let (matrix, gathered) = gather(item_factors, factors, items, values, &control)?;
+    let gram = regularized(gram, factors, regularization, &control)?;
+    let feedback = Feedback::Implicit { gram: &gram, alpha: alpha as f32 };
+    let method = Method::converged(factors);
+    // SAFETY: the matrix was made above, one row of `gathered` per index.
+    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, &control) };
+    let mut x = Aligned::zeros(TRAINING, width, &control)?;
+    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, &control)?)?.all;
+    // The loss shows what the guards of the solver kept out of the factors.
+    if !loss.is_finite() {
+        x.fill(f32::NAN);
+    }
+    Ok(x)
+}
+
+/// The entries of one user whose items are held, as a matrix of one row over the rows gathered next to each other, padded
+/// to whole registers.
+fn gather(
+    item_factors: &[f32],
+    factors: usize,
+    items: &[u32],
+    values: &[f32],
+    control: &Control,
+) -> Result<(Csr, Aligned<f32>)> {
     let width = factors.next_multiple_of(16);
     let held = item_factors.len() / factors;
     let mut matrix = Csr::default();
-    let control = Control::unlimited();
-    let mut gathered = Aligned::zeros(TRAINING, items.len() * width, &control)?;
+    let mut gathered = Aligned::zeros(TRAINING, items.len() * width, control)?;
     for (&item, &value) in items.iter().zip(values).filter(|&(&item, _)| (item as usize) < held) {
         let at = matrix.indices.len();
         gathered[at * width..][..factors]
@@ -79,17 +105,99 @@ fn solve_one(
         matrix.values.push(value);
     }
     matrix.offsets = vec![0, matrix.indices.len() as u64];
-    let gram = regularized(gram, factors, regularization, &control)?;
-    // SAFETY: the matrix was made above, one row of `gathered` per index.
-    let task = unsafe { Task::new(&matrix, &gathered, &gram, width, alpha as f32, factors + 10, &control) };
-    let task = task.until(1e-12);
-    let mut x = Aligned::zeros(TRAINING, width, &control)?;
-    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, &control)?)?;
-    // The loss shows what the guards of the solver kept out of the factors.
-    if !loss.is_finite() {
-        x.fill(f32::NAN);
+    Ok((matrix, gathered))
+}
+
+/// What a model of ratings knows of its items.
+#[derive(Debug, Clone, Copy)]
+pub struct Items<'a> {
+    /// Numbers per item.
+    pub factors: usize,
+    /// Items by factors, row-major.
+    pub rows: &'a [f32],
+    /// One for each item.
+    pub biases: &'a [f32],
+    /// Of all ratings.
+    pub mean: f64,
+}
+
+/// What a model of ratings would know of a user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folded {
+    /// The bias.
+    pub bias: f32,
+    /// The factors.
+    pub factors: Vec<f32>,
+}
+
+/// Bias and factors of a user who was not trained on, from the user's ratings: the bias as the training would find it
+/// beside these items' biases, then the minimiser of the loss with the items held fixed. Serves a request: it computes in
+/// the calling thread, about 0.02 ms for 100 ratings of 64 factors.
+///
+/// An item that the model does not hold is ignored. `regularization` and `damping` are those of the training. Without
+/// items, or if an input is not finite, all is zero; it is never NaN.
+pub fn fold_in_ratings(
+    model: Items<'_>,
+    items: &[u32],
+    values: &[f32],
+    regularization: f64,
+    damping: Option<Damping>,
+) -> Folded {
+    fold_in_ratings_at(level(), model, items, values, regularization, damping)
+}
+
+pub(super) fn fold_in_ratings_at(
+    level: Level,
+    model: Items<'_>,
+    items: &[u32],
+    values: &[f32],
+    regularization: f64,
+    damping: Option<Damping>,
+) -> Folded {
+    let zeros = || Folded { bias: 0.0, factors: vec![0.0; model.factors] };
+    if model.factors == 0 || model.biases.len() != model.rows.len() / model.factors {
+        return zeros();
     }
-    Ok(x)
+    match rated_one(level, model, items, values, regularization, damping) {
+        Ok(folded) if folded.bias.is_finite() && folded.factors.iter().all(|each| each.is_finite()) => folded,
+        _ => zeros(),
+    }
+}
+
+fn rated_one(
+    level: Level,
+    model: Items<'_>,
+    items: &[u32],
+    values: &[f32],
+    regularization: f64,
+    damping: Option<Damping>,
+) -> Result<Folded> {
+    let control = Control::unlimited();
+    let Items { factors, rows, biases, mean } = model;
+    let width = factors.next_multiple_of(16);
+    let (matrix, gathered) = gather(rows, factors, items, values, &control)?;
+    let held = items.iter().filter_map(|&item| biases.get(item as usize).copied());
+    let fixed_biases: Vec<f32> = held.collect();
+    let bias = match damping {
+        Some(damping) => {
+            let mut pace = Pace::new(&control);
+            bias(&matrix.indices, &matrix.values, &fixed_biases, mean, damping.users, &mut pace)?
+        }
+        None => 0.0,
+    };
+    let feedback = Feedback::Explicit {
+        regularization: regularization as f32,
+        mean: mean as f32,
+        biases: &[bias],
+        fixed_biases: &fixed_biases,
+    };
+    let method = Method::Cholesky;
+    // SAFETY: the matrix was made above, one row of `gathered` per index.
+    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, &control) };
+    let mut x = Aligned::zeros(TRAINING, width, &control)?;
+    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, &control)?)?.all;
+    let bias = if loss.is_finite() { bias } else { f32::NAN };
+    Ok(Folded { bias, factors: x[..factors].to_vec() })
 }
 
 /// A Gram matrix with lambda on its diagonal, padded with zeros to whole registers.

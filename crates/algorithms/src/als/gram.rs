@@ -12,7 +12,7 @@ use crate::simd::lanes::{Avx2, Avx512};
 use crate::simd::lanes::{Lanes, Portable};
 
 /// Rows read at a time: 16 kB at 64 factors, so that every tile finds them in the first-level cache.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 /// Rows of the result per job, a multiple of every tile height.
 const BAND: usize = 64;
 /// Partial sums take at most this many numbers (64 MB).
@@ -89,7 +89,7 @@ fn add_block(level: Level, block: &[f32], width: usize, first: usize, target: &m
         // checked.
         Level::Avx2 => unsafe { add_avx2(block, width, first, target) },
         // SAFETY: these instructions are everywhere; shapes are checked.
-        _ => unsafe { add_tiles::<Portable, 4>(block, width, first, target) },
+        _ => unsafe { add_tiles::<Portable, 4>(block, width, first, 1.0, target) },
     }
 }
 
@@ -99,7 +99,7 @@ fn add_block(level: Level, block: &[f32], width: usize, first: usize, target: &m
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn add_avx512(block: &[f32], width: usize, first: usize, target: &mut [f32]) {
     // SAFETY: this function is compiled for the instructions; shapes as the caller promises.
-    unsafe { add_tiles::<Avx512, 8>(block, width, first, target) }
+    unsafe { add_tiles::<Avx512, 8>(block, width, first, 1.0, target) }
 }
 
 /// # Safety
@@ -108,42 +108,41 @@ unsafe fn add_avx512(block: &[f32], width: usize, first: usize, target: &mut [f3
 #[target_feature(enable = "avx2,fma")]
 unsafe fn add_avx2(block: &[f32], width: usize, first: usize, target: &mut [f32]) {
     // SAFETY: this function is compiled for the instructions; shapes as the caller promises.
-    unsafe { add_tiles::<Avx2, 4>(block, width, first, target) }
+    unsafe { add_tiles::<Avx2, 4>(block, width, first, 1.0, target) }
 }
 
+/// Adds `sign` times the products of the rows of a block to the rows `first..` of a matrix, which are `target`, from the
+/// diagonal on.
+///
 /// # Safety
 /// The processor has the instructions of `L`; `width` is a multiple of 16 and divides both lengths; `first`
 /// is a multiple of 16 and the target ends at or before row `width`.
 #[inline(always)]
-unsafe fn add_tiles<L: Lanes, const R: usize>(block: &[f32], width: usize, first: usize, target: &mut [f32]) {
+pub(super) unsafe fn add_tiles<L: Lanes, const R: usize>(
+    block: &[f32],
+    width: usize,
+    first: usize,
+    sign: f32,
+    target: &mut [f32],
+) {
     for row in (0..target.len() / width).step_by(R) {
         let mut column = (first + row) / L::N * L::N;
         // SAFETY: tiles lie within the target, whose rows are `width` long and as many as a multiple of 16.
         unsafe {
             while column + 2 * L::N <= width {
-                tile::<L, R, 2>(
-                    block,
-                    width,
-                    first + row,
-                    column,
-                    target.as_mut_ptr().add(row * width + column),
-                );
+                let at = target.as_mut_ptr().add(row * width + column);
+                tile::<L, R, 2>(block, width, first + row, column, sign, at);
                 column += 2 * L::N;
             }
             if column < width {
-                tile::<L, R, 1>(
-                    block,
-                    width,
-                    first + row,
-                    column,
-                    target.as_mut_ptr().add(row * width + column),
-                );
+                let at = target.as_mut_ptr().add(row * width + column);
+                tile::<L, R, 1>(block, width, first + row, column, sign, at);
             }
         }
     }
 }
 
-/// `R` rows by `C` registers of columns, held in registers over the whole block.
+/// `R` rows by `C` registers of columns, held in registers over the whole block, added with a sign.
 ///
 /// # Safety
 /// As `add_tiles`; `row + R` and `column + C * L::N` are at most `width`; `target` points to the tile.
@@ -153,6 +152,7 @@ unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
     width: usize,
     row: usize,
     column: usize,
+    sign: f32,
     target: *mut f32,
 ) {
     // SAFETY: as the caller promises.
@@ -174,7 +174,7 @@ unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
         for (line, sums) in sums.iter().enumerate() {
             for (each, sum) in sums.iter().enumerate() {
                 let at = target.add(line * width + each * L::N);
-                sum.add(L::load(at)).store(at);
+                sum.fma(L::splat(sign), L::load(at)).store(at);
             }
         }
     }

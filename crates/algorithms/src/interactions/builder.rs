@@ -37,7 +37,17 @@ impl Chunk {
     }
 }
 
-/// Takes rows in any order and sorts them at the end.
+/// What becomes of rows with the same user and the same item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Repeats {
+    /// The sum of their values: how often or how much.
+    #[default]
+    Sum,
+    /// The value of the newest row, and the mean of several that are: a rating that was changed. Without times all are.
+    Newest,
+}
+
+/// Takes rows in any order and sorts them at the end. Every row becomes an entry or a part of one, whatever its value.
 ///
 /// Memory: 12 bytes a row while reading (20 with times) and at most 24 (40) while sorting, beside the ids.
 #[derive(Debug)]
@@ -45,6 +55,7 @@ pub struct InteractionsBuilder<'c> {
     users: IdBuilder<'c>,
     items: IdBuilder<'c>,
     with_time: bool,
+    repeats: Repeats,
     chunks: Vec<Chunk>,
     rows: u64,
     budget: Budget<'c>,
@@ -57,10 +68,16 @@ impl<'c> InteractionsBuilder<'c> {
             users: IdBuilder::new(user_kind, "users", control),
             items: IdBuilder::new(item_kind, "items", control),
             with_time,
+            repeats: Repeats::default(),
             chunks: Vec::new(),
             rows: 0,
             budget: Budget::new(control, READING),
         }
+    }
+
+    /// The same builder, with another rule for repeated pairs.
+    pub fn repeats(self, repeats: Repeats) -> Self {
+        Self { repeats, ..self }
     }
 
     /// Rows taken so far.
@@ -126,7 +143,7 @@ impl<'c> InteractionsBuilder<'c> {
     ///
     /// Runs on up to `threads` threads, of which the caller's is one; every number of threads gives the same bits.
     pub fn finish(self, threads: usize) -> Result<Interactions> {
-        let Self { users, items, with_time, chunks, rows, mut budget } = self;
+        let Self { users, items, with_time, repeats, chunks, rows, mut budget } = self;
         let mut sorted = |ids: IdBuilder<'_>| -> Result<SortedIds> {
             let ids = ids.finish()?;
             budget.adopt(ids.bytes());
@@ -134,9 +151,9 @@ impl<'c> InteractionsBuilder<'c> {
         };
         let (users, items) = (sorted(users)?, sorted(items)?);
         let result = if with_time {
-            build::<Timed>(chunks, users, items, rows, threads, &mut budget)?
+            build::<Timed>(chunks, users, items, (rows, repeats), threads, &mut budget)?
         } else {
-            build::<Plain>(chunks, users, items, rows, threads, &mut budget)?
+            build::<Plain>(chunks, users, items, (rows, repeats), threads, &mut budget)?
         };
         budget.keep(result.bytes());
         Ok(result)
@@ -147,7 +164,7 @@ fn build<C: Cell>(
     chunks: Vec<Chunk>,
     users: SortedIds,
     items: SortedIds,
-    rows: u64,
+    (rows, repeats): (u64, Repeats),
     threads: usize,
     budget: &mut Budget<'_>,
 ) -> Result<Interactions> {
@@ -155,7 +172,7 @@ fn build<C: Cell>(
     budget.free(items.permutation);
     let by_user = counting::by_user(by_item, &users.permutation, threads, budget)?;
     budget.free(users.permutation);
-    let (user_items, times) = counting::merge(by_user, threads, budget)?;
+    let (user_items, times) = counting::merge(by_user, repeats, threads, budget)?;
     let item_users = counting::transpose(&user_items, items.ids.len(), threads, budget)?;
     Ok(Interactions { users: users.ids, items: items.ids, user_items, item_users, times, rows })
 }

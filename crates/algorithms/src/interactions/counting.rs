@@ -6,7 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::builder::Chunk;
+use super::builder::{Chunk, Repeats};
 use super::duplicates;
 use super::parts::{self, Cursors, Shared, accumulate, divide};
 use crate::budget::{Budget, READING};
@@ -191,9 +191,10 @@ pub(super) fn by_user<C: Cell>(
     Ok(Grouped { offsets, cells })
 }
 
-/// One entry for each pair: values summed, the newest time.
+/// One entry for each pair: the values as a rule has it, the newest time.
 pub(super) fn merge<C: Cell>(
     by_user: Grouped<C>,
+    repeats: Repeats,
     threads: usize,
     budget: &mut Budget<'_>,
 ) -> Result<(Csr, Option<Vec<i64>>)> {
@@ -241,13 +242,20 @@ pub(super) fn merge<C: Cell>(
                         let mut newest = i64::MIN;
                         for piece in same.chunks(PIECE) {
                             pace.step(piece.len())?;
-                            scratch.extend(piece.iter().map(|cell| cell.value()));
                             newest = piece.iter().map(|cell| cell.time()).fold(newest, i64::max);
+                        }
+                        for piece in same.chunks(PIECE) {
+                            pace.step(piece.len())?;
+                            let taken = |cell: &&C| repeats == Repeats::Sum || cell.time() == newest;
+                            scratch.extend(piece.iter().filter(taken).map(|cell| cell.value()));
                         }
                         if C::TIMED {
                             times[at] = newest;
                         }
-                        values[at] = duplicates::sum(&scratch, control)?;
+                        values[at] = match repeats {
+                            Repeats::Sum => duplicates::sum(&scratch, control)?,
+                            Repeats::Newest => duplicates::mean(&scratch, control)?,
+                        };
                         at += 1;
                     }
                     continue;
