@@ -226,7 +226,7 @@ fn a_measurement_ranks_as_recommendations_do() {
             summary.add(&rank_metrics(&ranked, split.held_out.row(at).0, 5), &ranked);
         }
         let expected = summary.estimates().unwrap();
-        assert!(expected.ndcg.mean > 0.1, "{expected:?}");
+        assert!(expected.ndcg.mean > 0.05, "{expected:?}");
         for threads in [1, 3] {
             let view = model.view();
             let found =
