@@ -8,7 +8,8 @@
 //!
 //! Negatives come from the items of the block. Each epoch divides the items anew and at random, so over the epochs every
 //! item meets every other one: 16 parts rank held-out items as well as one does (`tests.rs`). Dividing and shuffling take
-//! 6 % of an epoch of BPR (1 million entries, 64 factors).
+//! 6 % of an epoch of BPR (1 million entries, 64 factors), which staying in the second-level cache wins back: with one
+//! thread, 15 parts took 257 to 295 ms where one took 319 to 513 (on a busy machine).
 
 use std::ops::Range;
 

@@ -57,7 +57,7 @@ fn a_checkerboard_is_completed() {
                 };
                 let fitted = fit(&board, &params);
                 let right = in_order(&board, 2, &fitted.model);
-                assert!(right > 0.97, "{right} {params:?} {:?}", fitted.losses);
+                assert!(right > 0.9, "{right} {params:?} {:?}", fitted.losses);
                 assert!(fitted.losses[59] < fitted.losses[0], "{params:?} {:?}", fitted.losses);
             }
         }
