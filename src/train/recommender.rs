@@ -243,6 +243,9 @@ pub(crate) fn train(
     })?;
     training.store(image_id, &image)?;
 
+    // What was learned is in the image: its memory goes back before the image is written to a file, too.
+    let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
+    drop(interactions);
     let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
@@ -255,8 +258,8 @@ pub(crate) fn train(
         algorithm: algorithm.name(),
         rows_used: counts.rows_read as i64 - rows_skipped,
         rows_skipped,
-        users: Some(interactions.users.len() as i64),
-        items: Some(interactions.items.len() as i64),
+        users: Some(users),
+        items: Some(items),
         iterations: fitted.iterations as i32,
         converged: fitted.converged,
         metric: guard.map(|_| format!("ndcg@{GUARD_CUTOFF}")),
@@ -265,6 +268,7 @@ pub(crate) fn train(
         metrics: metrics(&evaluation),
         hyperparameters,
     };
+    drop(fitted);
     let deploy = Deploy { choice: request.deploy, guarded: true, keep_versions: request.keep_versions };
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
     drop(identity);
