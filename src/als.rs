@@ -14,7 +14,7 @@ use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::settings;
-use crate::spec::{Spec, finite};
+use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request};
 
@@ -105,16 +105,12 @@ impl Algorithm for Als {
     }
 
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
-        let facts = json!({
+        object(json!({
             "factors": self.factors, "regularization": fitted.regularization, "alpha": fitted.alpha,
             "iterations": self.iterations, "solver": SOLVERS[usize::from(self.solver == Solver::Cholesky)].0,
             "cg_steps": self.cg_steps, "seed": self.seed as i64,
             "feedback": "implicit",
-        });
-        match facts {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        }
+        }))
     }
 }
 

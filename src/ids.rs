@@ -71,6 +71,12 @@ pub(crate) fn type_name(type_oid: pg_sys::Oid) -> String {
     }
 }
 
+/// The type of a column that stores ids of a type: without a length, `character` means a length of 1.
+pub(crate) fn stored_type(type_name: &str) -> &str {
+    let padded = matches!(type_name, "pg_catalog.character" | "character" | "pg_catalog.bpchar");
+    if padded { "pg_catalog.bpchar" } else { type_name }
+}
+
 impl Class {
     /// The class of a type, or `None` where ids cannot have it.
     pub(crate) fn of(type_oid: pg_sys::Oid) -> Option<Class> {

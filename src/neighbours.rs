@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::error::{OrReport, Result};
 use crate::options::Options;
 use crate::registry::Metric;
-use crate::spec::{Spec, finite};
+use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request, column_arguments};
 use crate::{locks, settings};
@@ -186,13 +186,6 @@ fn fitted(learned: algorithms::neighbours::Neighbours, regularization: f64, from
     let losses = vec![(f64::NAN, from.elapsed().as_secs_f64())];
     let learned = Learned::Neighbours(learned);
     Fitted { learned, iterations: 1, converged: true, losses, regularization, alpha: 0.0 }
-}
-
-fn object(facts: Value) -> Map<String, Value> {
-    match facts {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
 }
 
 impl Algorithm for Ease {

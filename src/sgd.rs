@@ -14,7 +14,7 @@ use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::settings;
-use crate::spec::{Spec, finite};
+use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request, column_arguments};
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -193,16 +193,12 @@ impl Algorithm for Sgd {
 
     fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
         let Params { optimizer, factors, learning_rate, regularization, .. } = self.params;
-        let facts = json!({
+        object(json!({
             "loss": self.params.loss.word(), "optimizer": optimizer.word(), "factors": factors,
             "learning_rate": learning_rate, "regularization": regularization,
             "iterations": self.params.iterations, "batch_size": self.params.batch_size,
             "negatives": self.params.negatives, "sampling": self.params.sampling.word(),
             "biases": self.params.biases, "dropout": self.params.dropout, "seed": self.params.seed as i64,
-        });
-        match facts {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        }
+        }))
     }
 }

@@ -61,6 +61,14 @@ impl<'a> Spec<'a> {
     }
 }
 
+/// What `json!` made of an object.
+pub(crate) fn object(facts: Value) -> Map<String, Value> {
+    match facts {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
 /// A number as JSON, which has no NaN and no infinity: they are refused by name.
 pub(crate) fn finite(value: Option<f64>, name: &str) -> Result<Value> {
     match value {

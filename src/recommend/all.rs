@@ -11,6 +11,7 @@ use crate::access::Identity;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named, Place};
+use crate::ids::stored_type;
 use crate::outputs::{copy_grants, execute, literal};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Output, write};
@@ -138,8 +139,8 @@ impl Table {
         execute(&format!(
             "CREATE TABLE {name} ({user} {}, rank int, {item} {} NOT NULL, score real NOT NULL, source text NOT NULL,
                model_version int NOT NULL, computed_at timestamptz NOT NULL, PRIMARY KEY ({user}, rank))",
-            stored(user_type),
-            stored(item_type)
+            stored_type(user_type),
+            stored_type(item_type)
         ))?;
         let comments = [
             (user.as_str(), "the user"),
@@ -192,14 +193,5 @@ impl Table {
         rows.map(Option::unwrap_or_default).map_err(|error| {
             fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the recommendations: {error}"))
         })
-    }
-}
-
-/// Without a length, `character` means a length of 1.
-fn stored(type_name: &str) -> &str {
-    if matches!(type_name, "pg_catalog.character" | "character" | "pg_catalog.bpchar") {
-        "pg_catalog.bpchar"
-    } else {
-        type_name
     }
 }

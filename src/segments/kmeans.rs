@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::{self, LogLine};
 use crate::source::{Matrix, Source, read_matrix};
-use crate::spec::Spec;
+use crate::spec::{Spec, object};
 use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, begin, choose};
 use crate::work::GiveMemoryBack;
 use crate::{notice, settings};
@@ -290,12 +290,12 @@ fn train(call: &Call, request: &Request) -> Answer {
     })?;
     training.store(image_id, &image)?;
 
-    let hyperparameters = json!({
+    let hyperparameters = object(json!({
         "k": groups, "scaling": request.scaling.word(), "n_init": request.params.starts,
         "max_iterations": request.params.max_iterations, "tolerance": request.params.tolerance,
         "seed": request.params.seed as i64, "feature_columns": names, "inertia": found.clusters.inertia,
         "next_segment_id": next, "rows_with_null": with_null, "rows_not_finite": not_finite,
-    });
+    }));
     let (model_id, silhouette) = (target.model_id, found.silhouette());
     let finished = Finished {
         image_id,
@@ -311,10 +311,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         value: silhouette,
         baseline: None,
         metrics: metrics(&found.tried, used),
-        hyperparameters: match hyperparameters {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        },
+        hyperparameters,
     };
     drop(found);
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };

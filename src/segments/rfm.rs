@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::outputs::literal;
 use crate::registry::write;
 use crate::source::{Source, read_matrix};
-use crate::spec::Spec;
+use crate::spec::{Spec, object};
 use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin, choose};
 use crate::work::GiveMemoryBack;
 use crate::{locks, notice, settings};
@@ -231,11 +231,11 @@ fn train(call: &Call, request: &Request) -> Answer {
         Value::Object(MEASURES.iter().enumerate().map(|(at, name)| (name.to_string(), values(at))).collect())
     };
     let all = [&recency, &frequency, &monetary];
-    let hyperparameters = json!({
+    let hyperparameters = object(json!({
         "bins": request.bins, "as_of": facts.as_of, "cut_points": of_measures(&|at| json!(all[at])),
         "collapsed": of_measures(&|at| collapsed[at].into()), "next_segment_id": next,
         "customers": customers,
-    });
+    }));
     let model_id = target.model_id;
     let finished = Finished {
         image_id,
@@ -251,10 +251,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         value: None,
         baseline: None,
         metrics: Vec::new(),
-        hyperparameters: match hyperparameters {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        },
+        hyperparameters,
     };
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
     let result = finished.publish(training, target, deploy, &mut |training, version| {

@@ -118,12 +118,8 @@ impl Shape {
 
     fn create(&self, name: &str, id: &Column) -> Result<()> {
         let quoted = identity::quote(&id.name);
-        // Without a length, `character` means a length of 1.
-        let of = match id.type_oid {
-            pg_sys::BPCHAROID => "pg_catalog.bpchar".to_string(),
-            other => ids::type_name(other),
-        };
-        let id_column = format!("{quoted} {of}{}", id.collation_clause());
+        let of = ids::type_name(id.type_oid);
+        let id_column = format!("{quoted} {}{}", ids::stored_type(&of), id.collation_clause());
         let mut parts: Vec<String> = self.has_id.then_some(id_column).into_iter().collect();
         parts.extend(self.columns.iter().map(|(name, definition, _)| format!("{name} {definition}")));
         parts.extend(self.key.as_ref().map(|key| format!("PRIMARY KEY ({key})")));
