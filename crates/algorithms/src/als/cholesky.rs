@@ -15,7 +15,7 @@ use super::kernel::{BATCH, dots};
 const PANEL: usize = 16;
 
 /// A pivot below this share of its diagonal element is what rounding left of zero: the system is singular.
-const SINGULAR: f32 = 1e-6;
+const SINGULAR: f32 = 1e-5;
 
 /// The working memory of one worker: a matrix of `width * width` and a block of rows. Both are in the first two levels
 /// of the cache up to 256 factors.

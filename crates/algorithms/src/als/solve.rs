@@ -47,8 +47,9 @@ pub(super) enum Method {
     /// So many steps of conjugate gradients at most. They end when the squared residual falls to `floor`, or to
     /// `tolerance` of the first.
     Gradients { steps: usize, floor: f32, tolerance: f32 },
-    /// A Cholesky factorization; conjugate gradients where the matrix is singular in `f32`.
-    Cholesky,
+    /// A Cholesky factorization; so many steps of conjugate gradients where the matrix is singular in `f32`: more of them
+    /// would follow what rounding left of zero curvatures.
+    Cholesky { steps: usize },
 }
 
 impl Method {
@@ -99,7 +100,7 @@ impl<'a> Task<'a> {
                 let trace: f32 = (0..width).map(|at| gram[at * (width + 1)]).sum();
                 (trace / width as f32, trace / rows)
             }
-            // Every row has a ridge of its own: no curvature is only rounding, unless lambda is.
+            // Found row by row.
             Feedback::Explicit { .. } => (0.0, 0.0),
         };
         Self { matrix, fixed, factors, width, feedback, method, curvature, square, control }
@@ -119,7 +120,7 @@ impl<'c> Scratch<'c> {
         let vector = || Aligned::zeros(TRAINING, width, control);
         let system = match method {
             Method::Gradients { .. } => None,
-            Method::Cholesky => Some(System::new(width, control)?),
+            Method::Cholesky { .. } => Some(System::new(width, control)?),
         };
         Ok(Self { residual: vector()?, direction: vector()?, image: vector()?, system })
     }
@@ -229,7 +230,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
         loss += error;
         scale_add::<L>(residual.as_mut_ptr(), image, -1.0, residual.as_ptr(), width);
         let method = match (task.method, system) {
-            (Method::Cholesky, Some(system)) => {
+            (Method::Cholesky { steps }, Some(system)) => {
                 direction.copy_from_slice(residual);
                 if exact::<L, R>(task, range.clone(), direction, system, width)? {
                     // The way to the minimum lowers the row's quadratic form by this.
@@ -242,7 +243,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
                         });
                     }
                 }
-                Method::converged(task.factors)
+                Method::steps(steps)
             }
             (method, _) => method,
         };
@@ -251,7 +252,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
             return Ok(Loss { all: f64::NAN, squares: 0.0 });
         };
         // Without this, lambda 0 and a large alpha divide by what rounding left of a curvature of zero.
-        let flat = 1e-7 * (task.curvature + weight * task.square);
+        let mut flat = 1e-7 * (task.curvature + weight * task.square);
         let mut square = dot::<L>(residual, residual, width);
         let enough = (square * tolerance).max(floor);
         direction.copy_from_nonoverlapping(residual, width);
@@ -268,6 +269,10 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
             if !curvature.is_finite() {
                 loss = f64::NAN;
                 break;
+            }
+            if step == 1 && matches!(task.feedback, Feedback::Explicit { .. }) {
+                // The first residual lies where the ratings are, so its curvature tells how large they come.
+                flat = 1e-7 * curvature / length;
             }
             if curvature <= flat * length {
                 break;
