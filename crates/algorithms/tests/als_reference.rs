@@ -154,7 +154,7 @@ fn items_are_ranked_as_well_as_by_implicit() {
             let start = als::start(split.train.rows(), items, &params, &control).unwrap();
             let model =
                 als::fit(&split.train, &item_users, start, &params, &control, &mut |_, _| ()).unwrap();
-            let measured = evaluate(&split, &item_users, &model, &[10], 2, &control).unwrap()[0].clone();
+            let measured = evaluate(&split, &item_users, &model, &[10], 2, &control).unwrap()[0];
             assert!((0.134..0.136).contains(&measured.popularity.ndcg.mean));
             measured.model.ndcg.mean
         });

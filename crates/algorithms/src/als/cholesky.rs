@@ -161,8 +161,7 @@ unsafe fn factor<L: Lanes>(panel: &[f32], diagonal: &[f32], first: usize, width:
     }
     for row in 0..PANEL {
         let pivot = rows[row][row];
-        // NaN is refused too.
-        if !(pivot > SINGULAR * diagonal[row]) {
+        if pivot.is_nan() || pivot <= SINGULAR * diagonal[row] {
             return None;
         }
         inverse[row] = 1.0 / pivot.sqrt();
