@@ -151,36 +151,60 @@ pub(super) fn solve(
     rows: &mut [f32],
     scratch: &mut Scratch<'_>,
 ) -> Result<Loss> {
+    // Compiled apart: beside the exact solver in one function, conjugate gradients took a tenth longer.
+    match task.method {
+        Method::Gradients { .. } => solve_at::<false>(level, task, first, rows, scratch),
+        Method::Cholesky { .. } => solve_at::<true>(level, task, first, rows, scratch),
+    }
+}
+
+fn solve_at<const EXACT: bool>(
+    level: Level,
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch<'_>,
+) -> Result<Loss> {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level exists only where the processor was found to have these instructions.
-        Level::Avx512 => unsafe { solve_avx512(task, first, rows, scratch) },
+        Level::Avx512 => unsafe { solve_avx512::<EXACT>(task, first, rows, scratch) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level exists only where the processor was found to have these instructions.
-        Level::Avx2 => unsafe { solve_avx2(task, first, rows, scratch) },
+        Level::Avx2 => unsafe { solve_avx2::<EXACT>(task, first, rows, scratch) },
         // SAFETY: these instructions are everywhere.
-        _ => unsafe { solve_rows::<Portable, 4>(task, first, rows, scratch) },
+        _ => unsafe { solve_rows::<Portable, 4, EXACT>(task, first, rows, scratch) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn solve_avx512(task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch<'_>) -> Result<Loss> {
+fn solve_avx512<const EXACT: bool>(
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch<'_>,
+) -> Result<Loss> {
     // SAFETY: this function is compiled for the instructions.
-    unsafe { solve_rows::<Avx512, 8>(task, first, rows, scratch) }
+    unsafe { solve_rows::<Avx512, 8, EXACT>(task, first, rows, scratch) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn solve_avx2(task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch<'_>) -> Result<Loss> {
+fn solve_avx2<const EXACT: bool>(
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch<'_>,
+) -> Result<Loss> {
     // SAFETY: this function is compiled for the instructions.
-    unsafe { solve_rows::<Avx2, 4>(task, first, rows, scratch) }
+    unsafe { solve_rows::<Avx2, 4, EXACT>(task, first, rows, scratch) }
 }
 
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
-unsafe fn solve_rows<L: Lanes, const R: usize>(
+unsafe fn solve_rows<L: Lanes, const R: usize, const EXACT: bool>(
     task: &Task,
     first: usize,
     rows: &mut [f32],
@@ -197,8 +221,8 @@ unsafe fn solve_rows<L: Lanes, const R: usize>(
         // SAFETY: the caller vouches for the instructions.
         loss += unsafe {
             match task.width {
-                64 => solve_row::<L, R>(task, row, range, x, scratch, 64)?,
-                width => solve_row::<L, R>(task, row, range, x, scratch, width)?,
+                64 => solve_row::<L, R, EXACT>(task, row, range, x, scratch, 64)?,
+                width => solve_row::<L, R, EXACT>(task, row, range, x, scratch, width)?,
             }
         };
         task.control.check()?;
@@ -209,7 +233,7 @@ unsafe fn solve_rows<L: Lanes, const R: usize>(
 /// # Safety
 /// The processor has the instructions of `L`; `width` is that of the task.
 #[inline(always)]
-unsafe fn solve_row<L: Lanes, const R: usize>(
+unsafe fn solve_row<L: Lanes, const R: usize, const EXACT: bool>(
     task: &Task,
     row: usize,
     range: std::ops::Range<usize>,
@@ -230,7 +254,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
         loss += error;
         scale_add::<L>(residual.as_mut_ptr(), image, -1.0, residual.as_ptr(), width);
         let method = match (task.method, system) {
-            (Method::Cholesky { steps }, Some(system)) => {
+            (Method::Cholesky { steps }, Some(system)) if EXACT => {
                 direction.copy_from_slice(residual);
                 if exact::<L, R>(task, range.clone(), direction, system, width)? {
                     // The way to the minimum lowers the row's quadratic form by this.

@@ -109,7 +109,8 @@ fn both_solvers_reach_the_exact_rows() {
             regularization: 0.5,
             alpha: 5.0,
             iterations: 1,
-            cg_steps: 100,
+            // One step would show where the exact solver gives up.
+            cg_steps: if solver == Solver::Cholesky { 1 } else { 100 },
             ..Params::default()
         };
         let start = als::start(80, 60, &params, &Control::unlimited()).unwrap();
