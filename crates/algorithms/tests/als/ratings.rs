@@ -122,7 +122,7 @@ fn the_loss_is_the_plain_sum() {
     assert!((loss / plain - 1.0).abs() < 1e-12, "{loss} {plain}");
 }
 
-/// Two users, two items: the biases solve a system that is small enough for elimination.
+/// All biases together solve one system that is small enough for elimination.
 #[test]
 fn biases_are_those_of_least_squares() {
     let entries = rated(40, 25, 300);
