@@ -1,9 +1,9 @@
 """Trains the `implicit` library and this crate's benchmark in turn on the same interactions and prints the ratio of times.
 
     python -m venv venv && venv/bin/pip install implicit
-    venv/bin/python benches/peers/als.py [factors] [rounds]
+    venv/bin/python benches/peers/als.py [factors] [rounds] [cg|cholesky] [iterations]
 
-Both use 2 threads, 3 steps of conjugate gradients, 15 iterations, lambda 0.1 and confidence 1 + 10 * value, from normally distributed
+Both use 2 threads, 3 steps of conjugate gradients or exact solutions, 15 iterations, lambda 0.1 and confidence 1 + 10 * value, from normally distributed
 start factors of deviation 0.01. Data reach `implicit` as the confidences themselves, so that the bare `fit` is timed.
 """
 import os
@@ -17,7 +17,8 @@ from implicit.cpu.als import calculate_loss
 logging.disable(logging.WARNING)
 factors = int(sys.argv[1]) if len(sys.argv) > 1 else 64
 rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-users, items, threads, iterations = 50_000, 10_000, 2, 15
+solver = sys.argv[3] if len(sys.argv) > 3 else "cg"
+users, items, threads, iterations = 50_000, 10_000, 2, int(sys.argv[4]) if len(sys.argv) > 4 else 15
 root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 
@@ -25,7 +26,7 @@ def ours(*words):
     command = ["cargo", "bench", "-q", "-p", "algorithms", "--bench", "als"]
     if "CARGO_TARGET_DIR" in os.environ:
         command += ["--target-dir", os.environ["CARGO_TARGET_DIR"]]
-    command += ["--", f"factors={factors}", f"threads={threads}", f"iterations={iterations}", "runs=1", *words]
+    command += ["--", f"factors={factors}", f"threads={threads}", f"iterations={iterations}", "runs=1", f"solver={solver}", *words]
     text = subprocess.run(command, cwd=os.path.join(root, "crates", "algorithms"), check=True, capture_output=True, text=True).stdout
     seconds, loss = re.search(r"fit ([\d.]+) s .*?loss ([\d.]+)", text).groups()
     return float(seconds), float(loss)
@@ -43,7 +44,7 @@ start_items = np.random.default_rng(2).standard_normal((items, factors)).astype(
 
 def theirs():
     model = AlternatingLeastSquares(
-        factors=factors, regularization=0.1, alpha=1.0, iterations=iterations, use_cg=True, num_threads=threads, use_gpu=False,
+        factors=factors, regularization=0.1, alpha=1.0, iterations=iterations, use_cg=solver == "cg", num_threads=threads, use_gpu=False,
         calculate_training_loss=False, random_state=0, dtype=np.float32)
     model.user_factors, model.item_factors = start_users.copy(), start_items.copy()
     begun = time.perf_counter()

@@ -48,7 +48,7 @@ pub enum Solver {
     #[default]
     ConjugateGradient,
     /// Exactly, by a Cholesky factorization: the loss falls faster per iteration, and an iteration takes longer the more
-    /// factors there are. A row whose matrix is singular in `f32` is solved by conjugate gradients, until they converge.
+    /// factors there are. A row whose matrix is singular in `f32` is solved by conjugate gradients.
     Cholesky,
 }
 
@@ -65,7 +65,7 @@ pub struct Params {
     pub iterations: usize,
     /// Conjugate gradients.
     pub solver: Solver,
-    /// Steps of conjugate gradients per row and iteration, 1 to 100; 3. Not used by the exact solver.
+    /// Steps of conjugate gradients per row and iteration, 1 to 100; 3.
     pub cg_steps: usize,
     /// Of the start factors.
     pub seed: u64,
@@ -118,7 +118,7 @@ impl Params {
     fn method(&self) -> solve::Method {
         match self.solver {
             Solver::ConjugateGradient => solve::Method::steps(self.cg_steps),
-            Solver::Cholesky => solve::Method::Cholesky,
+            Solver::Cholesky => solve::Method::Cholesky { steps: self.cg_steps },
         }
     }
 }

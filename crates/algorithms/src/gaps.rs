@@ -61,7 +61,7 @@ fn processor_time() -> u64 {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::als::{Params, fit, start};
+    use crate::als::{Params, Solver, explicit, fit, start};
     use crate::control::Control;
     use crate::evaluate::evaluate;
     use crate::ids::{IdKind, IdRef, Ids};
@@ -185,6 +185,20 @@ mod tests {
             fit(&split.train, &item_users, begin, &params, &control, &mut |_, _| {})
         })
         .unwrap();
+        let exact = Params { solver: Solver::Cholesky, ..params.clone() };
+        let begin = start(data.users.len(), items, &exact, &control).unwrap();
+        phase("fit exactly", &control, || {
+            fit(&split.train, &item_users, begin, &exact, &control, &mut |_, _| {})
+        })
+        .unwrap();
+        let rated = explicit::Params { als: exact, ..explicit::Params::default() };
+        let begin = start(data.users.len(), items, &rated.als, &control).unwrap();
+        let model = phase("fit ratings", &control, || {
+            explicit::fit(&split.train, &item_users, begin, &rated, &control, &mut |_, _| {})
+        })
+        .unwrap();
+        phase("errors", &control, || explicit::errors(&model, &split.users, &split.held_out, &control))
+            .unwrap();
         let ks = [1, 5, 10, 20, 50];
         let figures =
             phase("evaluate", &control, || evaluate(&split, &item_users, &factors, &ks, THREADS, &control));

@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
-use algorithms::als::{self, Factors, Params};
+use algorithms::als::{self, Factors, Params, Solver, explicit};
 use algorithms::ease;
 use algorithms::estimate::{Plan, estimate};
 use algorithms::evaluate::{evaluate, evaluate_neighbours};
@@ -112,6 +112,7 @@ struct Case {
     kind: IdKind,
     time: bool,
     factors: usize,
+    solver: Solver,
     threads: usize,
 }
 
@@ -122,6 +123,7 @@ const CASE: Case = Case {
     kind: IdKind::Integer,
     time: true,
     factors: 8,
+    solver: Solver::ConjugateGradient,
     threads: 2,
 };
 
@@ -162,7 +164,21 @@ impl Case {
     }
 
     fn params(&self) -> Params {
-        Params { factors: self.factors, iterations: 1, threads: self.threads, ..Params::default() }
+        let Self { factors, solver, threads, .. } = *self;
+        Params { factors, solver, iterations: 1, threads, ..Params::default() }
+    }
+
+    fn rating_params(&self) -> explicit::Params {
+        explicit::Params { als: self.params(), ..explicit::Params::default() }
+    }
+
+    /// A model of ratings, which is given back.
+    fn rate(&self, data: &Interactions, control: &Control) -> Result<()> {
+        let (params, users, items) = (self.rating_params(), &data.user_items, &data.item_users);
+        let begin = als::start(users.rows(), items.rows(), &params.als, control)?;
+        let model = explicit::fit(users, items, begin, &params, control, &mut |_, _| ())?;
+        control.give(model.bytes());
+        Ok(())
     }
 
     fn fit(
@@ -177,7 +193,9 @@ impl Case {
 
     /// All phases, as a trainer runs them.
     fn train(&self, control: &Control) -> Result<()> {
-        self.train_from(&self.read(control)?, control)
+        let data = self.read(control)?;
+        self.rate(&data, control)?;
+        self.train_from(&data, control)
     }
 
     fn train_from(&self, data: &Interactions, control: &Control) -> Result<()> {
@@ -234,7 +252,8 @@ fn every_refused_allocation_is_an_error() {
 fn a_limit_is_kept_or_refused() {
     let _turn = turn();
     let large = Case { rows: 1_000_000, users: 50_000, items: 30_000, factors: 40, ..CASE };
-    for case in [CASE, large, Case { kind: IdKind::Bytes, time: false, threads: 4, ..large }] {
+    let exact = Case { solver: Solver::Cholesky, factors: 64, ..CASE };
+    for case in [CASE, exact, large, Case { kind: IdKind::Bytes, time: false, threads: 4, ..large }] {
         let free = Control::unlimited();
         case.train(&free).unwrap();
         let enough = free.peak();
@@ -352,11 +371,23 @@ fn the_estimate_is_just_above_what_is_taken() {
     let large = Case { rows: 1_000_000, users: 50_000, items: 30_000, ..CASE };
     let wide = Case { users: 100_000, items: 2000, rows: 300_000, factors: 100, ..CASE };
     let long = Case { users: 500, items: 200_000, rows: 900_000, factors: 3, time: false, ..CASE };
-    for case in
-        [large, Case { threads: 4, factors: 64, ..large }, wide, long, Case { kind: IdKind::Bytes, ..long }]
-    {
+    let exact = Case { threads: 4, factors: 64, solver: Solver::Cholesky, ..large };
+    for case in [
+        large,
+        Case { threads: 4, factors: 64, ..large },
+        exact,
+        wide,
+        Case { solver: Solver::Cholesky, factors: 300, users: 10_000, ..wide },
+        long,
+        Case { kind: IdKind::Bytes, ..long },
+    ] {
         let control = Control::unlimited();
         let data = case.read(&control).unwrap();
+        let ratings = Control::unlimited();
+        case.rate(&data, &ratings).unwrap();
+        let (taken, params) = (ratings.peak(), case.rating_params());
+        let all = explicit::need(data.users.len(), data.items.len(), &params).peak;
+        assert!(all >= taken && all <= taken + taken / 4 + (1 << 20), "{case:?}: {all}, {taken} for ratings");
         // The budget's peak of what follows alone.
         let rest = Control::unlimited();
         case.train_from(&data, &rest).unwrap();
@@ -555,5 +586,33 @@ fn item_based_trainers_keep_a_limit_and_their_estimates() {
         train("item-kNN", item_knn::need(users, items, &params), &|control| {
             Ok(item_knn::fit(&data.user_items, &data.item_users, &params, control)?.bytes())
         });
+    }
+}
+
+#[test]
+fn every_refused_allocation_of_an_exact_fit_is_an_error() {
+    let _turn = turn();
+    let case = Case { users: 3000, items: 1000, rows: 20_000, factors: 64, solver: Solver::Cholesky, ..CASE };
+    let data = case.read(&Control::unlimited()).unwrap();
+    let fits: [fn(&Case, &Interactions) -> Result<()>; 2] = [
+        |case, data| case.fit(&data.user_items, &data.item_users, &Control::unlimited()).map(|_| ()),
+        |case, data| case.rate(data, &Control::unlimited()),
+    ];
+    for fit in fits {
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            LEFT.store(points, Relaxed);
+            let outcome = fit(&case, &data);
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{points} allocations of {LARGE} bytes and more");
+        assert!(points >= 10, "{points}");
     }
 }

@@ -15,7 +15,7 @@ use super::kernel::{BATCH, dots};
 const PANEL: usize = 16;
 
 /// A pivot below this share of its diagonal element is what rounding left of zero: the system is singular.
-const SINGULAR: f32 = 1e-6;
+const SINGULAR: f32 = 1e-5;
 
 /// The working memory of one worker: a matrix of `width * width` and a block of rows. Both are in the first two levels
 /// of the cache up to 256 factors.
@@ -161,8 +161,7 @@ unsafe fn factor<L: Lanes>(panel: &[f32], diagonal: &[f32], first: usize, width:
     }
     for row in 0..PANEL {
         let pivot = rows[row][row];
-        let least = SINGULAR * diagonal[row];
-        if pivot.is_nan() || least.is_nan() || pivot <= least {
+        if pivot.is_nan() || pivot <= SINGULAR * diagonal[row] {
             return None;
         }
         inverse[row] = 1.0 / pivot.sqrt();
@@ -273,5 +272,97 @@ unsafe fn backward<L: Lanes>(panel: &[f32], turned: &[f32], right: &mut [f32], f
         // SAFETY: instructions as promised.
         unsafe { subtract::<L>(&mut sides, -solved, &column) };
         right[first + row] = solved;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::simd::lanes::{Kernel, dispatch};
+    use crate::simd::levels;
+
+    /// Sums `count` rows up, adds a ridge, and solves for the right side.
+    struct Solve<'a, 'c> {
+        system: &'a mut System<'c>,
+        rows: &'a [f32],
+        factors: usize,
+        ridge: f32,
+        right: &'a mut [f32],
+    }
+
+    impl Kernel for Solve<'_, '_> {
+        type Output = bool;
+
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) -> bool {
+            let Self { system, rows, factors, ridge, right } = self;
+            let width = system.width;
+            system.clear();
+            system.add_diagonal(ridge, factors);
+            for rows in rows.chunks(BLOCK * factors) {
+                let count = rows.len() / factors;
+                let block = system.block(count).chunks_exact_mut(width);
+                for (to, from) in block.zip(rows.chunks_exact(factors)) {
+                    to[..factors].copy_from_slice(from);
+                    to[factors..].fill(0.0);
+                }
+                // SAFETY: the caller vouches for the instructions.
+                unsafe { system.add_block::<L, 4>(count, width) };
+            }
+            // SAFETY: the same.
+            unsafe { system.solve::<L, 4>(right, width) }.unwrap()
+        }
+    }
+
+    /// Numbers from -1 to 1 without a pattern.
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mixed = |n: u64| (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let number =
+            |at: u64| (mixed(mixed(at + seed * 1_000_003 + 1)) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+        (0..count as u64).map(number).collect()
+    }
+
+    #[test]
+    fn the_solution_fulfils_the_system() {
+        for (factors, count) in [(1, 3), (15, 40), (16, 10), (40, 200), (64, 64), (100, 300), (144, 20)] {
+            let (rows, sides) = (numbers(count * factors, 1), numbers(factors, 2));
+            for level in levels() {
+                let control = Control::unlimited();
+                let mut system = System::new(factors.next_multiple_of(16), &control).unwrap();
+                let mut right = vec![0.0; system.width];
+                right[..factors].copy_from_slice(&sides);
+                let solve =
+                    Solve { system: &mut system, rows: &rows, factors, ridge: 0.5, right: &mut right };
+                assert!(dispatch(level, solve));
+                let mut left: Vec<f64> = right[..factors].iter().map(|&x| 0.5 * f64::from(x)).collect();
+                for row in rows.chunks(factors) {
+                    let product: f64 =
+                        row.iter().zip(&right).map(|(&a, &x)| f64::from(a) * f64::from(x)).sum();
+                    left.iter_mut().zip(row).for_each(|(to, &a)| *to += product * f64::from(a));
+                }
+                let apart =
+                    left.iter().zip(&sides).map(|(a, &b)| (a - f64::from(b)).abs()).fold(0.0, f64::max);
+                assert!(apart < 2e-4, "{level:?} {factors} {count}: {apart}");
+                assert!(right[factors..].iter().all(|&x| x == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_matrix_of_too_few_rows_is_singular() {
+        for level in levels() {
+            for seed in 0..40 {
+                let control = Control::unlimited();
+                let mut system = System::new(16, &control).unwrap();
+                // The last pivot is nothing but rounding, and half of the time above zero.
+                let mut rows = numbers(15 * 16, seed);
+                rows.iter_mut().step_by(17).for_each(|each| *each += 4.0);
+                let mut right = vec![1.0; 16];
+                let solve =
+                    Solve { system: &mut system, rows: &rows, factors: 16, ridge: 0.0, right: &mut right };
+                assert!(!dispatch(level, solve), "{level:?} {seed}");
+            }
+        }
     }
 }

@@ -191,7 +191,7 @@ fn rated_one(
         biases: &[bias],
         fixed_biases: &fixed_biases,
     };
-    let method = Method::Cholesky;
+    let method = Method::Cholesky { steps: factors };
     // SAFETY: the matrix was made above, one row of `gathered` per index.
     let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, &control) };
     let mut x = Aligned::zeros(TRAINING, width, &control)?;

@@ -47,8 +47,9 @@ pub(super) enum Method {
     /// So many steps of conjugate gradients at most. They end when the squared residual falls to `floor`, or to
     /// `tolerance` of the first.
     Gradients { steps: usize, floor: f32, tolerance: f32 },
-    /// A Cholesky factorization; conjugate gradients where the matrix is singular in `f32`.
-    Cholesky,
+    /// A Cholesky factorization; so many steps of conjugate gradients where the matrix is singular in `f32`: more of them
+    /// would follow what rounding left of zero curvatures.
+    Cholesky { steps: usize },
 }
 
 impl Method {
@@ -99,7 +100,7 @@ impl<'a> Task<'a> {
                 let trace: f32 = (0..width).map(|at| gram[at * (width + 1)]).sum();
                 (trace / width as f32, trace / rows)
             }
-            // Every row has a ridge of its own: no curvature is only rounding, unless lambda is.
+            // Found row by row.
             Feedback::Explicit { .. } => (0.0, 0.0),
         };
         Self { matrix, fixed, factors, width, feedback, method, curvature, square, control }
@@ -119,7 +120,7 @@ impl<'c> Scratch<'c> {
         let vector = || Aligned::zeros(TRAINING, width, control);
         let system = match method {
             Method::Gradients { .. } => None,
-            Method::Cholesky => Some(System::new(width, control)?),
+            Method::Cholesky { .. } => Some(System::new(width, control)?),
         };
         Ok(Self { residual: vector()?, direction: vector()?, image: vector()?, system })
     }
@@ -150,36 +151,60 @@ pub(super) fn solve(
     rows: &mut [f32],
     scratch: &mut Scratch<'_>,
 ) -> Result<Loss> {
+    // Compiled apart: beside the exact solver in one function, conjugate gradients took a tenth longer.
+    match task.method {
+        Method::Gradients { .. } => solve_at::<false>(level, task, first, rows, scratch),
+        Method::Cholesky { .. } => solve_at::<true>(level, task, first, rows, scratch),
+    }
+}
+
+fn solve_at<const EXACT: bool>(
+    level: Level,
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch<'_>,
+) -> Result<Loss> {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level exists only where the processor was found to have these instructions.
-        Level::Avx512 => unsafe { solve_avx512(task, first, rows, scratch) },
+        Level::Avx512 => unsafe { solve_avx512::<EXACT>(task, first, rows, scratch) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this level exists only where the processor was found to have these instructions.
-        Level::Avx2 => unsafe { solve_avx2(task, first, rows, scratch) },
+        Level::Avx2 => unsafe { solve_avx2::<EXACT>(task, first, rows, scratch) },
         // SAFETY: these instructions are everywhere.
-        _ => unsafe { solve_rows::<Portable, 4>(task, first, rows, scratch) },
+        _ => unsafe { solve_rows::<Portable, 4, EXACT>(task, first, rows, scratch) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn solve_avx512(task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch<'_>) -> Result<Loss> {
+fn solve_avx512<const EXACT: bool>(
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch<'_>,
+) -> Result<Loss> {
     // SAFETY: this function is compiled for the instructions.
-    unsafe { solve_rows::<Avx512, 8>(task, first, rows, scratch) }
+    unsafe { solve_rows::<Avx512, 8, EXACT>(task, first, rows, scratch) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn solve_avx2(task: &Task, first: usize, rows: &mut [f32], scratch: &mut Scratch<'_>) -> Result<Loss> {
+fn solve_avx2<const EXACT: bool>(
+    task: &Task,
+    first: usize,
+    rows: &mut [f32],
+    scratch: &mut Scratch<'_>,
+) -> Result<Loss> {
     // SAFETY: this function is compiled for the instructions.
-    unsafe { solve_rows::<Avx2, 4>(task, first, rows, scratch) }
+    unsafe { solve_rows::<Avx2, 4, EXACT>(task, first, rows, scratch) }
 }
 
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
-unsafe fn solve_rows<L: Lanes, const R: usize>(
+unsafe fn solve_rows<L: Lanes, const R: usize, const EXACT: bool>(
     task: &Task,
     first: usize,
     rows: &mut [f32],
@@ -196,8 +221,8 @@ unsafe fn solve_rows<L: Lanes, const R: usize>(
         // SAFETY: the caller vouches for the instructions.
         loss += unsafe {
             match task.width {
-                64 => solve_row::<L, R>(task, row, range, x, scratch, 64)?,
-                width => solve_row::<L, R>(task, row, range, x, scratch, width)?,
+                64 => solve_row::<L, R, EXACT>(task, row, range, x, scratch, 64)?,
+                width => solve_row::<L, R, EXACT>(task, row, range, x, scratch, width)?,
             }
         };
         task.control.check()?;
@@ -208,7 +233,7 @@ unsafe fn solve_rows<L: Lanes, const R: usize>(
 /// # Safety
 /// The processor has the instructions of `L`; `width` is that of the task.
 #[inline(always)]
-unsafe fn solve_row<L: Lanes, const R: usize>(
+unsafe fn solve_row<L: Lanes, const R: usize, const EXACT: bool>(
     task: &Task,
     row: usize,
     range: std::ops::Range<usize>,
@@ -229,7 +254,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
         loss += error;
         scale_add::<L>(residual.as_mut_ptr(), image, -1.0, residual.as_ptr(), width);
         let method = match (task.method, system) {
-            (Method::Cholesky, Some(system)) => {
+            (Method::Cholesky { steps }, Some(system)) if EXACT => {
                 direction.copy_from_slice(residual);
                 if exact::<L, R>(task, range.clone(), direction, system, width)? {
                     // The way to the minimum lowers the row's quadratic form by this.
@@ -242,7 +267,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
                         });
                     }
                 }
-                Method::converged(task.factors)
+                Method::steps(steps)
             }
             (method, _) => method,
         };
@@ -251,7 +276,7 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
             return Ok(Loss { all: f64::NAN, squares: 0.0 });
         };
         // Without this, lambda 0 and a large alpha divide by what rounding left of a curvature of zero.
-        let flat = 1e-7 * (task.curvature + weight * task.square);
+        let mut flat = 1e-7 * (task.curvature + weight * task.square);
         let mut square = dot::<L>(residual, residual, width);
         let enough = (square * tolerance).max(floor);
         direction.copy_from_nonoverlapping(residual, width);
@@ -268,6 +293,10 @@ unsafe fn solve_row<L: Lanes, const R: usize>(
             if !curvature.is_finite() {
                 loss = f64::NAN;
                 break;
+            }
+            if step == 1 && matches!(task.feedback, Feedback::Explicit { .. }) {
+                // The first residual lies where the ratings are, so its curvature tells how large they come.
+                flat = 1e-7 * curvature / length;
             }
             if curvature <= flat * length {
                 break;

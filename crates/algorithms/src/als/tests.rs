@@ -26,21 +26,30 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     (a.iter().zip(b).map(square).sum::<f64>() / length.max(f64::MIN_POSITIVE)).sqrt()
 }
 
+/// The models of every level, which leave nothing taken but what they hold.
+fn models<M>(mut fit: impl FnMut(Level, &Control) -> Result<M>, held: impl Fn(&M) -> u64) -> Vec<(Level, M)> {
+    levels()
+        .map(|level| {
+            let control = Control::unlimited();
+            let model = fit(level, &control).unwrap();
+            assert_eq!(control.used(), held(&model));
+            (level, model)
+        })
+        .collect()
+}
+
 #[test]
 fn every_instruction_set_gives_the_same_factors() {
     let (user_items, item_users) = spread(150, 90, 50);
-    for factors in [1, 7, 16, 24, 32, 48, 64, 100, 144, 200] {
-        let params = Params { factors, regularization: 1.0, iterations: 2, ..Params::default() };
+    let solvers = [Solver::ConjugateGradient, Solver::Cholesky];
+    let all = [1, 7, 16, 24, 32, 48, 64, 100, 144, 200];
+    for (factors, solver) in all.into_iter().flat_map(|factors| solvers.map(|solver| (factors, solver))) {
+        let params = Params { factors, solver, regularization: 1.0, iterations: 2, ..Params::default() };
         let start = start(150, 90, &params, &Control::unlimited()).unwrap();
-        let models: Vec<_> = levels()
-            .map(|level| {
-                let (start, control) = (start.clone(), Control::unlimited());
-                let model = fit_at(level, &user_items, &item_users, start, &params, &control, &mut |_, _| ())
-                    .unwrap();
-                assert_eq!(control.used(), 0);
-                (level, model)
-            })
-            .collect();
+        let fit = |level, control: &Control| {
+            fit_at(level, &user_items, &item_users, start.clone(), &params, control, &mut |_, _| ())
+        };
+        let models = models(fit, |_| 0);
         let first = &models[0].1;
         let gram = gram(&first.items, factors, 1, &Control::unlimited()).unwrap();
         let (items, values) = user_items.row(3);
@@ -51,7 +60,40 @@ fn every_instruction_set_gives_the_same_factors() {
                 distance(&first.items, &model.items),
                 distance(&fold(Level::Portable), &fold(*level)),
             ];
-            assert!(apart.iter().all(|&each| each < 1e-5), "{factors} {apart:?}");
+            assert!(apart.iter().all(|&each| each < 1e-5), "{factors} {solver:?} {apart:?}");
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_model_of_ratings() {
+    let (user_items, item_users) = spread(150, 90, 50);
+    let solvers = [Solver::ConjugateGradient, Solver::Cholesky];
+    for (factors, solver) in
+        [1, 24, 64, 100].into_iter().flat_map(|factors| solvers.map(|each| (factors, each)))
+    {
+        let als = Params { factors, solver, cg_steps: 30, iterations: 2, ..explicit::Params::default().als };
+        let params = explicit::Params { als, ..explicit::Params::default() };
+        let start = start(150, 90, &params.als, &Control::unlimited()).unwrap();
+        let fit = |level, control: &Control| {
+            let start = start.clone();
+            explicit::fit_at(level, &user_items, &item_users, start, &params, control, &mut |_, _| ())
+        };
+        // Of the factors nothing was taken: `start` had another control.
+        let models = models(fit, |model| model.bytes() - model.factors.bytes());
+        let first = &models[0].1;
+        let (rows, biases) = (&first.factors.items[..], &first.biases.items[..]);
+        let model = explicit::Items { factors, rows, biases, mean: first.biases.mean };
+        let (items, values) = user_items.row(3);
+        let fold = |level| fold::fold_in_ratings_at(level, model, items, values, 0.1, params.damping).factors;
+        for (level, model) in &models[1..] {
+            assert_eq!(model.biases, first.biases);
+            let apart = [
+                distance(&first.factors.users, &model.factors.users),
+                distance(&first.factors.items, &model.factors.items),
+                distance(&fold(Level::Portable), &fold(*level)),
+            ];
+            assert!(apart.iter().all(|&each| each < 1e-5), "{factors} {solver:?} {apart:?}");
         }
     }
 }
@@ -59,11 +101,17 @@ fn every_instruction_set_gives_the_same_factors() {
 #[test]
 fn a_refused_budget_is_an_error_and_nothing_stays_taken() {
     let (user_items, item_users) = spread(150, 90, 50);
-    let params = Params::default();
-    for limit in [0, 40_000, 70_000] {
+    let params = Params { solver: Solver::Cholesky, ..Params::default() };
+    for limit in [0, 40_000, 70_000, 110_000] {
         let control = Control::new(limit);
         let start = start(150, 90, &params, &Control::unlimited()).unwrap();
         let result = fit(&user_items, &item_users, start, &params, &control, &mut |_, _| ());
+        assert!(matches!(result, Err(Error::Memory { .. })), "{result:?}");
+        assert_eq!(control.used(), 0);
+        let start = super::start(150, 90, &params, &Control::unlimited()).unwrap();
+        let control = Control::new(limit * 8 / 10);
+        let params = explicit::Params { als: params.clone(), ..explicit::Params::default() };
+        let result = explicit::fit(&user_items, &item_users, start, &params, &control, &mut |_, _| ());
         assert!(matches!(result, Err(Error::Memory { .. })), "{result:?}");
         assert_eq!(control.used(), 0);
     }

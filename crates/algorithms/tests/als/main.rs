@@ -4,6 +4,8 @@
 
 mod accuracy;
 mod promises;
+mod properties;
+mod ratings;
 
 use algorithms::als::{self, Factors, Params};
 use algorithms::{Control, Csr};
@@ -58,6 +60,7 @@ pub(crate) fn fit(
     (model, losses)
 }
 
+#[track_caller]
 pub(crate) fn assert_near(a: &[f32], b: &[f64], relative: f64) {
     assert_eq!(a.len(), b.len());
     let distance = a.iter().zip(b).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum::<f64>().sqrt();
@@ -96,6 +99,12 @@ pub(crate) fn exact(
     for pivot in 0..factors {
         system[pivot][pivot] += params.regularization;
     }
+    eliminate(system)
+}
+
+/// The solution of a system whose last column is the right side.
+pub(crate) fn eliminate(mut system: Vec<Vec<f64>>) -> Vec<f64> {
+    let factors = system.len();
     for pivot in 0..factors {
         let best = (pivot..factors)
             .max_by(|&a, &b| system[a][pivot].abs().total_cmp(&system[b][pivot].abs()))

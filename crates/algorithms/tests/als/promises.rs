@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use algorithms::als::{self, Factors, Params};
+use algorithms::als::{self, Factors, Params, Solver};
 use algorithms::{Control, Error};
 
 use crate::{fit, matrices, random};
@@ -10,8 +10,9 @@ use crate::{fit, matrices, random};
 #[test]
 fn threads_change_no_bit() {
     let (user_items, item_users) = matrices(9000, 500, &random(9000, 500, 60_000));
-    for factors in [10, 64] {
-        let one = Params { factors, iterations: 3, seed: 7, ..Params::default() };
+    let solvers = [Solver::ConjugateGradient, Solver::Cholesky];
+    for (factors, solver) in [10, 64].into_iter().flat_map(|factors| solvers.map(|each| (factors, each))) {
+        let one = Params { factors, solver, iterations: 3, seed: 7, ..Params::default() };
         let start = als::start(9000, 500, &one, &Control::unlimited()).unwrap();
         let (model, losses) = fit(&user_items, &item_users, start.clone(), &one);
         for threads in [1, 2, 3] {
@@ -58,15 +59,26 @@ fn degenerate_inputs_give_finite_factors() {
     ];
     for (users, items, entries) in cases {
         let (user_items, item_users) = matrices(users, items, &entries);
-        for factors in [1, 16, 70] {
+        let solvers = [Solver::ConjugateGradient, Solver::Cholesky];
+        for (factors, solver) in
+            [1, 16, 70].into_iter().flat_map(|factors| solvers.map(|each| (factors, each)))
+        {
             for (alpha, regularization) in
                 [(1.0, 0.1), (1.0, 0.0), (1e6, 0.0), (1e-6, 0.0), (1e6, 0.1), (40.0, 1e6)]
             {
-                let params =
-                    Params { factors, alpha, regularization, iterations: 6, threads: 2, ..Params::default() };
+                let params = Params {
+                    factors,
+                    alpha,
+                    regularization,
+                    solver,
+                    iterations: 6,
+                    threads: 2,
+                    ..Params::default()
+                };
                 let start = als::start(users, items, &params, &Control::unlimited()).unwrap();
                 let (model, losses) = fit(&user_items, &item_users, start.clone(), &params);
-                let context = format!("{users} {items} {factors} {alpha} {regularization} {losses:?}");
+                let context =
+                    format!("{users} {items} {factors} {solver:?} {alpha} {regularization} {losses:?}");
                 assert!(model.users.iter().chain(&model.items).all(|each| each.is_finite()), "{context}");
                 let before = als::loss(&user_items, &start, &params);
                 assert!(als::loss(&user_items, &model, &params) <= before * 1.0001, "{before} {context}");
@@ -83,19 +95,21 @@ fn degenerate_inputs_give_finite_factors() {
 #[test]
 fn numbers_beyond_f32_are_an_error() {
     let (user_items, item_users) = matrices(20, 10, &random(20, 10, 100));
-    let params = Params { factors: 8, ..Params::default() };
-    let start = als::start(20, 10, &params, &Control::unlimited()).unwrap();
-    let run = |start: Factors, params: &Params| {
-        als::fit(&user_items, &item_users, start, params, &Control::unlimited(), &mut |_, _| ())
-    };
-    let huge = Params { alpha: 1e300, ..params.clone() };
-    assert_eq!(run(start.clone(), &huge), Err(Error::Diverged { iterations: 0 }));
-    let mut broken = start.clone();
-    broken.items[3] = f32::NAN;
-    assert_eq!(run(broken, &params), Err(Error::Diverged { iterations: 0 }));
-    let mut large = start;
-    large.items.fill(1e30);
-    assert_eq!(run(large, &params), Err(Error::Diverged { iterations: 0 }));
+    for solver in [Solver::ConjugateGradient, Solver::Cholesky] {
+        let params = Params { factors: 8, solver, ..Params::default() };
+        let start = als::start(20, 10, &params, &Control::unlimited()).unwrap();
+        let run = |start: Factors, params: &Params| {
+            als::fit(&user_items, &item_users, start, params, &Control::unlimited(), &mut |_, _| ())
+        };
+        let huge = Params { alpha: 1e300, ..params.clone() };
+        assert_eq!(run(start.clone(), &huge), Err(Error::Diverged { iterations: 0 }));
+        let mut broken = start.clone();
+        broken.items[3] = f32::NAN;
+        assert_eq!(run(broken, &params), Err(Error::Diverged { iterations: 0 }));
+        let mut large = start;
+        large.items.fill(1e30);
+        assert_eq!(run(large, &params), Err(Error::Diverged { iterations: 0 }));
+    }
 }
 
 #[test]
@@ -135,9 +149,14 @@ fn cancelling_stops_within_50_ms() {
     let mut entries: Vec<_> = (0..200_000).map(|user| (user, 0, 1.0)).collect();
     entries.extend((0..200_000).map(|user| (user, 1 + user % 99, 1.0)));
     let (user_items, item_users) = matrices(200_000, 100, &entries);
-    let params = Params { factors: 64, iterations: 10_000, threads: 2, ..Params::default() };
     let mut slowest = Duration::ZERO;
-    for wait in [20, 55, 90] {
+    for (wait, solver) in [
+        (20, Solver::Cholesky),
+        (55, Solver::ConjugateGradient),
+        (90, Solver::Cholesky),
+        (120, Solver::ConjugateGradient),
+    ] {
+        let params = Params { factors: 64, iterations: 10_000, threads: 2, solver, ..Params::default() };
         let start = als::start(200_000, 100, &params, &Control::unlimited()).unwrap();
         let control = Control::unlimited();
         let (result, ended, asked) = std::thread::scope(|scope| {
