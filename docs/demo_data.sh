@@ -16,8 +16,7 @@ orders() {
   if [[ ! -s $folder/$file ]]; then
     mkdir -p "$folder"
     if ! "${pip[@]}" --version >/dev/null 2>&1; then
-      python3 -m venv "$folder/venv" >/dev/null 2>&1 || true
-      pip=("$folder/venv/bin/pip")
+      if python3 -m venv "$folder/venv" >/dev/null 2>&1; then pip=("$folder/venv/bin/pip"); fi
     fi
     if "${pip[@]}" download --quiet --disable-pip-version-check --retries 1 --timeout 10 --no-deps \
         --only-binary :all: --dest "$folder" --require-hashes -r <(echo "$wheel --hash=sha256:$hash") 2>"$folder/log"; then

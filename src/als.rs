@@ -12,11 +12,10 @@ use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
 use crate::options::Options;
-use crate::registry::Metric;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
-use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request};
+use crate::train::recommender::{Algorithm, Fitted, Learned, Request, Trains, column_arguments, train_first};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 4] = ["cg_steps", "keep_versions", "solver", "threads"];
@@ -29,7 +28,7 @@ pub(crate) const RETRAIN: [&str; 7] =
     ["factors", "regularization", "alpha", "iterations", "holdout", "deploy", "seed"];
 
 /// What `train_als` was asked for, in the words of its arguments.
-struct Als {
+pub(crate) struct Als {
     factors: usize,
     regularization: Option<f64>,
     alpha: Option<f64>,
@@ -119,7 +118,7 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.train_als()");
     let mut spec = Map::new();
     spec.insert("trainer".into(), "train_als".into());
-    spec.extend(recommender::column_arguments(call)?);
+    spec.extend(column_arguments(call)?);
     spec.insert("feedback".into(), call.get::<String>(6).unwrap_or_else(|| "implicit".into()).into());
     spec.insert("factors".into(), call.get::<i32>(7).unwrap_or(64).into());
     spec.insert("regularization".into(), finite(call.get(8), "regularization")?);
@@ -129,69 +128,44 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     spec.insert("deploy".into(), call.get::<String>(12).unwrap_or_else(|| "auto".into()).into());
     spec.insert("seed".into(), call.get::<i64>(13).unwrap_or(42).into());
     spec.insert("options".into(), Value::Object(call.object(14, "options")?));
-    let model: String = call.required(0, "model")?;
-    let relation: pg_sys::Oid = call.required(1, "relation")?;
-    let kept = spec.clone();
-    run(call, model, relation, spec, kept)
+    train_first::<Als>(call, spec)
 }
 
-/// Trains from a spec: what `train_als` was given, or what `retrain` made of the kept one. `kept` is what the
-/// next `retrain` begins with.
-pub(crate) fn run(
-    call: &Call,
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Result<Option<pg_sys::Datum>> {
-    let (request, als) = parse(model, relation, &spec, kept)?;
-    recommender::train(call, &request, &als)
-}
-
-/// Measures a spec at a cutoff without writing a version.
-pub(crate) fn measure(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    k: usize,
-) -> Result<Vec<Metric>> {
-    let (request, als) = parse(model, relation, &spec, Map::new())?;
-    recommender::measure(&request, &als, k)
-}
-
-fn parse(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: &Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Result<(Request, Als)> {
-    let spec = Spec::new(spec);
-    let text = |key: &str| spec.text(key);
-    let feedback = text("feedback")?.unwrap_or_default();
-    choose("feedback", &feedback, &[("implicit", ()), ("explicit", ())])?;
-    if feedback == "explicit" {
-        return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "feedback \"explicit\" is not supported yet")
-            .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+impl Trains for Als {
+    fn parse(
+        model: String,
+        relation: pg_sys::Oid,
+        spec: &Map<String, Value>,
+        kept: Map<String, Value>,
+    ) -> Result<(Request, Self)> {
+        let spec = Spec::new(spec);
+        let text = |key: &str| spec.text(key);
+        let feedback = text("feedback")?.unwrap_or_default();
+        choose("feedback", &feedback, &[("implicit", ()), ("explicit", ())])?;
+        if feedback == "explicit" {
+            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "feedback \"explicit\" is not supported yet")
+                .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+        }
+        let options = Options::new(spec.object("options"), &OPTIONS)?;
+        let size = |key: &'static str, most: usize| match spec.size(key, most)? {
+            Some(size) => Ok(size),
+            None => Err(null_argument(key)),
+        };
+        let most = settings::max_threads() as i64;
+        let seed = spec.whole("seed")?.unwrap_or(42);
+        let als = Als {
+            factors: size("factors", MAX_FACTORS)?,
+            regularization: spec.real("regularization")?,
+            alpha: spec.real("alpha")?,
+            iterations: size("iterations", MAX_ITERATIONS)?,
+            solver: choose("solver", &options.text("solver")?.unwrap_or_else(|| "cg".into()), &SOLVERS)?,
+            cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
+            seed: seed as u64,
+            threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
+        };
+        // Ranges are the algorithm's own.
+        als.usual().check().or_report()?;
+        let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
+        Ok((request, als))
     }
-    let options = Options::new(spec.object("options"), &OPTIONS)?;
-    let size = |key: &'static str, most: usize| match spec.size(key, most)? {
-        Some(size) => Ok(size),
-        None => Err(null_argument(key)),
-    };
-    let most = settings::max_threads() as i64;
-    let seed = spec.whole("seed")?.unwrap_or(42);
-    let als = Als {
-        factors: size("factors", MAX_FACTORS)?,
-        regularization: spec.real("regularization")?,
-        alpha: spec.real("alpha")?,
-        iterations: size("iterations", MAX_ITERATIONS)?,
-        solver: choose("solver", &options.text("solver")?.unwrap_or_else(|| "cg".into()), &SOLVERS)?,
-        cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
-        seed: seed as u64,
-        threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
-    };
-    // Ranges are the algorithm's own.
-    als.usual().check().or_report()?;
-    let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
-    Ok((request, als))
 }

@@ -7,11 +7,10 @@ use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity::{self, Named};
-use crate::locks;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Deployment, Model, write};
-use crate::segments;
+use crate::registry::{self, Deployment, Model, Version, write};
+use crate::{images, locks, segments};
 
 /// Versions whose images are kept, the live one included, unless the spec says otherwise.
 pub(crate) const KEEP_VERSIONS: i64 = 2;
@@ -38,7 +37,7 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
             "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
         ));
     }
-    segments::go_live(&named, &model, &version)?;
+    bring_in(&named, &model, &version)?;
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
 }
@@ -54,6 +53,15 @@ pub(crate) fn locked(name: &str) -> Result<(Named, Model)> {
     locks::deploying(named.relation)?;
     point("deploy locked");
     Ok((named, model))
+}
+
+/// Loads a stored version that is about to go live, and brings the tables beside the model in line with it.
+fn bring_in(named: &Named, model: &Model, version: &Version) -> Result<()> {
+    let loaded = images::prepare(named, model.model_id, version.image_id, version.version)?;
+    if segments::has_segments(&model.kind) {
+        segments::go_live(named, model, version, &loaded)?;
+    }
+    Ok(())
 }
 
 /// Appends a version to the log. The caller holds the deploy lock.
@@ -83,7 +91,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
                     "a row of the registry of pg_persona is damaged",
                 ));
             };
-            segments::go_live(&named, &model, &facts)?;
+            bring_in(&named, &model, &facts)?;
             point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
             point("after rollback");

@@ -11,10 +11,9 @@ use serde_json::{Map, Value, json};
 use crate::call::Call;
 use crate::error::{OrReport, Result};
 use crate::options::Options;
-use crate::registry::Metric;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
-use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request, column_arguments};
+use crate::train::recommender::{Algorithm, Fitted, Learned, Request, Trains, column_arguments, train_first};
 use crate::{locks, settings};
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -45,8 +44,7 @@ pub(crate) fn train_ease(call: &Call) -> Answer {
     spec.insert("trainer".into(), "train_ease".into());
     spec.insert("regularization".into(), finite(call.get(6), "regularization")?);
     spec.extend(last_arguments(call, 7)?);
-    let kept = spec.clone();
-    run_ease(call, call.required(0, "model")?, call.required(1, "relation")?, spec, kept)
+    train_first::<Ease>(call, spec)
 }
 
 /// `persona.train_item_knn(model, relation, user_column, item_column, …)`.
@@ -57,54 +55,7 @@ pub(crate) fn train_item_knn(call: &Call) -> Answer {
     spec.insert("similarity".into(), call.get::<String>(6).unwrap_or_else(|| "cosine".into()).into());
     spec.insert("neighbours".into(), call.get::<i32>(7).unwrap_or(20).into());
     spec.extend(last_arguments(call, 8)?);
-    let kept = spec.clone();
-    run_item_knn(call, call.required(0, "model")?, call.required(1, "relation")?, spec, kept)
-}
-
-/// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
-pub(crate) fn run_ease(
-    call: &Call,
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Answer {
-    let (request, ease) = parse_ease(model, relation, &spec, kept)?;
-    recommender::train(call, &request, &ease)
-}
-
-/// As `run_ease`.
-pub(crate) fn run_item_knn(
-    call: &Call,
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Answer {
-    let (request, knn) = parse_item_knn(model, relation, &spec, kept)?;
-    recommender::train(call, &request, &knn)
-}
-
-/// Measures a spec at a cutoff without writing a version.
-pub(crate) fn measure_ease(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    k: usize,
-) -> Result<Vec<Metric>> {
-    let (request, ease) = parse_ease(model, relation, &spec, Map::new())?;
-    recommender::measure(&request, &ease, k)
-}
-
-/// As `measure_ease`.
-pub(crate) fn measure_item_knn(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    k: usize,
-) -> Result<Vec<Metric>> {
-    let (request, knn) = parse_item_knn(model, relation, &spec, Map::new())?;
-    recommender::measure(&request, &knn, k)
+    train_first::<ItemKnn>(call, spec)
 }
 
 fn threads(options: &Options) -> Result<usize> {
@@ -112,71 +63,77 @@ fn threads(options: &Options) -> Result<usize> {
     Ok(options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize)
 }
 
-fn parse_ease(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: &Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Result<(Request, Ease)> {
-    let spec = Spec::new(spec);
-    let options = Options::new(spec.object("options"), &EASE_OPTIONS)?;
-    let usual = ease::Params::default();
-    let regularization = spec.real("regularization")?;
-    let params = ease::Params {
-        // A default that depends on data stands in as the usual one.
-        regularization: regularization.unwrap_or(usual.regularization),
-        kept: options.integer("neighbours", 1, 10_000)?.map_or(usual.kept, |kept| kept as usize),
-        threads: threads(&options)?,
-        ..usual
-    };
-    params.check().or_report()?;
-    let keep_versions = options.integer("keep_versions", 1, 1000)?;
-    let request = Request::of(model, relation, &spec, keep_versions, kept)?;
-    Ok((request, Ease { regularization, params }))
+impl Trains for Ease {
+    fn parse(
+        model: String,
+        relation: pg_sys::Oid,
+        spec: &Map<String, Value>,
+        kept: Map<String, Value>,
+    ) -> Result<(Request, Self)> {
+        let spec = Spec::new(spec);
+        let options = Options::new(spec.object("options"), &EASE_OPTIONS)?;
+        let usual = ease::Params::default();
+        let regularization = spec.real("regularization")?;
+        let params = ease::Params {
+            // A default that depends on data stands in as the usual one.
+            regularization: regularization.unwrap_or(usual.regularization),
+            kept: options.integer("neighbours", 1, 10_000)?.map_or(usual.kept, |kept| kept as usize),
+            threads: threads(&options)?,
+            ..usual
+        };
+        params.check().or_report()?;
+        let keep_versions = options.integer("keep_versions", 1, 1000)?;
+        let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+        Ok((request, Ease { regularization, params }))
+    }
 }
 
-fn parse_item_knn(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: &Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Result<(Request, ItemKnn)> {
-    let spec = Spec::new(spec);
-    let options = Options::new(spec.object("options"), &KNN_OPTIONS)?;
-    let bm25 =
-        Similarity::Bm25 { k1: options.real("k1")?.unwrap_or(1.2), b: options.real("b")?.unwrap_or(0.75) };
-    let word = spec.text("similarity")?.unwrap_or_else(|| "cosine".into());
-    let similarity = choose(
-        "similarity",
-        &word,
-        &[
-            ("cosine", Similarity::Cosine),
-            ("jaccard", Similarity::Jaccard),
-            ("bm25", bm25),
-            ("tf_idf", Similarity::TfIdf),
-        ],
-    )?;
-    let usual = item_knn::Params::default();
-    let params = item_knn::Params {
-        similarity,
-        neighbours: spec.size("neighbours", item_knn::MAX_NEIGHBOURS)?.unwrap_or(usual.neighbours),
-        shrinkage: options.real("shrinkage")?.unwrap_or(usual.shrinkage),
-        threads: threads(&options)?,
-    };
-    params.check().or_report()?;
-    let keep_versions = options.integer("keep_versions", 1, 1000)?;
-    let request = Request::of(model, relation, &spec, keep_versions, kept)?;
-    Ok((request, ItemKnn { word, params }))
+impl Trains for ItemKnn {
+    fn parse(
+        model: String,
+        relation: pg_sys::Oid,
+        spec: &Map<String, Value>,
+        kept: Map<String, Value>,
+    ) -> Result<(Request, Self)> {
+        let spec = Spec::new(spec);
+        let options = Options::new(spec.object("options"), &KNN_OPTIONS)?;
+        let bm25 = Similarity::Bm25 {
+            k1: options.real("k1")?.unwrap_or(1.2),
+            b: options.real("b")?.unwrap_or(0.75),
+        };
+        let word = spec.text("similarity")?.unwrap_or_else(|| "cosine".into());
+        let similarity = choose(
+            "similarity",
+            &word,
+            &[
+                ("cosine", Similarity::Cosine),
+                ("jaccard", Similarity::Jaccard),
+                ("bm25", bm25),
+                ("tf_idf", Similarity::TfIdf),
+            ],
+        )?;
+        let usual = item_knn::Params::default();
+        let params = item_knn::Params {
+            similarity,
+            neighbours: spec.size("neighbours", item_knn::MAX_NEIGHBOURS)?.unwrap_or(usual.neighbours),
+            shrinkage: options.real("shrinkage")?.unwrap_or(usual.shrinkage),
+            threads: threads(&options)?,
+        };
+        params.check().or_report()?;
+        let keep_versions = options.integer("keep_versions", 1, 1000)?;
+        let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+        Ok((request, ItemKnn { word, params }))
+    }
 }
 
 /// What `train_ease` was asked for.
-struct Ease {
+pub(crate) struct Ease {
     regularization: Option<f64>,
     params: ease::Params,
 }
 
 /// What `train_item_knn` was asked for.
-struct ItemKnn {
+pub(crate) struct ItemKnn {
     word: String,
     params: item_knn::Params,
 }

@@ -12,10 +12,9 @@ use crate::call::{Call, null_argument};
 use crate::error::{OrReport, Result};
 use crate::locks;
 use crate::options::Options;
-use crate::registry::Metric;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
-use crate::train::recommender::{self, Algorithm, Fitted, Learned, Request, column_arguments};
+use crate::train::recommender::{Algorithm, Fitted, Learned, Request, Trains, column_arguments, train_first};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -75,70 +74,50 @@ fn train(
     spec.insert("deploy".into(), word(first + 5).into());
     spec.insert("seed".into(), call.get::<i64>(first + 6).unwrap_or(42).into());
     spec.insert("options".into(), Value::Object(call.object(first + 7, "options")?));
-    let model: String = call.required(0, "model")?;
-    let relation: pg_sys::Oid = call.required(1, "relation")?;
-    let kept = spec.clone();
-    run(call, model, relation, spec, kept)
+    train_first::<Sgd>(call, spec)
 }
 
-/// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
-pub(crate) fn run(
-    call: &Call,
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Answer {
-    let (request, sgd) = parse(model, relation, &spec, kept)?;
-    recommender::train(call, &request, &sgd)
-}
-
-/// Measures a spec at a cutoff without writing a version.
-pub(crate) fn measure(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    k: usize,
-) -> Result<Vec<Metric>> {
-    let (request, sgd) = parse(model, relation, &spec, Map::new())?;
-    recommender::measure(&request, &sgd, k)
-}
-
-fn parse(
-    model: String,
-    relation: pg_sys::Oid,
-    spec: &Map<String, Value>,
-    kept: Map<String, Value>,
-) -> Result<(Request, Sgd)> {
-    let spec = Spec::new(spec);
-    let options = Options::new(spec.object("options"), &OPTIONS)?;
-    let loss = spec.text("loss")?.ok_or_else(|| null_argument("loss"))?;
-    let usual = Params::of(Loss::parse(&loss).or_report()?);
-    let most = settings::max_threads() as i64;
-    let sampling = options.text("sampling")?.map(|word| Sampling::parse(&word).or_report()).transpose()?;
-    let optimizer = spec.text("optimizer")?.map(|word| Optimizer::parse(&word).or_report()).transpose()?;
-    let params = Params {
-        optimizer: optimizer.unwrap_or(usual.optimizer),
-        factors: spec.size("factors", MAX_FACTORS)?.unwrap_or(usual.factors),
-        learning_rate: spec.real("learning_rate")?.unwrap_or(usual.learning_rate),
-        regularization: spec.real("regularization")?.unwrap_or(usual.regularization),
-        iterations: spec.size("iterations", MAX_ITERATIONS)?.unwrap_or(usual.iterations),
-        batch_size: options.integer("batch_size", 1, 4096)?.map_or(usual.batch_size, |size| size as usize),
-        negatives: options.integer("negatives", 0, 1000)?.map_or(usual.negatives, |count| count as usize),
-        sampling: sampling.unwrap_or(usual.sampling),
-        biases: options.boolean("biases")?.unwrap_or(usual.biases),
-        dropout: options.real("dropout")?.unwrap_or(usual.dropout),
-        seed: spec.whole("seed")?.unwrap_or(42) as u64,
-        threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
-        ..usual
-    };
-    params.check().or_report()?;
-    let keep_versions = options.integer("keep_versions", 1, 1000)?;
-    Ok((Request::of(model, relation, &spec, keep_versions, kept)?, Sgd { params }))
+impl Trains for Sgd {
+    fn parse(
+        model: String,
+        relation: pg_sys::Oid,
+        spec: &Map<String, Value>,
+        kept: Map<String, Value>,
+    ) -> Result<(Request, Self)> {
+        let spec = Spec::new(spec);
+        let options = Options::new(spec.object("options"), &OPTIONS)?;
+        let loss = spec.text("loss")?.ok_or_else(|| null_argument("loss"))?;
+        let usual = Params::of(Loss::parse(&loss).or_report()?);
+        let most = settings::max_threads() as i64;
+        let sampling =
+            options.text("sampling")?.map(|word| Sampling::parse(&word).or_report()).transpose()?;
+        let optimizer =
+            spec.text("optimizer")?.map(|word| Optimizer::parse(&word).or_report()).transpose()?;
+        let params = Params {
+            optimizer: optimizer.unwrap_or(usual.optimizer),
+            factors: spec.size("factors", MAX_FACTORS)?.unwrap_or(usual.factors),
+            learning_rate: spec.real("learning_rate")?.unwrap_or(usual.learning_rate),
+            regularization: spec.real("regularization")?.unwrap_or(usual.regularization),
+            iterations: spec.size("iterations", MAX_ITERATIONS)?.unwrap_or(usual.iterations),
+            batch_size: options
+                .integer("batch_size", 1, 4096)?
+                .map_or(usual.batch_size, |size| size as usize),
+            negatives: options.integer("negatives", 0, 1000)?.map_or(usual.negatives, |count| count as usize),
+            sampling: sampling.unwrap_or(usual.sampling),
+            biases: options.boolean("biases")?.unwrap_or(usual.biases),
+            dropout: options.real("dropout")?.unwrap_or(usual.dropout),
+            seed: spec.whole("seed")?.unwrap_or(42) as u64,
+            threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
+            ..usual
+        };
+        params.check().or_report()?;
+        let keep_versions = options.integer("keep_versions", 1, 1000)?;
+        Ok((Request::of(model, relation, &spec, keep_versions, kept)?, Sgd { params }))
+    }
 }
 
 /// What a trainer was asked for.
-struct Sgd {
+pub(crate) struct Sgd {
     params: Params,
 }
 

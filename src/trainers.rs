@@ -3,13 +3,15 @@
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
+use crate::als::{self, Als};
 use crate::call::Call;
 use crate::error::Result;
+use crate::neighbours::{self, Ease, ItemKnn};
 use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
+use crate::sgd::{self, Sgd};
 use crate::source::Source;
-use crate::train::recommender;
-use crate::{als, neighbours, sgd};
+use crate::train::recommender::{self, Trains};
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
 type Run =
@@ -35,6 +37,22 @@ pub(crate) struct Trainer {
 type Measure = fn(String, pg_sys::Oid, Map<String, Value>, usize) -> Result<Vec<Metric>>;
 
 impl Trainer {
+    const fn of_recommender<A: Trains>(
+        name: &'static str,
+        settings: &'static [&'static str],
+        options: &'static [&'static str],
+    ) -> Trainer {
+        Trainer {
+            name,
+            settings,
+            options,
+            columns: &recommender::COLUMNS,
+            run: recommender::run::<A>,
+            fits: recommender::fits,
+            measure: Some(recommender::measure::<A>),
+        }
+    }
+
     /// A model's spec with the settings that one of its versions was trained with.
     pub(crate) fn spec_of_version(
         &self,
@@ -64,51 +82,11 @@ pub(crate) enum Column {
 }
 
 static TRAINERS: [Trainer; 7] = [
-    Trainer {
-        name: "train_als",
-        settings: &als::RETRAIN,
-        options: &als::OPTIONS,
-        columns: &recommender::COLUMNS,
-        run: als::run,
-        fits: recommender::fits,
-        measure: Some(als::measure),
-    },
-    Trainer {
-        name: "train_bpr",
-        settings: &sgd::RETRAIN,
-        options: &sgd::OPTIONS,
-        columns: &recommender::COLUMNS,
-        run: sgd::run,
-        fits: recommender::fits,
-        measure: Some(sgd::measure),
-    },
-    Trainer {
-        name: "train_sgd",
-        settings: &sgd::RETRAIN,
-        options: &sgd::OPTIONS,
-        columns: &recommender::COLUMNS,
-        run: sgd::run,
-        fits: recommender::fits,
-        measure: Some(sgd::measure),
-    },
-    Trainer {
-        name: "train_ease",
-        settings: &neighbours::EASE_RETRAIN,
-        options: &neighbours::EASE_OPTIONS,
-        columns: &recommender::COLUMNS,
-        run: neighbours::run_ease,
-        fits: recommender::fits,
-        measure: Some(neighbours::measure_ease),
-    },
-    Trainer {
-        name: "train_item_knn",
-        settings: &neighbours::KNN_RETRAIN,
-        options: &neighbours::KNN_OPTIONS,
-        columns: &recommender::COLUMNS,
-        run: neighbours::run_item_knn,
-        fits: recommender::fits,
-        measure: Some(neighbours::measure_item_knn),
-    },
+    Trainer::of_recommender::<Als>("train_als", &als::RETRAIN, &als::OPTIONS),
+    Trainer::of_recommender::<Sgd>("train_bpr", &sgd::RETRAIN, &sgd::OPTIONS),
+    Trainer::of_recommender::<Sgd>("train_sgd", &sgd::RETRAIN, &sgd::OPTIONS),
+    Trainer::of_recommender::<Ease>("train_ease", &neighbours::EASE_RETRAIN, &neighbours::EASE_OPTIONS),
+    Trainer::of_recommender::<ItemKnn>("train_item_knn", &neighbours::KNN_RETRAIN, &neighbours::KNN_OPTIONS),
     Trainer {
         name: "train_kmeans",
         settings: &kmeans::RETRAIN,

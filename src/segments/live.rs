@@ -33,11 +33,7 @@ pub(super) fn labels(model_id: pgrx::Uuid, segments: &Segments<'_>) -> Result<Ve
 
 /// Brings the tables of a model in line with a stored version that goes live: reads the source anew, as the owner of the
 /// model. The caller holds the deploy lock.
-pub(crate) fn go_live(named: &Named, model: &Model, version: &Version) -> Result<()> {
-    let loaded = images::prepare(named, model.model_id, version.image_id, version.version)?;
-    if !has_segments(&model.kind) {
-        return Ok(());
-    }
+pub(crate) fn go_live(named: &Named, model: &Model, version: &Version, loaded: &Loaded) -> Result<()> {
     let segments = loaded.segments()?;
     let _owner = as_owner(named)?;
     let source = Source::open(lifecycle::trained_from(named, &model.spec)?)?;

@@ -20,8 +20,9 @@ struct Receiver<'a, 'r> {
     on_row: &'a mut OnRow<'r>,
 }
 
-/// Runs a query as the current user, with a search path that nobody can plant objects in, and passes its rows on. Its columns must have `types`: they are compared again
-/// when the query starts, since a relation that was checked by oid is read by name. 42804 where they have others.
+/// Runs a query as the current user, with a search path that nobody can plant objects in, and passes its rows on. Its
+/// columns must have `types`: they are compared again when the query starts, since a relation that was checked by oid is
+/// read by name. 42804 where they have others.
 pub(crate) fn stream(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) -> Result<()> {
     let query: CString = c_string(query)?;
     let _path = Identity::pinned_path();

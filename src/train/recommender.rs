@@ -193,12 +193,47 @@ impl Beside for InteractionColumns {
     }
 }
 
-/// Trains a new version and answers `persona.training_result`.
-pub(crate) fn train(
+/// An algorithm that a spec describes.
+pub(crate) trait Trains: Algorithm + Sized {
+    /// What a spec asks for; `kept` is what the next `retrain` begins with.
+    fn parse(
+        model: String,
+        relation: pg_sys::Oid,
+        spec: &Map<String, Value>,
+        kept: Map<String, Value>,
+    ) -> Result<(Request, Self)>;
+}
+
+/// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
+pub(crate) fn run<A: Trains>(
     call: &Call,
-    request: &Request,
-    algorithm: &dyn Algorithm,
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
 ) -> Result<Option<pg_sys::Datum>> {
+    let (request, algorithm) = A::parse(model, relation, &spec, kept)?;
+    train(call, &request, &algorithm)
+}
+
+/// Trains for the first time from what a trainer was given.
+pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
+    run::<A>(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
+}
+
+/// Measures a spec at a cutoff without writing a version.
+pub(crate) fn measure<A: Trains>(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    k: usize,
+) -> Result<Vec<Metric>> {
+    let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
+    measured(&request, &algorithm, k)
+}
+
+/// Trains a new version and answers `persona.training_result`.
+fn train(call: &Call, request: &Request, algorithm: &dyn Algorithm) -> Result<Option<pg_sys::Datum>> {
     // Dropped last, when everything else is freed.
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
@@ -277,7 +312,7 @@ pub(crate) fn train(
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.
-pub(crate) fn measure(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Vec<Metric>> {
+fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Vec<Metric>> {
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, algorithm.name(), &control);
