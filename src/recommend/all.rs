@@ -21,8 +21,11 @@ use crate::{deploy, locks, settings, work};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
-/// Users that are answered at a time: tens of milliseconds.
-const BLOCK: u32 = 8192;
+/// Rows that are answered at a time: a few megabytes, and below a tenth of a second.
+const ROWS: usize = 1 << 17;
+
+/// Users that are answered at a time at most.
+const USERS: usize = 8192;
 
 /// The most items for each user.
 const MOST: usize = 10_000;
@@ -40,14 +43,17 @@ pub(crate) fn rows(call: &Call) -> Answer {
         // Settings are read on the main thread.
         let threads = settings::max_threads();
         let users = served.model.users.len() as u32;
-        for first in (0..users).step_by(BLOCK as usize) {
-            let block = first..users.min(first + BLOCK);
+        let longest = k.min(served.model.items.len()).max(1);
+        let step = (ROWS / longest).clamp(1, USERS) as u32;
+        for first in (0..users).step_by(step as usize) {
+            let block = first..users.min(first + step);
             let found = work::run(
                 &control,
                 || {},
                 || served.model.recommend_all(block.clone(), k, threads, &control),
             )?;
             for (user, found) in block.zip(&found) {
+                pgrx::check_for_interrupts!();
                 let user = Some(served.user_datum(user, user_type)?);
                 for (position, each) in found.iter().enumerate() {
                     rows.push(&[
