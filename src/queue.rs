@@ -122,10 +122,8 @@ fn record(firing: &Firing) {
     let Err(reason) = attempt(|| changes(firing, model_id)) else { return };
     let marked = attempt(|| {
         point("mark");
-        match registry::view_of(model_id, Seen::Latest)? {
-            Some(_) => queue::append(model_id, None),
-            None => Err(gone()),
-        }
+        follows(firing, model_id)?;
+        queue::append(model_id, None)
     });
     let mut name = String::new();
     let _ = attempt(|| {
@@ -141,7 +139,7 @@ fn record(firing: &Firing) {
     let hint = match marked {
         Ok(()) => "The next work-off of the queue reads the whole source; persona.check() may tell more.",
         Err(_) if name.is_empty() => "Where the model is gone for good, drop the trigger.",
-        Err(_) => "Not even that could be noted: train the model again with persona.retrain().",
+        Err(_) => "Not even that could be noted: see persona.check(), attach the model again and retrain it.",
     };
     tell(firing, &shown, &reason, hint);
 }
@@ -163,21 +161,28 @@ fn gone() -> pgrx::pg_sys::panic::ErrorReport {
     fail(Code::ERRCODE_UNDEFINED_OBJECT, "the model does not exist")
 }
 
-/// Queues the users of the changed rows.
-fn changes(firing: &Firing, model_id: Uuid) -> Result<()> {
-    let model = registry::model(model_id, Seen::Latest)?.ok_or_else(gone)?;
-    if identity::qualified_name(model.relation).is_none() {
+/// Fails unless the model is there and follows the table: anybody can make a trigger on a table of his own.
+fn follows(firing: &Firing, model_id: Uuid) -> Result<()> {
+    let view = registry::view_of(model_id, Seen::Latest)?.ok_or_else(gone)?;
+    if identity::qualified_name(view).is_none() {
         return Err(gone());
     }
     // SAFETY: the relation is open.
     let relation = unsafe { (*firing.relation()).rd_id };
-    if !queue::attached(model_id)?.contains(&relation) {
-        return Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the table is not attached to it"));
+    if queue::attached(model_id)?.contains(&relation) {
+        return Ok(());
     }
+    Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the table is not attached to it"))
+}
+
+/// Queues the users of the changed rows.
+fn changes(firing: &Firing, model_id: Uuid) -> Result<()> {
+    follows(firing, model_id)?;
     point("queue");
     if firing.is_truncate() {
         return queue::append(model_id, None);
     }
+    let model = registry::model(model_id, Seen::Latest)?.ok_or_else(gone)?;
     let column = model.spec.get("user_column").and_then(serde_json::Value::as_str).unwrap_or_default();
     let Some((class, users)) = users(firing, column)? else { return queue::append(model_id, None) };
     let (mut row, mut bytes) = (Vec::new(), 0);

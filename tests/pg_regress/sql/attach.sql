@@ -1,5 +1,6 @@
 -- Models that follow their source: what each kind of statement queues, and what cannot be followed.
 \set VERBOSITY default
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE SCHEMA attached;
 SET search_path = attached;
@@ -130,7 +131,7 @@ CREATE TRIGGER wrong AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION persona.
 \set VERBOSITY terse
 INSERT INTO mine VALUES (1);
 \set VERBOSITY default
-SELECT user_ids FROM persona_internal.queue;
+SELECT count(*) FROM persona_internal.queue;
 DROP TABLE mine;
 SELECT persona._queue_changes();
 
@@ -294,6 +295,19 @@ ROLLBACK;
 CALL persona.work_queue(max_seconds => 0);
 CALL persona.work_queue(max_seconds => 'NaN');
 CALL persona.work_queue('orders');
+CALL persona.work_queue('nowhere');
+CALL persona.work_queue('');
+CALL persona.work_queue('"');
+CALL persona.work_queue('a.b.c.d');
+SELECT persona.attach('by_d', '{"replicas": true}');
+SELECT persona.attach('by_d', '{"replica": 1}');
+SELECT persona.attach('nowhere');
+SELECT persona.attach('orders');
+SELECT persona.attach(NULL);
+SELECT persona.detach(NULL);
+CREATE TABLE people AS SELECT g AS id, g % 3 AS a FROM generate_series(1, 12) g;
+SELECT deployed FROM persona.train_kmeans('groups', 'people', 'id', k => 3);
+SELECT persona.attach('groups');
 CALL persona.work_queue('by_d', 60);
 SELECT pending FROM persona.queue WHERE model = 'by_d';
 -- One that fails is a warning, and the next one goes on.
