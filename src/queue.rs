@@ -56,6 +56,12 @@ impl Firing {
         unsafe { (*self.data).tg_relation }
     }
 
+    /// The name of the table.
+    fn table(&self) -> String {
+        // SAFETY: the relation is open.
+        identity::qualified_name(unsafe { (*self.relation()).rd_id }).unwrap_or_default()
+    }
+
     fn is_truncate(&self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_TRUNCATE }
@@ -117,7 +123,7 @@ pub(crate) fn queue_changes(call: &Call) -> Result<Option<pg_sys::Datum>> {
 /// Queues what changed, or marks that something did, or tells that neither was possible.
 fn record(firing: &Firing) {
     let Some(model_id) = firing.model_id() else {
-        return tell(firing, "the model", "the argument of the trigger is no model id", "Drop the trigger.");
+        return tell(firing, "the model", "the argument of the trigger is no model id", &farewell(firing));
     };
     let Err(reason) = attempt(|| changes(firing, model_id)) else { return };
     let marked = attempt(|| {
@@ -137,24 +143,28 @@ fn record(firing: &Firing) {
         format!("model {}", identity::shown(&name))
     };
     let hint = match marked {
-        Ok(()) => "The next work-off of the queue reads the whole source; persona.check() may tell more.",
-        Err(_) if name.is_empty() => "Where the model is gone for good, drop the trigger.",
-        Err(_) => "Not even that could be noted: see persona.check(), attach the model again and retrain it.",
+        Ok(()) => {
+            "The next work-off of the queue reads the whole source; persona.check() may tell more.".into()
+        }
+        Err(_) if name.is_empty() => farewell(firing),
+        Err(_) => {
+            "Not even that could be noted: see persona.check(), attach the model again and retrain it.".into()
+        }
     };
-    tell(firing, &shown, &reason, hint);
+    tell(firing, &shown, &reason, &hint);
+}
+
+/// How to be rid of the trigger of a model that does not come back.
+fn farewell(firing: &Firing) -> String {
+    // SAFETY: the trigger's name is a string of its own.
+    let trigger = unsafe { CStr::from_ptr((*(*firing.data).tg_trigger).tgname) }.to_string_lossy();
+    let trigger = identity::quote(&trigger);
+    format!("Where the model is gone for good: DROP TRIGGER {trigger} ON {};", firing.table())
 }
 
 fn tell(firing: &Firing, model: &str, reason: &str, hint: &str) {
-    // SAFETY: the relation is open, and the trigger's name is a string of its own.
-    let (relation, trigger) = unsafe {
-        let trigger = CStr::from_ptr((*(*firing.data).tg_trigger).tgname).to_string_lossy();
-        ((*firing.relation()).rd_id, trigger.into_owned())
-    };
-    let relation = identity::qualified_name(relation).unwrap_or_default();
-    notice::warning(
-        &format!("changes of {} were not queued for {model}: {reason}", identity::shown(&relation)),
-        &format!("{hint} The trigger is {trigger}."),
-    );
+    let table = identity::shown(&firing.table());
+    notice::warning(&format!("changes of {table} were not queued for {model}: {reason}"), hint);
 }
 
 fn gone() -> pgrx::pg_sys::panic::ErrorReport {
@@ -290,14 +300,14 @@ fn attempt(body: impl FnOnce() -> Result<()>) -> std::result::Result<(), String>
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
-        outcome.or_else(|caught| {
+        outcome.map_err(|caught| {
             let (CaughtError::PostgresError(report)
             | CaughtError::ErrorReport(report)
             | CaughtError::RustPanic { ereport: report, .. }) = &caught;
             if PASSES.contains(&report.sql_error_code()) {
                 caught.rethrow();
             }
-            Err(report.message().to_string())
+            report.message().to_string()
         })
     }
 }
