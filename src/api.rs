@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
-    als, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
-    recommend, segments, sgd, values,
+    als, attach, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
+    queue, recommend, segments, sgd, values,
 };
 
 /// A function as the library declares it.
@@ -61,6 +61,10 @@ sql_functions! {
     persona_grant_model("text, name") -> "void" = lifecycle::grant_model;
     persona_revoke_model("text, name") -> "void" = lifecycle::revoke_model;
     persona_training_progress("") -> "SETOF record" = progress::training_progress;
+
+    persona_attach("text, jsonb") -> "void" = attach::attach;
+    persona_detach("text") -> "void" = attach::detach;
+    persona_queue_changes("") -> "trigger" = queue::queue_changes;
 
     persona_train_als(
         "text, regclass, name, name, name, name, text, integer, double precision, double precision, integer, text, text, bigint, jsonb"
