@@ -102,6 +102,10 @@ sql_functions! {
     persona_popular_items("text, integer, jsonb") -> "SETOF persona.recommendation" = recommend::popular_items;
     persona_score("text, anycompatible, text") -> "real" = recommend::score;
     persona_score_typed("text, anycompatible, anyelement") -> "real" = recommend::score;
+    persona_explain("text, anycompatible, text, jsonb") -> "SETOF persona.explanation"
+        = recommend::explain::explain;
+    persona_explain_typed("text, anycompatible, anyelement, jsonb") -> "SETOF persona.explanation"
+        = recommend::explain::explain;
     persona_item_factors("text") -> "SETOF persona.factor" = recommend::item_factors;
     persona_user_factors("text") -> "SETOF persona.factor" = recommend::user_factors;
 

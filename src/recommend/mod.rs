@@ -1,6 +1,7 @@
 //! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id.
 
 pub(crate) mod all;
+pub(crate) mod explain;
 mod served;
 
 use std::collections::HashSet;

@@ -13,6 +13,8 @@ use crate::images::{self, Loaded};
 /// The live version of a model, and the types of its ids.
 pub(super) struct Served<'a> {
     pub(super) model: Recommender<'a>,
+    /// What trained it, such as `als`.
+    pub(super) algorithm: &'a str,
     user: Class,
     item: Class,
 }
@@ -33,7 +35,7 @@ fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Resul
     let model = loaded.recommender()?;
     let user = Class::from_code(model.facts.user_class)?;
     let item = Class::from_code(model.facts.item_class)?;
-    body(&Served { model, user, item })
+    body(&Served { model, algorithm: loaded.algorithm(), user, item })
 }
 
 /// The row of an id given as an argument of any type; NULL and unknown ids have none.

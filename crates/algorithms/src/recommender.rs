@@ -2,6 +2,7 @@
 
 mod all;
 mod encode;
+mod explain;
 mod serve;
 
 pub use encode::{Learned, Parts, encode};

@@ -52,6 +52,7 @@ FROM (VALUES
   ('deploy', $$'m'::text | 1$$),
   ('drop_model', $$'m'::text$$),
   ('evaluate', $$'m'::text | 1 | 10 | '{}'::jsonb$$),
+  ('explain', $$'m'::text | 1 | 'i1'::text | '{}'::jsonb$$),
   ('grant_model', $$'m'::text | 'public'::name$$),
   ('item_factors', $$'m'::text$$),
   ('label_segment', $$'s'::text | 1 | 'x'::text$$),
