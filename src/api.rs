@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
-    als, deploy, evaluate, identity, images, lifecycle, neighbours, progress, recommend, segments, sgd,
-    values,
+    als, deploy, evaluate, identity, images, lifecycle, neighbours, progress, publish, recommend, segments,
+    sgd, values,
 };
 
 /// A function as the library declares it.
@@ -60,6 +60,7 @@ sql_functions! {
     persona_drop_model("text") -> "void" = lifecycle::drop_model;
     persona_grant_model("text, name") -> "void" = lifecycle::grant_model;
     persona_revoke_model("text, name") -> "void" = lifecycle::revoke_model;
+    persona_publish("text, name, boolean") -> "void" = publish::publish;
     persona_training_progress("") -> "SETOF record" = progress::training_progress;
 
     persona_train_als(

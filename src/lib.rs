@@ -19,6 +19,7 @@ mod notice;
 mod options;
 mod outputs;
 mod progress;
+mod publish;
 mod recommend;
 mod registry;
 mod segments;

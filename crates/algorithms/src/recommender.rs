@@ -1,10 +1,12 @@
 //! A recommender model as one image: what a version's training writes and what serving reads in place.
 
 mod all;
+mod arrange;
 mod encode;
 mod explain;
 mod serve;
 
+pub use arrange::{Arrangement, SHORTLIST, Standing};
 pub use encode::{Learned, Parts, encode};
 pub use serve::{Filter, Recommendation, Source};
 

@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA explain;
 SET search_path = explain;
 
--- Two kinds of items; everybody has items of one kind only, but user 1, who has three of kind 0 and one of kind 1.
+-- Two kinds of items; everybody has items of one kind only, but user 101, who has three of kind 0 and one of kind 1.
 CREATE TABLE likes AS
 SELECT u, i FROM generate_series(1, 40) AS u, generate_series(0, 19) AS i WHERE u % 2 = i % 2 AND (u + i / 2) % 5 <> 0
 UNION SELECT 101, i FROM unnest('{1,3,5,2}'::int[]) AS i;
