@@ -121,7 +121,7 @@ def world(cluster):
     sessions = {role: cluster.session("shop", role) for role in ROLES}
     sessions["postgres"].run("""
         GRANT USAGE ON SCHEMA persona TO alice, web, mallory, keeper;
-        CREATE SCHEMA alice AUTHORIZATION alice; GRANT USAGE ON SCHEMA alice TO PUBLIC""")
+        CREATE SCHEMA alice AUTHORIZATION alice; CREATE SCHEMA alice_api AUTHORIZATION alice; GRANT USAGE ON SCHEMA alice TO PUBLIC""")
     alice = sessions["alice"]
     alice.run("SET search_path = alice")
     interactions(alice)

@@ -64,7 +64,7 @@ FROM (VALUES
   ('model_of', $$'m'::regclass::oid$$),
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
   ('prewarm', $$'m'::text$$),
-  ('publish', $$'m'::text | 'published'::name | false$$),
+  ('publish', $$'m'::text | 'public'::name | false$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('_recommend_all', $$'m'::regclass | 3 | NULL::int[] | NULL::text[]$$),
   ('recommend_all', $$'m'::text | 3$$),
