@@ -69,3 +69,7 @@ pub const NEIGHBOUR_ITEMS: u32 = 32;
 pub const NEIGHBOUR_WEIGHTS: u32 = 33;
 /// Interactions of each item, those of long ago counted less: `[f64]`.
 pub const POPULARITY_WEIGHTS: u32 = 34;
+/// Users whose factors follow from their features alone: `[u32]`, rising. Missing where there are none.
+pub const CONTENT_USERS: u32 = 35;
+/// Items whose factors follow from their features alone: `[u32]`, rising. Missing where there are none.
+pub const CONTENT_ITEMS: u32 = 36;
