@@ -9,11 +9,13 @@ mod builder;
 mod cholesky;
 mod extend;
 mod features;
+mod place;
 mod ridge;
 
 pub use builder::RowsBuilder;
 pub use extend::{Extended, Side, extend, spread};
 pub use features::{Features, MAX_FEATURES};
+pub use place::{Placed, place};
 pub use ridge::{Mapping, fit};
 
 /// How a column is read.

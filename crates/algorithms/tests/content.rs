@@ -1,8 +1,12 @@
 //! Features of rows in any order, the map from them to factors, and rows that training never saw.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-use algorithms::content::{Extended, Features, Kind, RowsBuilder, Side, extend, fit, spread};
+use algorithms::als::Factors;
+use algorithms::content::{Extended, Features, Kind, RowsBuilder, Side, extend, fit, place, spread};
 use algorithms::ids::{IdKind, IdRef, Ids};
+use algorithms::image::Image;
+use algorithms::interactions::Interactions;
+use algorithms::recommender::{Filter, Learned, Parts, Recommender, Source, encode_with_content};
 use algorithms::{Control, Csr, Error, Result};
 
 /// A number, a category and tags of an id.
@@ -244,4 +248,71 @@ fn limits_and_cancels_leave_nothing_taken() {
     control.cancel();
     assert_eq!(world.extend(&control), Err(Error::Cancelled));
     assert_eq!(control.used(), 0);
+}
+
+/// Two users and two items, both of one kind each; an item before them all and a user behind them all are new.
+#[test]
+fn new_items_and_users_are_served_and_named() {
+    let control = Control::unlimited();
+    let user_items = Csr { offsets: vec![0, 1, 2], indices: vec![0, 1], values: vec![1.0; 2] };
+    let mut data = Interactions {
+        users: Ids::Integer(vec![1, 2]),
+        items: Ids::Integer(vec![10, 20]),
+        item_users: user_items.transpose(2),
+        user_items,
+        times: None,
+        rows: 2,
+    };
+    let mut factors = Factors { factors: 1, users: vec![1.0, -1.0], items: vec![2.0, -2.0] };
+    let words: [Row; 4] = [
+        (5, None, Some("b"), &[]),
+        (10, None, Some("a"), &[]),
+        (20, None, Some("b"), &[]),
+        (30, None, Some("a"), &[]),
+    ];
+    let profiles: [Row; 4] = [
+        (1, None, Some("x"), &[]),
+        (2, None, Some("y"), &[]),
+        (8, None, Some("y"), &[]),
+        (9, None, Some("x"), &[]),
+    ];
+    let both = [&profiles, &words].map(|rows| Some(features(rows, &control).unwrap()));
+    let gram = [8.0];
+    let placed = place(&mut data, &mut factors, both, 1, &control).unwrap();
+    assert_eq!((placed.users.as_slice(), placed.items.as_slice()), (&[2, 3][..], &[0, 3][..]));
+    assert_eq!(placed.gram.as_deref(), Some(&gram[..]));
+    assert_eq!((factors.items[1], factors.items[2]), (2.0, -2.0));
+    assert!(
+        factors.items[0] < 0.0 && factors.items[3] > 0.0 && factors.users[2] < 0.0 && factors.users[3] > 0.0
+    );
+    assert_eq!(data.user_items.offsets, [0, 1, 2, 2, 2]);
+    assert_eq!(data.user_items.indices, [1, 2]);
+    assert_eq!(data.item_users, data.user_items.transpose(4));
+    let parts = Parts {
+        users: &data.users,
+        items: &data.items,
+        user_items: &data.user_items,
+        item_users: &data.item_users,
+        learned: Learned::Factors(&factors),
+        regularization: 0.1,
+        alpha: 1.0,
+        user_class: 3,
+        item_class: 3,
+    };
+    let image = encode_with_content(&parts, placed.content(), [7; 16], 1, &control).unwrap();
+    let model = Recommender::new(&Image::open(&image).unwrap()).unwrap();
+    assert_eq!(model.check(&control), Ok(()));
+    let answer = |user| -> Vec<(u32, Source)> {
+        let found = model.recommend(user, 4, Filter { keep_seen: true, ..Filter::default() });
+        found.iter().map(|each| (each.item, each.source)).collect()
+    };
+    let (model_, content) = (Source::Model, Source::Content);
+    // A known user: the new items are content.
+    let of_first = answer(Some(0));
+    assert!(of_first.iter().all(|&(item, source)| source == if item % 3 == 0 { content } else { model_ }));
+    assert_eq!(of_first.iter().take(2).map(|each| each.0).filter(|item| [1, 3].contains(item)).count(), 2);
+    // A new one: everything is. Nobody: what is popular.
+    assert!(answer(Some(3)).iter().all(|each| each.1 == content));
+    assert_eq!(answer(None)[0], (1, Source::Popular));
+    assert!(model.recommend_all(3..4, 2, 1, &control).unwrap()[0].iter().all(|each| each.source == content));
 }
