@@ -14,6 +14,7 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, queue, write};
 use crate::source::Source;
+use crate::train::content;
 use crate::trainers::{self, Column};
 use crate::{attach, deploy, locks, outputs};
 
@@ -53,6 +54,7 @@ pub(crate) fn retrain(call: &Call) -> Answer {
         }
     }
     let relation = trained_from(&named, &spec)?;
+    content::still_there(&spec)?;
     let pending = queue::pending(model.model_id)?;
     let before = write::newest_deployment(model.model_id)?;
     let answer = (trainer.run)(call, named.name, relation, spec, model.spec)?;

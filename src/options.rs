@@ -53,6 +53,12 @@ impl Options {
         self.get(key, "a word", |value| value.as_str().map(str::to_string))
     }
 
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
+        self.get(key, "an array of words", |value| {
+            value.as_array()?.iter().map(|each| each.as_str().map(str::to_string)).collect()
+        })
+    }
+
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>> {
         self.get(key, "true or false", Value::as_bool)
     }

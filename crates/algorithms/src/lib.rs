@@ -4,6 +4,7 @@ mod aligned;
 pub mod als;
 mod budget;
 pub mod categories;
+pub mod content;
 pub mod control;
 pub mod csr;
 pub mod defaults;

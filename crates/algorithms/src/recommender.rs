@@ -8,7 +8,7 @@ mod ratings;
 mod serve;
 
 pub use arrange::{Arrangement, SHORTLIST, Standing};
-pub use encode::{Learned, Parts, encode};
+pub use encode::{Content, Learned, Parts, encode, encode_with_content};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 
@@ -58,6 +58,8 @@ pub struct Recommender<'a> {
     by_popularity: &'a [u32],
     seen_offsets: &'a [u64],
     seen: &'a [u32],
+    content_users: &'a [u32],
+    content_items: &'a [u32],
 }
 
 /// What was learned of the interactions.
@@ -121,6 +123,8 @@ impl<'a> Recommender<'a> {
             by_popularity: image.section(kinds::BY_POPULARITY)?,
             seen_offsets: image.section(kinds::SEEN_OFFSETS)?,
             seen: image.section(kinds::SEEN_INDICES)?,
+            content_users: image.optional_section(kinds::CONTENT_USERS)?.unwrap_or_default(),
+            content_items: image.optional_section(kinds::CONTENT_ITEMS)?.unwrap_or_default(),
         };
         let (users, items) = (users.len(), items.len());
         let learned = match &model.body {
@@ -150,6 +154,7 @@ impl<'a> Recommender<'a> {
         self.items.check(control)?;
         self.check_seen(control)?;
         self.check_popularity(control)?;
+        self.check_content(control)?;
         match &self.body {
             Body::Factors(body) => {
                 body.user_index.check(control)?;
@@ -217,6 +222,36 @@ impl<'a> Recommender<'a> {
             return Err(Error::Corrupted("items are not in the order of their popularity"));
         }
         Ok(())
+    }
+
+    /// Rows that follow from features alone rise, are within their range and have no interactions.
+    fn check_content(&self, control: &Control) -> Result<()> {
+        let users = |row: u32| (row as usize) < self.users.len() && self.seen(row).is_empty();
+        let items = |row: u32| self.popularity.get(row as usize) == Some(&0);
+        let sides: [(&[u32], &dyn Fn(u32) -> bool); 2] =
+            [(self.content_users, &users), (self.content_items, &items)];
+        for (rows, fits) in sides {
+            if !rows.is_sorted_by(|a, b| a < b) {
+                return Err(Error::Corrupted("rows of content are not in order"));
+            }
+            for rows in rows.chunks(1 << 16) {
+                control.check()?;
+                if !rows.iter().all(|&row| fits(row)) {
+                    return Err(Error::Corrupted("a row of content has interactions or is out of range"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the factors of a user follow from features alone.
+    pub fn is_content_user(&self, user: u32) -> bool {
+        self.content_users.binary_search(&user).is_ok()
+    }
+
+    /// Whether the factors of an item follow from features alone.
+    pub fn is_content_item(&self, item: u32) -> bool {
+        self.content_items.binary_search(&item).is_ok()
     }
 
     /// What items are popular by: a number in the order of their shares.
