@@ -41,6 +41,7 @@ pub mod segments;
 pub mod sgd;
 pub mod simd;
 pub mod stats;
+pub mod tune;
 
 pub use control::Control;
 pub use csr::Csr;
