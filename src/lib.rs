@@ -22,6 +22,7 @@ mod options;
 mod outputs;
 mod popularity;
 mod progress;
+mod publish;
 mod queue;
 mod recommend;
 mod registry;

@@ -34,6 +34,9 @@ FUNCTIONS = {
     "persona.deploy(text,integer)": (OWNERS, f"persona.deploy({M}, 1)"),
     "persona.drop_model(text)": (OWNERS, f"persona.drop_model({M})"),
     "persona.evaluate(text,integer,integer,jsonb)": (SERVED, f"persona.evaluate({M})"),
+    "persona.explain(text,anycompatible,text,jsonb)": (SERVED, f"persona.explain({M}, 7, 'item-03')"),
+    "persona.explain(text,anycompatible,anyelement,jsonb)": (SERVED, f"persona.explain({M}, 7, 'item-03'::varchar)"),
+    "persona.publish(text,name,boolean)": (OWNERS, f"persona.publish({M}, 'alice_api')"),
     "persona.grant_model(text,name)": (OWNERS, f"persona.grant_model({M}, 'mallory')"),
     "persona.item_factors(text)": (SERVED, f"persona.item_factors({M})"),
     "persona.model_facts(uuid)": (SERVED, "persona.model_facts('{id}')"),
@@ -126,7 +129,7 @@ def world(cluster):
     sessions = {role: cluster.session("shop", role) for role in ROLES}
     sessions["postgres"].run("""
         GRANT USAGE ON SCHEMA persona TO alice, web, mallory, keeper;
-        CREATE SCHEMA alice AUTHORIZATION alice; GRANT USAGE ON SCHEMA alice TO PUBLIC""")
+        CREATE SCHEMA alice AUTHORIZATION alice; CREATE SCHEMA alice_api AUTHORIZATION alice; GRANT USAGE ON SCHEMA alice TO PUBLIC""")
     alice = sessions["alice"]
     alice.run("SET search_path = alice")
     interactions(alice)
