@@ -99,11 +99,9 @@ BEGIN
       WHEN OTHERS THEN
         RAISE WARNING 'model "%" was not brought up to date: %', name, SQLERRM
           USING ERRCODE = SQLSTATE, HINT = 'Its queue is kept; the other models go on.';
-    END;
-    COMMIT;
+    END; COMMIT;
   END LOOP;
-END;
-$$;
+END $$;
 COMMENT ON PROCEDURE persona.work_queue(text, float8) IS
 $$Brings attached models up to date: those with something in their queue that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
 CALL it outside of a transaction block (2D000). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;
