@@ -166,7 +166,12 @@ impl<'a> Searchable<'a> {
         budget.adopt(items_sections.bytes());
         budget.take((factors * factors) as u64 * 4)?;
         let gram = match known {
-            Some(known) => known.to_vec(),
+            Some(known) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(known.len()).map_err(|_| budget.refused())?;
+                copy.extend_from_slice(known);
+                copy
+            }
             None => gram(items, *factors, threads, control)?,
         };
         Ok(Searchable { factors: learned, users, items: items_sections, gram })
