@@ -141,6 +141,7 @@ impl Recommender<'_> {
     /// at least 0.
     pub fn similarity(&self, item: u32, other: u32) -> f64 {
         match &self.body {
+            Body::Popular(_) => 0.0,
             Body::Factors(_) => match (self.item_factors(item), self.item_factors(other)) {
                 (Some(a), Some(b)) => cosine(a, b),
                 _ => 0.0,
