@@ -92,8 +92,9 @@ CREATE FUNCTION persona.recommend(
 COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
 $$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
 user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true is not supported yet (0A000).
+options: {"offset": rows passed over, 0; "diversity": 0 to 1, 0; "max_per_category": at least 1, with "categories": {"relation", "item_column": that of the model, "category_column"}; "eligible": a relation that shows the items that may come, "eligible_column": that of the model}. Relations are read with the caller's rights, under the statement's snapshot, at the rows of the items in question.
 score: product of the factors, of ratings the rating that is expected, or the item's share of all interactions. Needs SELECT on the model's view.
-Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id of another type, 22023 k below 0.$$;
+Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id or a column of another type, 22023 k below 0 or an option; 42P01, 42703 and 42501 of a relation in options.$$;
 
 CREATE FUNCTION persona.recommend_as(
   model text, user_id anycompatible, item_type anyelement, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
@@ -123,7 +124,7 @@ CREATE FUNCTION persona.recommend_for_items(model text, items text[], k int DEFA
   RETURNS SETOF persona.recommendation ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_items';
 COMMENT ON FUNCTION persona.recommend_for_items(text, text[], int, jsonb) IS
-  'The best k items for somebody who has exactly these items, without them: a basket, a new user. Their factors are folded in. Unknown items are passed over; without a known one the most popular items come.';
+  'The best k items for somebody who has exactly these items, without them: a basket, a new user. Their factors are folded in. Unknown items are passed over; without a known one the most popular items come. options as in recommend.';
 
 CREATE FUNCTION persona._recommend_for_items(model regclass, items anyarray, k int)
   RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
@@ -134,7 +135,7 @@ CREATE FUNCTION persona.recommend_for_users(model text, user_ids text[], k int D
   RETURNS SETOF persona.user_recommendation ROWS 1000
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_users';
 COMMENT ON FUNCTION persona.recommend_for_users(text, text[], int, jsonb) IS
-  'recommend for many users in one call, in the given order; repeated ids are answered once, NULLs are skipped.';
+  'recommend for many users in one call, in the given order; repeated ids are answered once, NULLs are skipped. options as in recommend.';
 
 CREATE FUNCTION persona.similar_items(model text, item_id anycompatible, k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10

@@ -63,6 +63,12 @@ impl Options {
         self.get(key, "true or false", Value::as_bool)
     }
 
+    /// An object, whose keys are checked like those of the options.
+    pub(crate) fn object(&self, key: &str, known: &[&str]) -> Result<Option<Options>> {
+        let object = self.get(key, "an object", |value| value.as_object().cloned())?;
+        object.map(|object| Options::new(object, known)).transpose()
+    }
+
     pub(crate) fn real(&self, key: &str) -> Result<Option<f64>> {
         self.get(key, "a number", Value::as_f64)
     }

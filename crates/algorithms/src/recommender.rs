@@ -1,10 +1,13 @@
 //! A recommender model as one image: what a version's training writes and what serving reads in place.
 
 mod all;
+mod arrange;
 mod encode;
+mod explain;
 mod ratings;
 mod serve;
 
+pub use arrange::{Arrangement, SHORTLIST, Standing};
 pub use encode::{Content, Learned, Parts, encode, encode_with_content};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
@@ -313,6 +316,11 @@ impl<'a> Recommender<'a> {
             (Some(_), Some((&bias, factors))) => Some((factors, Some(bias))),
             _ => Some((factors, None)),
         }
+    }
+
+    /// Whether scores are ratings.
+    pub fn rates(&self) -> bool {
+        self.ratings().is_some()
     }
 
     /// What makes ratings of products; nothing where no ratings were learned.

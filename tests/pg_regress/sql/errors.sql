@@ -54,7 +54,7 @@ SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id
 SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', time_column => 'item_id')$$);
 
 -- 0A000: not yet
-SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', feedback => 'explicit')$$);
+SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', feedback => 'told')$$);
 SELECT * FROM fails($$SELECT persona.recommend('m', 1, fresh => true)$$);
 
 -- 22023: parameters out of range, words that nobody knows
