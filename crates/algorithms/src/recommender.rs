@@ -7,7 +7,7 @@ mod explain;
 mod ratings;
 mod serve;
 
-pub use arrange::{Arrangement, SHORTLIST, Standing};
+pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
 pub use encode::{Content, Learned, Parts, encode, encode_with_content};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
@@ -228,9 +228,8 @@ impl<'a> Recommender<'a> {
     fn check_content(&self, control: &Control) -> Result<()> {
         let users = |row: u32| (row as usize) < self.users.len() && self.seen(row).is_empty();
         let items = |row: u32| self.popularity.get(row as usize) == Some(&0);
-        let sides: [(&[u32], &dyn Fn(u32) -> bool); 2] =
-            [(self.content_users, &users), (self.content_items, &items)];
-        for (rows, fits) in sides {
+        type Fits<'f> = &'f dyn Fn(u32) -> bool;
+        for (rows, fits) in [(self.content_users, &users as Fits<'_>), (self.content_items, &items)] {
             if !rows.is_sorted_by(|a, b| a < b) {
                 return Err(Error::Corrupted("rows of content are not in order"));
             }
