@@ -1,6 +1,7 @@
-//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id.
+//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id; `fresh` alone reads rows.
 
 pub(crate) mod all;
+mod fresh;
 mod served;
 
 use std::collections::HashSet;
@@ -28,45 +29,53 @@ fn no_options(call: &Call, index: usize) -> Result<()> {
     Options::new(call.object(index, "options")?, &[]).map(|_| ())
 }
 
-/// Where the arguments of the forms of `recommend` stand, and whether the user's own items may come.
+/// Where the arguments of the forms of `recommend` stand, whether the user's own items may come, and whether those are
+/// read now.
 struct Asked {
     k: usize,
     exclude: usize,
     candidates: usize,
     keep_seen: bool,
+    fresh: bool,
 }
 
 impl Asked {
     fn find(&self, call: &Call, served: &Served<'_>) -> Result<Vec<Recommendation>> {
-        let user = served.user(call, 1)?;
+        let id = served.user_id(call, 1)?;
+        let user = id.as_ref().and_then(|id| served.model.users.find(id.borrow()));
         let exclude = served.items(call, self.exclude)?.unwrap_or_default();
         let candidates = served.items(call, self.candidates)?;
         let filter =
             Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen: self.keep_seen };
-        Ok(served.model.recommend(user, self.k, filter))
+        let live = match id.filter(|_| self.fresh) {
+            Some(id) => fresh::read(served, &id)?,
+            None => None,
+        };
+        Ok(match live {
+            Some(live) => served.model.recommend_fresh(&live.items, &live.values, self.k, filter),
+            None => served.model.recommend(user, self.k, filter),
+        })
     }
 }
 
-/// Checks `remove_seen`, `fresh` and `options`, which follow each other; the value of `keep_seen`.
-fn switches(call: &Call, first: usize) -> Result<bool> {
-    if call.get(first + 1) == Some(true) {
-        return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "fresh => true is not supported yet")
-            .set_hint("Use recommend_for_items() with the items of the moment, or retrain."));
-    }
+/// Checks `remove_seen`, `fresh` and `options`, which follow each other; the values of `keep_seen` and `fresh`.
+fn switches(call: &Call, first: usize) -> Result<(bool, bool)> {
     no_options(call, first + 2)?;
-    Ok(call.get(first) == Some(false))
+    Ok((call.get(first) == Some(false), call.get(first + 1) == Some(true)))
 }
 
 /// `persona.recommend(model, user_id, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: switches(call, 5)? };
+    let (keep_seen, fresh) = switches(call, 5)?;
+    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen, fresh };
     by_name(call, |served| served.push_text(&mut call.rows()?, &[], &asked.find(call, served)?))?;
     Ok(None)
 }
 
 /// `persona.recommend_as(model, user_id, item_type, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend_as(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 3)?, exclude: 4, candidates: 5, keep_seen: switches(call, 6)? };
+    let (keep_seen, fresh) = switches(call, 6)?;
+    let asked = Asked { k: count(call, 3)?, exclude: 4, candidates: 5, keep_seen, fresh };
     by_name(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
     Ok(None)
 }
@@ -74,7 +83,7 @@ pub(crate) fn recommend_as(call: &Call) -> Answer {
 /// `persona._recommend(model, user_id, k, exclude, candidates)`: behind `<model>_recommend`. The arrays tell the
 /// type of the items; a NULL of that type would not pass the constraints of a domain.
 pub(crate) fn typed_recommend(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false };
+    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false, fresh: false };
     by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
     Ok(None)
 }

@@ -173,6 +173,32 @@ impl Source {
     pub(crate) fn read<'c>(
         &self,
         columns: &InteractionColumns,
+        builder: InteractionsBuilder<'c>,
+        control: &'c Control,
+        threads: usize,
+        on_batch: &mut dyn FnMut(u64),
+    ) -> Result<(Counts, InteractionsBuilder<'c>)> {
+        self.read_query(columns, "", builder, control, threads, on_batch)
+    }
+
+    /// The same for the rows that meet a condition of SQL, in which nothing that somebody planted is found.
+    pub(crate) fn read_where<'c>(
+        &self,
+        columns: &InteractionColumns,
+        condition: &str,
+        builder: InteractionsBuilder<'c>,
+        control: &'c Control,
+        threads: usize,
+        on_batch: &mut dyn FnMut(u64),
+    ) -> Result<(Counts, InteractionsBuilder<'c>)> {
+        let _path = Identity::pinned_path();
+        self.read_query(columns, &format!(" WHERE {condition}"), builder, control, threads, on_batch)
+    }
+
+    fn read_query<'c>(
+        &self,
+        columns: &InteractionColumns,
+        condition: &str,
         mut builder: InteractionsBuilder<'c>,
         control: &'c Control,
         threads: usize,
@@ -181,7 +207,7 @@ impl Source {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
         list.extend(columns.value.as_ref().map(|column| identity::quote(&column.name)));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
-        let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
+        let query = format!("SELECT {} FROM {}{condition}", list.join(", "), self.name);
         let mut receive = |sink: Sink<'_, '_>| {
             let mut receiver = Receiver::new(columns, sink, on_batch);
             receiver.run(&query)?;

@@ -15,6 +15,8 @@ pub enum Source {
     Model,
     /// Popularity alone: the user is not known.
     Popular,
+    /// What the user has at this moment, which may be more or less than the training saw.
+    Fresh,
 }
 
 impl Source {
@@ -23,6 +25,7 @@ impl Source {
         match self {
             Source::Model => "model",
             Source::Popular => "popular",
+            Source::Fresh => "fresh",
         }
     }
 }
@@ -81,24 +84,50 @@ impl Recommender<'_> {
     /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in, or their
     /// neighbours added up.
     pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
+        self.for_entries(items, &vec![1.0; items.len()], k, Filter { keep_seen: false, ..filter })
+    }
+
+    /// The best `k` items for a user who has these items (rising) with these values at this moment, whatever the training
+    /// saw of the user: folded in with the values as the training weighs them, or the neighbours added up. Neighbours were
+    /// learned of what users have, not of how much, and so are the items counted here.
+    pub fn recommend_fresh(
+        &self,
+        items: &[u32],
+        values: &[f32],
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        let mut answer = self.for_entries(items, values, k, filter);
+        for each in answer.iter_mut().filter(|each| each.source == Source::Model) {
+            each.source = Source::Fresh;
+        }
+        answer
+    }
+
+    fn for_entries(
+        &self,
+        items: &[u32],
+        values: &[f32],
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        let seen = if filter.keep_seen { &[] } else { items };
         let excluded =
-            |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
+            |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
             return self.popular(k, filter.candidates, &excluded);
         }
         let body = match &self.body {
-            Body::Neighbours(body) => {
-                return self.by_neighbours(body, items, k, Filter { keep_seen: false, ..filter });
-            }
+            Body::Neighbours(body) => return self.by_neighbours(body, items, k, filter),
             Body::Factors(body) => body,
         };
-        let (facts, values) = (&self.facts, vec![1.0; items.len()]);
+        let facts = &self.facts;
         let query = fold_in(
             body.gram,
             body.items,
             facts.factors as usize,
             items,
-            &values,
+            values,
             facts.regularization,
             facts.alpha,
         );
