@@ -3,13 +3,14 @@
 
 use algorithms::Control;
 use algorithms::ids::IdRef;
-use algorithms::interactions::InteractionsBuilder;
+use algorithms::interactions::{InteractionsBuilder, Repeats};
 use serde_json::Value;
 
 use super::served::Served;
+use crate::access::Identity;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, Named};
-use crate::ids::{Class, Id};
+use crate::ids::{Class, Id, base_type, type_name};
 use crate::lifecycle::trained_from;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
@@ -29,14 +30,6 @@ pub(super) fn read(served: &Served<'_>, user: &Id) -> Result<Option<Live>> {
     let name = identity::qualified_name(model.relation).ok_or_else(gone)?;
     let named = Named { relation: model.relation, name };
     let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
-    if text("feedback") == Some("explicit") {
-        return Err(fail(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "fresh => true is not supported for a model of ratings yet",
-        )
-        .set_hint("Bring the model in line with the rows of now: persona.retrain()."));
-    }
-
     let source = Source::open(trained_from(&named, &model.spec)?)?;
     let advice = || {
         format!(
@@ -77,12 +70,21 @@ fn rows(
     columns: &InteractionColumns,
     user: &Id,
 ) -> Result<Option<Live>> {
-    let condition =
-        format!("{} = {}", identity::quote(&columns.user.name), constant(served.user, user.borrow()));
+    let class = served.user;
+    let clause = format!(
+        "WHERE {} = {}",
+        identity::quote(&columns.user.name),
+        constant(class, user.borrow(), columns)
+    );
     let control = Control::new(settings::max_memory());
     let kinds = (columns.user_class.kind(), columns.item_class.kind());
-    let builder = InteractionsBuilder::new(kinds.0, kinds.1, columns.time.is_some(), &control);
-    let (_, builder) = source.read_where(columns, &condition, builder, &control, 1, &mut |_| ())?;
+    let rates = served.model.rates();
+    let builder = InteractionsBuilder::new(kinds.0, kinds.1, columns.time.is_some(), &control)
+        .repeats(if rates { Repeats::Newest } else { Repeats::Sum });
+    // Nothing that somebody planted is found by the operators of the clause.
+    let path = Identity::pinned_path();
+    let (_, builder) = source.read_with(columns, &clause, builder, &control, 1, rates, &mut |_| ())?;
+    drop(path);
     let interactions = builder.finish(1).or_report()?;
     let mut live = Live { items: Vec::new(), values: Vec::new() };
     // Both dictionaries are in the order of the ids: the rows of the model rise, too.
@@ -96,9 +98,17 @@ fn rows(
     Ok((!live.items.is_empty()).then_some(live))
 }
 
-/// An id as a constant that an index on its column serves. An integer is a bigint whatever the column: one beyond the
-/// type of the column is the id of nobody, no error.
-fn constant(class: Class, id: IdRef<'_>) -> String {
+/// An id as a constant that an index on its column serves. An integer is a bigint whatever the column, and a word that is
+/// none of an enum is NULL: the id of nobody is no error.
+fn constant(class: Class, id: IdRef<'_>, columns: &InteractionColumns) -> String {
     let text = literal(&class.text(id));
-    if class.is_integer() { format!("{text}::pg_catalog.int8") } else { text }
+    match class {
+        Class::SmallInt | Class::Integer | Class::BigInt => format!("{text}::pg_catalog.int8"),
+        Class::Enum => format!(
+            "(SELECT word FROM pg_catalog.unnest(pg_catalog.enum_range(NULL::{})) word
+              WHERE word::pg_catalog.text = {text})",
+            type_name(base_type(columns.user.type_oid))
+        ),
+        _ => text,
+    }
 }

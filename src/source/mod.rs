@@ -169,47 +169,38 @@ impl Source {
         &self.columns
     }
 
-    /// Streams the interactions into the builder, as the current user sees them.
+    /// Streams the interactions into the builder, as the current user sees them. `any_value` takes values of 0 and below,
+    /// too.
     pub(crate) fn read<'c>(
         &self,
         columns: &InteractionColumns,
         builder: InteractionsBuilder<'c>,
         control: &'c Control,
         threads: usize,
+        any_value: bool,
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
-        self.read_query(columns, "", builder, control, threads, on_batch)
+        self.read_with(columns, "", builder, control, threads, any_value, on_batch)
     }
 
-    /// The same for the rows that meet a condition of SQL, in which nothing that somebody planted is found.
-    pub(crate) fn read_where<'c>(
+    /// The same of `FROM` this relation, which a clause of SQL follows: `WHERE` and what meets it.
+    #[allow(clippy::too_many_arguments, reason = "those of read and the clause")]
+    pub(crate) fn read_with<'c>(
         &self,
         columns: &InteractionColumns,
-        condition: &str,
-        builder: InteractionsBuilder<'c>,
-        control: &'c Control,
-        threads: usize,
-        on_batch: &mut dyn FnMut(u64),
-    ) -> Result<(Counts, InteractionsBuilder<'c>)> {
-        let _path = Identity::pinned_path();
-        self.read_query(columns, &format!(" WHERE {condition}"), builder, control, threads, on_batch)
-    }
-
-    fn read_query<'c>(
-        &self,
-        columns: &InteractionColumns,
-        condition: &str,
+        clause: &str,
         mut builder: InteractionsBuilder<'c>,
         control: &'c Control,
         threads: usize,
+        any_value: bool,
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
         list.extend(columns.value.as_ref().map(|column| identity::quote(&column.name)));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
-        let query = format!("SELECT {} FROM {}{condition}", list.join(", "), self.name);
+        let query = format!("SELECT {} FROM {} {clause}", list.join(", "), self.name);
         let mut receive = |sink: Sink<'_, '_>| {
-            let mut receiver = Receiver::new(columns, sink, on_batch);
+            let mut receiver = Receiver::new(columns, any_value, sink, on_batch);
             receiver.run(&query)?;
             receiver.finish()
         };
@@ -243,6 +234,17 @@ const NUMERIC: [pg_sys::Oid; 6] = [
 
 const TIMES: [pg_sys::Oid; 4] =
     [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
+
+impl InteractionColumns {
+    /// How many units of the time column make a day; 1 for whole numbers, whose unit is not known.
+    pub(crate) fn day(&self) -> f64 {
+        let type_oid = self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid));
+        match type_oid {
+            Some(pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID) => 86_400e6,
+            _ => 1.0,
+        }
+    }
+}
 
 impl Column {
     /// # Safety

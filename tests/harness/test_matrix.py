@@ -60,6 +60,10 @@ FUNCTIONS = {
         (OWNERS, f"persona.train_ease({M}, 'alice.events', 'user_id', 'item_id')"),
     "persona.train_item_knn(text,regclass,name,name,name,name,text,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_item_knn({M}, 'alice.events', 'user_id', 'item_id')"),
+    "persona.train_popularity(text,regclass,name,name,name,name,double precision,text,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_popularity({M}, 'alice.events', 'user_id', 'item_id')"),
+    "persona.train_recommender(text,regclass,name,name,name,name,interval,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_recommender({M}, 'alice.events', 'user_id', 'item_id')"),
     "persona.train_sgd(text,regclass,name,name,name,name,text,text,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_sgd({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
     "persona.user_factors(text)": (SERVED, f"persona.user_factors({M})"),

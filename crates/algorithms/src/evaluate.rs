@@ -79,6 +79,21 @@ pub fn evaluate_neighbours(
     })
 }
 
+/// As [`evaluate`], for one order of all items that is the same for everybody.
+pub fn evaluate_order(
+    split: &Split,
+    item_users: &Csr,
+    order: &[u32],
+    ks: &[usize],
+    threads: usize,
+    control: &Control,
+) -> Result<Vec<Evaluation>> {
+    measure(split, item_users, ks, threads, control, |_| {
+        let mut pace = Pace::new(control);
+        Ok(move |_: u32, longest: usize, seen: &Marks<'_>, _: &[u32]| seen.others(order, longest, &mut pace))
+    })
+}
+
 /// Measures what ranks: of each thread, called with a user, the number of items, the marks of the user's items and all
 /// items by popularity.
 fn measure<R>(
@@ -113,6 +128,7 @@ where
         let mut budget = Budget::new(control, MEASURING);
         let mut mine = empty(&mut budget)?;
         let mut seen = Marks { words: budget.zeroed(items.div_ceil(64))?, pace: Pace::new(control) };
+        let mut pace = Pace::new(control);
         let mut ranker = ranker(&mut budget)?;
         while let Some((users, first)) = jobs.next()? {
             for (position, &user) in (first..).zip(users) {
@@ -120,7 +136,7 @@ where
                 let (relevant, _) = split.held_out.row(position);
                 seen.flip(trained)?;
                 let ranked = ranker(user, longest, &seen, &by_popularity)?;
-                let popular = seen.others(&by_popularity, longest)?;
+                let popular = seen.others(&by_popularity, longest, &mut pace)?;
                 seen.flip(trained)?;
                 for (summaries, &k) in mine.iter_mut().zip(ks) {
                     for (summary, list) in summaries.iter_mut().zip([&ranked, &popular]) {
@@ -167,13 +183,13 @@ impl Marks<'_> {
     }
 
     /// The first `count` of `items` that are not marked.
-    fn others(&mut self, items: &[u32], count: usize) -> Result<Vec<u32>> {
+    fn others(&self, items: &[u32], count: usize, pace: &mut Pace<'_>) -> Result<Vec<u32>> {
         let mut others = Vec::new();
         for &item in items {
             if others.len() == count {
                 break;
             }
-            self.pace.step(1)?;
+            pace.step(1)?;
             if !self.has(item) {
                 others.push(item);
             }
