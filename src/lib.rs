@@ -31,6 +31,7 @@ mod spec;
 mod sql;
 mod train;
 mod trainers;
+mod update;
 mod values;
 mod work;
 

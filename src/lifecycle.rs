@@ -29,7 +29,7 @@ fn owned(call: &Call) -> Result<(Named, Model)> {
 
 /// The same under its training lock: a training writes the spec that it began with, and the next one must begin
 /// with that.
-fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
+pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
     match registry::model(model.model_id, Seen::Latest)? {

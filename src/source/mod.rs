@@ -22,6 +22,7 @@ use crate::work;
 use batch::{BATCHES, Batch, Sink};
 pub(crate) use features::{Feature, Matrix, read_matrix};
 use receiver::{Receiver, Skipped};
+pub(crate) use rows::stream;
 
 /// A relation to read from.
 pub(crate) struct Source {
@@ -236,6 +237,16 @@ const TIMES: [pg_sys::Oid; 4] =
     [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
 
 impl InteractionColumns {
+    /// The newest of these times, as the column stores them; infinities say nothing.
+    pub(crate) fn newest(&self, times: Option<&[i64]>) -> Option<i64> {
+        let infinities = match self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid)) {
+            Some(pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID) => [i64::MIN, i64::MAX],
+            Some(pg_sys::DATEOID) => [i64::from(i32::MIN), i64::from(i32::MAX)],
+            _ => return times?.iter().copied().max(),
+        };
+        times?.iter().copied().filter(|time| !infinities.contains(time)).max()
+    }
+
     /// How many units of the time column make a day; 1 for whole numbers, whose unit is not known.
     pub(crate) fn day(&self) -> f64 {
         let type_oid = self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid));

@@ -3,11 +3,12 @@
 use algorithms::Control;
 use algorithms::als::{Factors, explicit};
 use algorithms::estimate::{Need, Plan, estimate};
+use algorithms::image::AlignedBytes;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
 use algorithms::neighbours::Neighbours;
 use algorithms::popularity::Decayed;
 use algorithms::recommender::{Parts, encode};
-use pgrx::pg_sys;
+use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored};
@@ -174,7 +175,31 @@ pub(crate) trait Algorithm: Send + Sync {
     }
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
+    /// Whether a version can follow rows that changed, from what its image holds.
+    fn updates(&self) -> bool {
+        false
+    }
+    /// Learns what changed. Where a fit is quick, it is one on all entries of now.
+    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        self.fit(data, control)
+    }
 }
+
+/// What an update begins with.
+pub(crate) struct Warm<'a> {
+    /// The factors of before, zeros where they are new.
+    pub(crate) factors: Option<Factors>,
+    /// Users whose entries changed.
+    pub(crate) users: &'a [u32],
+    /// Items that they have or had.
+    pub(crate) items: &'a [u32],
+    /// Those of the version.
+    pub(crate) regularization: f64,
+    pub(crate) alpha: f64,
+}
+
+/// The fact of a version that says up to which time it has seen rows, as the time column stores it.
+pub(crate) const NEWEST: &str = "newest_time";
 
 impl Beside for InteractionColumns {
     fn kind(&self) -> &'static str {
@@ -342,7 +367,6 @@ pub(crate) fn train(
     })?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
     let (counts, interactions) = read(&mut training, &source, &columns, choose.rates())?;
-    let threads = settings::max_threads();
     let times = choose.wants_times();
     choose.expect(&control, &interactions, holdout.is_some())?;
     let mut prepared = Vec::new();
@@ -377,29 +401,16 @@ pub(crate) fn train(
         training.log.push(LogLine { iteration, phase: "fit".into(), loss, validation: None, seconds });
     }
 
-    let image_id = write::new_id()?;
-    let image = training.phase("encode", 0, || {
-        let parts = Parts {
-            users: &interactions.users,
-            items: &interactions.items,
-            user_items: &interactions.user_items,
-            item_users: &interactions.item_users,
-            learned: fitted.learned.view(),
-            regularization: fitted.regularization,
-            alpha: fitted.alpha,
-            user_class: columns.user_class as u8,
-            item_class: columns.item_class as u8,
-        };
-        encode(&parts, *image_id.as_bytes(), threads, &control)
-    })?;
-    training.store(image_id, &image)?;
+    let (image_id, image) = image(&mut training, &interactions, &columns, &fitted)?;
 
     // What was learned is in the image: its memory goes back before the image is written to a file, too.
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
+    let newest = columns.newest(interactions.times.as_deref());
     drop(interactions);
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.extend(chosen.facts);
+    hyperparameters.insert(NEWEST.into(), newest.into());
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
     hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
@@ -427,6 +438,33 @@ pub(crate) fn train(
     drop(identity);
     result.warn();
     result.record(call)
+}
+
+/// Encodes what was learned and stores it.
+pub(crate) fn image(
+    training: &mut Training<'_>,
+    interactions: &Interactions,
+    columns: &InteractionColumns,
+    fitted: &Fitted,
+) -> Result<(Uuid, AlignedBytes)> {
+    let (control, threads) = (training.control, settings::max_threads());
+    let image_id = write::new_id()?;
+    let image = training.phase("encode", 0, || {
+        let parts = Parts {
+            users: &interactions.users,
+            items: &interactions.items,
+            user_items: &interactions.user_items,
+            item_users: &interactions.item_users,
+            learned: fitted.learned.view(),
+            regularization: fitted.regularization,
+            alpha: fitted.alpha,
+            user_class: columns.user_class as u8,
+            item_class: columns.item_class as u8,
+        };
+        encode(&parts, *image_id.as_bytes(), threads, control)
+    })?;
+    training.store(image_id, &image)?;
+    Ok((image_id, image))
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.

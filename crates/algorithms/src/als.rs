@@ -17,6 +17,7 @@ mod gram;
 mod half;
 pub(crate) mod kernel;
 mod loss;
+mod refine;
 mod solve;
 mod start;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 
 pub use fold::fold_in;
 pub use loss::loss;
+pub use refine::refine;
 pub(crate) use start::normal;
 pub use start::start;
 

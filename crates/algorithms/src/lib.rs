@@ -40,6 +40,7 @@ pub mod segments;
 pub mod sgd;
 pub mod simd;
 pub mod stats;
+pub mod update;
 
 pub use control::Control;
 pub use csr::Csr;

@@ -109,11 +109,26 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     image.section(kinds::BY_POPULARITY, by_popularity);
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
     image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
+    if !matches!(parts.learned, Learned::Ratings(..)) {
+        // What an update needs of the entries; most models have nothing but ones.
+        let values = &parts.user_items.values;
+        image.section(kinds::SEEN_VALUES, if all_ones(values, control)? { &[] } else { &values[..] });
+    }
     let length = image.length();
     budget.take(length)?;
     let image = image.write(control)?;
     budget.keep(length);
     Ok(image)
+}
+
+fn all_ones(values: &[f32], control: &Control) -> Result<bool> {
+    for piece in values.chunks(1 << 18) {
+        control.check()?;
+        if piece.iter().any(|&value| value != 1.0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Factors with what their search needs.
