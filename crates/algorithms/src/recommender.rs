@@ -270,7 +270,8 @@ impl<'a> Recommender<'a> {
         let items = self.seen(user);
         let start = self.seen_offsets.get(user as usize).map_or(0, |&start| start as usize);
         let end = start.saturating_add(items.len());
-        (items, self.seen_values.and_then(|values| values.get(start..end)))
+        let values = self.seen_values.filter(|values| !values.is_empty());
+        (items, values.and_then(|values| values.get(start..end)))
     }
 
     /// What is searched for a user: the factors; nothing where none were learned.

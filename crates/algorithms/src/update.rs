@@ -146,24 +146,29 @@ pub fn moved(model: &Recommender<'_>, merged: &Merged, control: &Control) -> Res
         return Ok(None);
     }
     let mut budget = Budget::new(control, TRAINING);
-    let mut pace = Pace::new(control);
-    let mut place = |before: &[u32], row: &dyn Fn(u32) -> Option<&'_ [f32]>| -> Result<Vec<f32>> {
-        let mut rows = budget.zeroed::<f32>(before.len() * factors)?;
-        for (to, &before) in rows.chunks_exact_mut(factors).zip(before) {
-            pace.step(factors)?;
-            if let Some(from) = row(before) {
-                to.copy_from_slice(from);
-            }
-        }
-        Ok(rows)
-    };
-    let users =
-        place(&merged.users_before, &|row| if row == NOWHERE { None } else { model.user_factors(row) })?;
-    let items =
-        place(&merged.items_before, &|row| if row == NOWHERE { None } else { model.item_factors(row) })?;
+    let users = place(&merged.users_before, factors, |row| model.user_factors(row), &mut budget)?;
+    let items = place(&merged.items_before, factors, |row| model.item_factors(row), &mut budget)?;
     let moved = Factors { factors, users, items };
     budget.keep(moved.bytes());
     Ok(Some(moved))
+}
+
+/// The rows of before in their places of now.
+fn place<'a>(
+    before: &[u32],
+    factors: usize,
+    row: impl Fn(u32) -> Option<&'a [f32]>,
+    budget: &mut Budget<'_>,
+) -> Result<Vec<f32>> {
+    let mut rows = budget.zeroed::<f32>(before.len() * factors)?;
+    let mut pace = Pace::new(budget.control());
+    for (to, &before) in rows.chunks_exact_mut(factors).zip(before) {
+        pace.step(factors)?;
+        if let Some(from) = Some(before).filter(|&before| before != NOWHERE).and_then(&row) {
+            to.copy_from_slice(from);
+        }
+    }
+    Ok(rows)
 }
 
 /// Two dictionaries as one.
@@ -308,7 +313,7 @@ impl Rows {
     /// Whether a row of now is what it was.
     fn same(&self, (items, values): (&[u32], &[f32]), (was, had): (&[u32], Option<&[f32]>)) -> bool {
         items.len() == was.len()
-            && items.iter().zip(was).all(|(&item, &was)| self.items[was as usize] == item)
+            && items.iter().zip(was).all(|(item, &was)| self.items.get(was as usize) == Some(item))
             && match had {
                 Some(had) => values == had,
                 None => values.iter().all(|&value| value == 1.0),

@@ -66,11 +66,9 @@ fn exact(factors: &Factors, items: &[u32], values: &[f32]) -> Vec<f64> {
         let y = row(item);
         let value = items.iter().position(|&each| each as usize == item).map(|at| f64::from(values[at]));
         let confidence = 1.0 + ALPHA * value.unwrap_or(0.0);
-        for a in 0..FACTORS {
-            for b in 0..FACTORS {
-                system[a][b] += confidence * y[a] * y[b];
-            }
-            system[a][FACTORS] += if value.is_some() { confidence * y[a] } else { 0.0 };
+        for (line, left) in system.iter_mut().zip(&y) {
+            line.iter_mut().zip(&y).for_each(|(to, right)| *to += confidence * left * right);
+            line[FACTORS] += if value.is_some() { confidence * left } else { 0.0 };
         }
     }
     for (a, line) in system.iter_mut().enumerate() {
