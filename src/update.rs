@@ -152,13 +152,12 @@ fn algorithm(
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!(
-                "a version trained by {} as model {} was cannot be updated",
-                version.algorithm,
-                identity::shown(&named.name)
-            ),
+            format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
-        .set_detail("Models of implicit ALS, EASE, item-kNN and popularity without a half-life can.")
+        .set_detail(format!(
+            "Version {} was trained by {}. Models of implicit ALS, EASE, item-kNN and popularity without a half-life can.",
+            version.version, version.algorithm
+        ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))
     })
 }
