@@ -3,6 +3,7 @@
 use algorithms::Control;
 use algorithms::ids::{IdBuilder, Ids};
 use algorithms::interactions::{Interactions, InteractionsBuilder};
+use algorithms::recommender::Content;
 use algorithms::update::{merge, moved};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
@@ -18,9 +19,10 @@ use crate::lifecycle::{owned_to_train, trained_from};
 use crate::options::Options;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Version};
+use crate::registry::{self, Version, queue, write};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
+use crate::train::content;
 use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, image};
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, begin, choose};
 use crate::work::GiveMemoryBack;
@@ -70,12 +72,24 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
     }
 
-    let again = changed(&mut training, (&named, &version), (&source, &columns), &options)?;
+    let pending = queue::pending(model.model_id)?;
+    let again = match (&pending.users, queue::attached(model.model_id)?.is_empty()) {
+        (Some(users), _) => queued(&control, &columns, users)?,
+        (None, true) => changed(&mut training, (&named, &version), (&source, &columns), &options)?,
+        (None, false) => {
+            let message = format!("the queue of model {name} does not know all that changed");
+            return Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).set_hint(format!(
+                "Read everything once: SELECT persona.retrain({});",
+                literal(&named.name)
+            )));
+        }
+    };
     let (counts, fresh) = read(&mut training, &source, &columns, &again)?;
     let threads = settings::max_threads();
     let merged = training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, &control))?;
     if !merged.changed {
         drop(identity);
+        pending.forget()?;
         let seconds = training.started.elapsed().as_secs_f64();
         return Published::unchanged(target, &version, algorithm.name(), seconds).record(call);
     }
@@ -95,7 +109,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         };
         algorithm.update(&data, warm, &control)
     })?;
-    let (image_id, image) = image(&mut training, interactions, &columns, &fitted)?;
+    let (image_id, image) = image(&mut training, interactions, &columns, &fitted, Content::default())?;
 
     let mut hyperparameters = version.hyperparameters.clone();
     let mark = newest(&version).max(columns.newest(fresh.times.as_deref()));
@@ -128,8 +142,13 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         guarded: true,
         keep_versions: kept.integer("keep_versions", 1, 1000)?,
     };
+    let deployed = write::newest_deployment(model.model_id)?;
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
     drop(identity);
+    // A version that went live has all that was queued.
+    if write::newest_deployment(model.model_id)? != deployed {
+        pending.forget()?;
+    }
     result.record(call)
 }
 
@@ -146,8 +165,8 @@ fn algorithm(
         None => trainers::of(spec).spec_of_version(spec.clone(), used),
     };
     let made = match trainers::of(&spec).algorithm {
-        Some(make) => Some(make(named.name.clone(), relation, &spec)?),
-        None => None,
+        Some(make) if !content::asks(&spec) => Some(make(named.name.clone(), relation, &spec)?),
+        _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
         fail(
@@ -155,7 +174,7 @@ fn algorithm(
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}. Models of implicit ALS, EASE, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}. Models of implicit ALS without features, EASE, item-kNN and popularity without a half-life can.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))
@@ -165,6 +184,15 @@ fn algorithm(
 /// The newest time that a version saw, as its column stores it.
 fn newest(version: &Version) -> Option<i64> {
     version.hyperparameters.get(NEWEST).and_then(Value::as_i64)
+}
+
+/// The users that a queue lists, sorted.
+fn queued(control: &Control, columns: &InteractionColumns, users: &[String]) -> Result<Ids> {
+    let mut ids = IdBuilder::new(columns.user_class.kind(), "users", control);
+    for user in users {
+        ids.insert_one(columns.user_class.parse(user)?.borrow()).or_report()?;
+    }
+    Ok(ids.finish().or_report()?.ids)
 }
 
 /// The users whose rows may differ from what the version saw, sorted; 55000 where nothing tells.

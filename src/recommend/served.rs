@@ -13,9 +13,11 @@ use crate::images::{self, Loaded};
 /// The live version of a model, and the types of its ids.
 pub(super) struct Served<'a> {
     pub(super) model: Recommender<'a>,
-    pub(super) model_id: Uuid,
+    /// What trained it, such as `als`.
+    pub(super) algorithm: &'a str,
     pub(super) user: Class,
     pub(super) item: Class,
+    pub(super) model_id: Uuid,
 }
 
 /// Asks the model that the first argument names, a text.
@@ -34,7 +36,7 @@ fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Resul
     let model = loaded.recommender()?;
     let user = Class::from_code(model.facts.user_class)?;
     let item = Class::from_code(model.facts.item_class)?;
-    body(&Served { model, model_id: loaded.model_id(), user, item })
+    body(&Served { model, algorithm: loaded.algorithm(), user, item, model_id: loaded.model_id() })
 }
 
 /// The row of an id given as an argument of any type; NULL and unknown ids have none.
@@ -103,27 +105,28 @@ impl Served<'_> {
         self.item.text(self.model.items.get(row).unwrap_or(IdRef::Bytes(&[])))
     }
 
-    /// Writes an answer with item ids as text, each row after the given first columns.
+    /// Writes an answer with item ids as text, each row after the given first columns. `offset` rows came before.
     pub(super) fn push_text(
         &self,
         rows: &mut Rows,
         first: &[String],
         found: &[Recommendation],
+        offset: usize,
     ) -> Result<()> {
         for (position, each) in found.iter().enumerate() {
             let mut values: Vec<_> = first.iter().map(|text| datum(text.as_str())).collect();
             values.push(datum(self.item_text(each.item)));
-            values.extend(measures(each, position));
+            values.extend(measures(each, offset + position));
             rows.push(&values)?;
         }
         Ok(())
     }
 
     /// Writes an answer with item ids of the result's own type.
-    pub(super) fn push_typed(&self, rows: &mut Rows, found: &[Recommendation]) -> Result<()> {
+    pub(super) fn push_typed(&self, rows: &mut Rows, found: &[Recommendation], offset: usize) -> Result<()> {
         let type_oid = rows.column_type(0);
         for (position, each) in found.iter().enumerate() {
-            let [score, rank, source] = measures(each, position);
+            let [score, rank, source] = measures(each, offset + position);
             rows.push(&[Some(self.item_datum(each.item, type_oid)?), score, rank, source])?;
         }
         Ok(())
@@ -132,5 +135,9 @@ impl Served<'_> {
 
 /// Score, rank and source.
 fn measures(each: &Recommendation, position: usize) -> [Option<pg_sys::Datum>; 3] {
-    [datum(each.score as f32), datum(position as i32 + 1), datum(each.source.name())]
+    [
+        datum(each.score as f32),
+        datum(i32::try_from(position + 1).unwrap_or(i32::MAX)),
+        datum(each.source.name()),
+    ]
 }

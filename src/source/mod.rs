@@ -2,6 +2,7 @@
 //! arrays, with the rights of the current user.
 
 mod batch;
+mod content;
 mod features;
 mod receiver;
 mod rows;
@@ -20,6 +21,7 @@ use crate::ids::{Class, base_type, type_title};
 use crate::outputs::literal;
 use crate::work;
 use batch::{BATCHES, Batch, Sink};
+pub(crate) use content::{Content, Read};
 pub(crate) use features::{Feature, Matrix, read_matrix};
 use receiver::{Receiver, Skipped};
 pub(crate) use rows::stream;

@@ -1,6 +1,7 @@
 //! What all trainers share: whose model it is, the phases of a training, the deploy guard, and writing a version. One
 //! transaction a version, all or nothing.
 
+pub(crate) mod content;
 mod guard;
 mod holdout;
 mod publish;

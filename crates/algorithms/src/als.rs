@@ -11,6 +11,7 @@
 
 mod biases;
 mod cholesky;
+mod explain;
 pub mod explicit;
 mod fold;
 mod gram;
@@ -23,6 +24,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use explain::explain;
 pub use fold::fold_in;
 pub use loss::loss;
 pub use refine::refine;

@@ -1,11 +1,14 @@
 //! A recommender model as one image: what a version's training writes and what serving reads in place.
 
 mod all;
+mod arrange;
 mod encode;
+mod explain;
 mod ratings;
 mod serve;
 
-pub use encode::{Learned, Parts, encode};
+pub use arrange::{Arrangement, SHORTLIST, Standing};
+pub use encode::{Content, Learned, Parts, encode, encode_with_content};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 
@@ -57,6 +60,8 @@ pub struct Recommender<'a> {
     seen: &'a [u32],
     /// Nothing in images that are older than the section.
     seen_values: Option<&'a [f32]>,
+    content_users: &'a [u32],
+    content_items: &'a [u32],
 }
 
 /// Values looked through between two looks at the control: less than 1 ms.
@@ -124,6 +129,8 @@ impl<'a> Recommender<'a> {
             seen_offsets: image.section(kinds::SEEN_OFFSETS)?,
             seen: image.section(kinds::SEEN_INDICES)?,
             seen_values: image.optional_section(kinds::SEEN_VALUES)?,
+            content_users: image.optional_section(kinds::CONTENT_USERS)?.unwrap_or_default(),
+            content_items: image.optional_section(kinds::CONTENT_ITEMS)?.unwrap_or_default(),
         };
         let (users, items) = (users.len(), items.len());
         let learned = match &model.body {
@@ -155,6 +162,7 @@ impl<'a> Recommender<'a> {
         self.items.check(control)?;
         self.check_seen(control)?;
         self.check_popularity(control)?;
+        self.check_content(control)?;
         match &self.body {
             Body::Factors(body) => {
                 body.user_index.check(control)?;
@@ -228,6 +236,36 @@ impl<'a> Recommender<'a> {
             return Err(Error::Corrupted("items are not in the order of their popularity"));
         }
         Ok(())
+    }
+
+    /// Rows that follow from features alone rise, are within their range and have no interactions.
+    fn check_content(&self, control: &Control) -> Result<()> {
+        let users = |row: u32| (row as usize) < self.users.len() && self.seen(row).is_empty();
+        let items = |row: u32| self.popularity.get(row as usize) == Some(&0);
+        let sides: [(&[u32], &dyn Fn(u32) -> bool); 2] =
+            [(self.content_users, &users), (self.content_items, &items)];
+        for (rows, fits) in sides {
+            if !rows.is_sorted_by(|a, b| a < b) {
+                return Err(Error::Corrupted("rows of content are not in order"));
+            }
+            for rows in rows.chunks(1 << 16) {
+                control.check()?;
+                if !rows.iter().all(|&row| fits(row)) {
+                    return Err(Error::Corrupted("a row of content has interactions or is out of range"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the factors of a user follow from features alone.
+    pub fn is_content_user(&self, user: u32) -> bool {
+        self.content_users.binary_search(&user).is_ok()
+    }
+
+    /// Whether the factors of an item follow from features alone.
+    pub fn is_content_item(&self, item: u32) -> bool {
+        self.content_items.binary_search(&item).is_ok()
     }
 
     /// What items are popular by: a number in the order of their shares.
@@ -308,7 +346,7 @@ impl<'a> Recommender<'a> {
         }
     }
 
-    /// Whether it was trained on ratings.
+    /// Whether scores are ratings.
     pub fn rates(&self) -> bool {
         self.ratings().is_some()
     }

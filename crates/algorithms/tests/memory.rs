@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 use algorithms::als::{self, Factors, Params, Solver, explicit};
+use algorithms::content::{Features, Kind, RowsBuilder, place};
 use algorithms::ease;
 use algorithms::estimate::{Plan, estimate};
 use algorithms::evaluate::{evaluate, evaluate_neighbours};
@@ -681,5 +682,60 @@ fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
                 Err(error) => assert!(step < 10 && matches!(error, Error::Memory { .. }), "{error:?}"),
             }
         }
+    }
+}
+
+/// Features of items, half of which are trained: a number, a category and a tag each.
+fn known_of_items(control: &Control) -> Result<Features> {
+    let kinds = [Kind::Number, Kind::Category, Kind::Tags];
+    let mut builder = RowsBuilder::new(IdKind::Integer, &kinds, control);
+    for n in 0..9000u64 {
+        builder.start(algorithms::ids::IdRef::Integer(n as i64))?;
+        builder.number(0, n as f64);
+        builder.word(1, format!("category {}", n % 50).as_bytes())?;
+        builder.word(2, format!("tag {}", n * n % 4000).as_bytes())?;
+    }
+    builder.finish()
+}
+
+/// Reads features and places items that were not trained beside those that were.
+fn join(control: &Control) -> Result<()> {
+    let case = Case { users: 4500, items: 4500, rows: 20_000, ..CASE };
+    let mut data = case.read(&Control::unlimited())?;
+    let numbers = |rows: usize| (0..rows * 8).map(|n| (n % 13) as f32).collect::<Vec<f32>>();
+    let (users, items) = (numbers(data.users.len()), numbers(data.items.len()));
+    let mut factors = Factors { factors: 8, users, items };
+    let features = known_of_items(control)?;
+    let placed = place(&mut data, &mut factors, [None, Some(features)], 2, control)?;
+    assert!(placed.items.len() > 4000 && data.items.len() == 9000);
+    Ok(())
+}
+
+#[test]
+fn every_refused_allocation_of_features_is_an_error() {
+    let _turn = turn();
+    // Reading the interactions has a test of its own: its allocations come first.
+    let mut points = 0;
+    loop {
+        REFUSED.store(0, Relaxed);
+        let control = Control::unlimited();
+        LEFT.store(points, Relaxed);
+        let outcome = known_of_items(&control);
+        LEFT.store(-1, Relaxed);
+        if REFUSED.load(Relaxed) == 0 {
+            assert_eq!(outcome.map(|features| features.bytes()), Ok(control.used()));
+            break;
+        }
+        assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}");
+        assert_eq!(control.used(), 0, "{points}");
+        points += 1;
+    }
+    println!("{points} allocations of {LARGE} bytes and more");
+    assert!(points >= 15, "{points}");
+    let free = Control::unlimited();
+    assert_eq!(join(&free), Ok(()));
+    let peak = free.peak();
+    for limit in [0, peak / 4, peak / 2, peak - 1] {
+        assert!(matches!(join(&Control::new(limit)), Err(Error::Memory { .. })), "{limit}");
     }
 }

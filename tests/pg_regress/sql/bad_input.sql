@@ -46,12 +46,15 @@ FROM (VALUES
   ('_place', $$'{1,2}'::float8[]$$),
   ('_similar_items', $$'m'::regclass | 'i1'::text | 3$$),
   ('alter_model', $$'m'::text | 'likes'::regclass | '{}'::jsonb$$),
+  ('attach', $$'m'::text | '{}'::jsonb$$),
   ('assign', $$'s'::text | '{1,2}'::float8[]$$),
   ('assign_row', $$'s'::text | '{"a": 1, "b": "2 days"}'::jsonb$$),
   ('check', $$$$),
   ('deploy', $$'m'::text | 1$$),
+  ('detach', $$'m'::text$$),
   ('drop_model', $$'m'::text$$),
   ('evaluate', $$'m'::text | 1 | 10 | '{}'::jsonb$$),
+  ('explain', $$'m'::text | 1 | 'i1'::text | '{}'::jsonb$$),
   ('grant_model', $$'m'::text | 'public'::name$$),
   ('item_factors', $$'m'::text$$),
   ('label_segment', $$'s'::text | 1 | 'x'::text$$),
@@ -63,6 +66,7 @@ FROM (VALUES
   ('model_of', $$'m'::regclass::oid$$),
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
   ('prewarm', $$'m'::text$$),
+  ('publish', $$'m'::text | 'public'::name | false$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('_recommend_all', $$'m'::regclass | 3 | NULL::int[] | NULL::text[]$$),
   ('recommend_all', $$'m'::text | 3$$),
@@ -203,7 +207,8 @@ SELECT p.oid, p.oid::regprocedure AS function, p.proargtypes, s.arguments,
 FROM pg_proc p LEFT JOIN sample s ON s.function = p.oid
 -- What is immutable works on the values of a query alone; the tests stats, scale, rfm, page_hinkley and quantiles
 -- have its bad input.
-WHERE p.provolatile <> 'i' AND p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+-- Triggers and procedures are no functions of a query: the test attach has theirs.
+WHERE p.provolatile <> 'i' AND p.prorettype <> 'trigger'::regtype AND p.prokind <> 'p' AND p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
                   AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_persona'))
    OR p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('m'));
 

@@ -10,7 +10,7 @@ INSERT INTO board SELECT u, i, 1, '2024-01-01' FROM generate_series(1, 40) AS u,
 WHERE (u + i) % 2 = 0 AND (u + i) % 10 <> 0;
 CREATE INDEX ON board (u);
 CREATE FUNCTION trained(model text) RETURNS TABLE (version int, rows_used bigint, users bigint, items bigint) LANGUAGE sql AS $$
-  SELECT version, rows_used, users, items FROM persona.versions WHERE versions.model = 'follow.' || trained.model ORDER BY version $$;
+  SELECT version, rows_used, users, items FROM persona.versions WHERE versions.model = trained.model ORDER BY version $$;
 CREATE FUNCTION first(model text, who int) RETURNS text LANGUAGE sql AS $$
   SELECT string_agg(item_id, ' ' ORDER BY item_id::int) || ' ' || max(source) FROM persona.recommend(model, who, 5) $$;
 SELECT version FROM persona.train_als('m', 'board', 'u', 'i', 'n', 'at', factors => 4, holdout => 'none');
@@ -31,7 +31,7 @@ SELECT first('m', 77), first('m', 1);
 SELECT count(*) FROM persona.recommend('m', 3, 30) WHERE item_id = '21';
 SELECT users_updated, rows_read_again, updated_from
 FROM persona.versions, jsonb_to_record(hyperparameters) AS r(users_updated int, rows_read_again int, updated_from int)
-WHERE model = 'follow.m' AND version = 2;
+WHERE model = 'm' AND version = 2;
 -- Who did not change has the same factors.
 SELECT a.factors = b.factors AS same, count(*), min(id) FROM before AS b JOIN persona.user_factors('m') AS a USING (id) GROUP BY 1 ORDER BY 1;
 -- What a training would learn of the same rows.
@@ -97,6 +97,26 @@ INSERT INTO numbers VALUES (gen_random_uuid(), 'i1', 30), (gen_random_uuid(), 'i
 SELECT version, rows_used FROM persona.update_model('ticks');
 SELECT version, rows_used FROM persona.update_model('ticks', '{"late": 5}');
 
+-- A version that train_recommender chose.
+SELECT version, algorithm FROM persona.train_recommender('chosen', 'board', 'u', 'i', NULL, 'at', options => '{"algorithms": ["ease"]}');
+INSERT INTO board VALUES (300, 2, 1, now());
+SELECT version, algorithm FROM persona.update_model('chosen');
+
+-- Where the source is attached, the queue tells who changed: deletes and rows without a time, too.
+CREATE TABLE likes AS SELECT u, i FROM board WHERE u <= 40;
+SELECT version FROM persona.train_als('queued', 'likes', 'u', 'i', factors => 4, holdout => 'none');
+SELECT persona.attach('queued');
+SELECT model, pending, lost FROM persona.queue;
+SELECT version FROM persona.retrain('queued', '{"deploy": "always"}');
+DELETE FROM likes WHERE u = 7;
+INSERT INTO likes VALUES (500, 2), (500, 4), (500, 6);
+UPDATE likes SET i = 4 WHERE u = 8 AND i = 6;
+SELECT version, rows_used FROM persona.update_model('queued');
+SELECT count(*) AS rows, count(DISTINCT u) AS users FROM likes;
+SELECT id FROM persona.user_factors('queued') WHERE id IN ('7', '500') ORDER BY id;
+SELECT count(*) AS waiting FROM persona_internal.queue;
+SELECT version, deploy_reason FROM persona.update_model('queued');
+
 -- What cannot be.
 \set VERBOSITY verbose
 \set SHOW_CONTEXT never
@@ -123,6 +143,12 @@ SELECT version FROM persona.train_als('rated', 'board', 'u', 'i', 'n', 'at', fee
 SELECT fails($$SELECT persona.update_model('rated')$$);
 SELECT version FROM persona.train_popularity('lately', 'board', 'u', 'i', NULL, 'at', half_life => 7, holdout => 'none');
 SELECT fails($$SELECT persona.update_model('lately')$$);
+TRUNCATE likes;
+SELECT fails($$SELECT persona.update_model('queued')$$);
+CREATE TABLE facts AS SELECT DISTINCT i, i % 2 AS parity FROM board;
+SELECT version FROM persona.train_als('hybrid', 'board', 'u', 'i', NULL, 'at', factors => 2, holdout => 'none',
+  options => '{"item_features": {"relation": "facts", "id_column": "i", "columns": ["parity"]}}');
+SELECT fails($$SELECT persona.update_model('hybrid')$$);
 SELECT persona.grant_model('m', 'regress_persona_other');
 GRANT USAGE ON SCHEMA follow, persona TO regress_persona_other;
 SET ROLE regress_persona_other;

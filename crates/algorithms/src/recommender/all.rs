@@ -54,7 +54,7 @@ impl Recommender<'_> {
         let seen = self.seen(user);
         let excluded = |item: u32| seen.binary_search(&item).is_ok();
         let hits = body.item_index.search_with(query, k, Similarity::InnerProduct, &excluded, control)?;
-        let found = hits.into_iter().map(recommended).collect();
+        let found = self.by_source(Some(user), hits.into_iter().map(recommended).collect());
         Ok(self.rated(found, |ratings| ratings.user_bias(user)))
     }
 }

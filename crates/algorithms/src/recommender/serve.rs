@@ -14,6 +14,8 @@ use super::{Body, Factors, Recommender};
 pub enum Source {
     /// The user's or the items' factors.
     Model,
+    /// Factors of the user or the item that follow from features alone: neither has interactions of its own.
+    Content,
     /// Popularity alone: the user is not known.
     Popular,
     /// What the user has at this moment, which may be more or less than the training saw.
@@ -25,6 +27,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Source::Model => "model",
+            Source::Content => "content",
             Source::Popular => "popular",
             Source::Fresh => "fresh",
         }
@@ -77,7 +80,7 @@ impl Recommender<'_> {
             (Body::Factors(body), Some(user)) => match self.user_factors(user) {
                 Some(query) => {
                     let found = body.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded);
-                    self.rated(found, |ratings| ratings.user_bias(user))
+                    self.rated(self.by_source(Some(user), found), |ratings| ratings.user_bias(user))
                 }
                 None => self.popular(k, filter.candidates, &excluded),
             },
@@ -171,7 +174,20 @@ impl Recommender<'_> {
             facts.regularization,
             facts.alpha,
         );
-        body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded)
+        self.by_source(None, body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded))
+    }
+
+    /// Says of each answer by factors whether they follow from features alone.
+    pub(super) fn by_source(
+        &self,
+        user: Option<u32>,
+        mut answer: Vec<Recommendation>,
+    ) -> Vec<Recommendation> {
+        let whole = user.is_some_and(|user| self.is_content_user(user));
+        for each in answer.iter_mut().filter(|each| whole || self.is_content_item(each.item)) {
+            each.source = Source::Content;
+        }
+        answer
     }
 
     fn by_neighbours(
@@ -191,7 +207,16 @@ impl Recommender<'_> {
             Body::Popular(_) => Vec::new(),
             Body::Neighbours(body) => body.similar(item, k),
             Body::Factors(body) => match self.item_factors(item) {
-                Some(query) => body.best(query, k, Similarity::Cosine, None, &|other| other == item),
+                Some(query) => {
+                    let answer = body.best(query, k, Similarity::Cosine, None, &|other| other == item);
+                    // All of them, where what the item is like follows from its features.
+                    let content = self.is_content_item(item);
+                    let mark = |each| Recommendation {
+                        source: if content { Source::Content } else { Source::Model },
+                        ..each
+                    };
+                    self.by_source(None, answer.into_iter().map(mark).collect())
+                }
                 None => Vec::new(),
             },
         }
