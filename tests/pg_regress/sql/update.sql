@@ -35,9 +35,9 @@ WHERE model = 'm' AND version = 2;
 -- Who did not change has the same factors.
 SELECT a.factors = b.factors AS same, count(*), min(id) FROM before AS b JOIN persona.user_factors('m') AS a USING (id) GROUP BY 1 ORDER BY 1;
 -- What a training would learn of the same rows.
-SELECT version, rows_used FROM persona.train_als('full', 'board', 'u', 'i', 'n', 'at', factors => 4, holdout => 'none');
-SELECT m, u, bool_and(r.item_id::int IN (10, 12, 14, 16, 18, 20)) AS even FROM unnest('{m,full}'::text[]) AS m, unnest('{1,77}'::int[]) AS u, LATERAL persona.recommend(m, u, 5) AS r GROUP BY m, u ORDER BY m, u;
-SELECT (SELECT users FROM trained('full')) = users AS users, (SELECT items FROM trained('full')) = items AS items FROM trained('m') WHERE version = 2;
+SELECT version, rows_used FROM persona.train_als('whole', 'board', 'u', 'i', 'n', 'at', factors => 4, holdout => 'none');
+SELECT m, u, bool_and(r.item_id::int IN (10, 12, 14, 16, 18, 20)) AS even FROM unnest('{m,whole}'::text[]) AS m, unnest('{1,77}'::int[]) AS u, LATERAL persona.recommend(m, u, 5) AS r GROUP BY m, u ORDER BY m, u;
+SELECT (SELECT users FROM trained('whole')) = users AS users, (SELECT items FROM trained('whole')) = items AS items FROM trained('m') WHERE version = 2;
 
 -- Late rows count within "late": an hour, or as told.
 INSERT INTO board VALUES (78, 1, 1, '2024-01-01 23:30'), (79, 1, 1, '2024-01-01 12:00');
