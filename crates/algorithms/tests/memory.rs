@@ -15,15 +15,17 @@ use algorithms::ease;
 use algorithms::estimate::{Plan, estimate};
 use algorithms::evaluate::{evaluate, evaluate_neighbours};
 use algorithms::ids::{IdKind, Ids};
+use algorithms::image::Image;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
 use algorithms::item_knn::{self, Similarity};
 use algorithms::kmeans::{self, Points};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
-use algorithms::recommender::{Learned, Parts, encode};
+use algorithms::recommender::{Learned, Parts, Recommender, encode};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
+use algorithms::update::{merge, moved};
 use algorithms::{Control, Error, Result, sgd};
 
 /// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
@@ -615,6 +617,71 @@ fn every_refused_allocation_of_an_exact_fit_is_an_error() {
         }
         println!("{points} allocations of {LARGE} bytes and more");
         assert!(points >= 10, "{points}");
+    }
+}
+
+#[test]
+fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
+    let _turn = turn();
+    for kind in [IdKind::Integer, IdKind::Bytes] {
+        let case = Case { users: 40_000, items: 12_000, kind, time: false, ..CASE };
+        let control = Control::unlimited();
+        let data = case.read(&control).unwrap();
+        let factors = case.fit(&data.user_items, &data.item_users, &control).unwrap();
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            learned: Learned::Factors(&factors),
+            regularization: 0.1,
+            alpha: 1.0,
+            user_class: 1,
+            item_class: 1,
+        };
+        let image = encode(&parts, [7; 16], 1, &control).unwrap();
+        let opened = Image::open(&image).unwrap();
+        let model = Recommender::new(&opened).unwrap();
+        // Every user is read again, and has twice as much of everything.
+        let mut fresh = data.clone();
+        fresh.user_items.values.iter_mut().for_each(|value| *value *= 2.0);
+        let update = |control: &Control| -> Result<()> {
+            let merged = merge(&model, data.users.view(), &fresh, case.threads, control)?;
+            let Some(warm) = moved(&model, &merged, control)? else { return Ok(()) };
+            let all = &merged.interactions;
+            let changed = (&merged.users[..], &merged.items[..]);
+            als::refine(&all.user_items, &all.item_users, warm, changed, &case.params(), control).map(|_| ())
+        };
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            LEFT.store(points, Relaxed);
+            let outcome = update(&Control::unlimited());
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{kind:?} {points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{kind:?}: {points} allocations of {LARGE} bytes and more");
+        assert!(points > 30, "{points}");
+        let free = Control::unlimited();
+        update(&free).unwrap();
+        for step in 1..=11 {
+            let limit = free.peak() * step / 10;
+            let control = Control::new(limit);
+            let before = HELD.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            let outcome = update(&control);
+            let really = (PEAK.load(Relaxed) - before) as u64;
+            assert!(really <= limit + limit / 10 + (2 << 20), "{kind:?}: {really} of {limit}");
+            match outcome {
+                Ok(()) => assert!(step >= 10),
+                Err(error) => assert!(step < 10 && matches!(error, Error::Memory { .. }), "{error:?}"),
+            }
+        }
     }
 }
 
