@@ -113,7 +113,9 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
 
     let mut hyperparameters = version.hyperparameters.clone();
     let mark = newest(&version).max(columns.newest(fresh.times.as_deref()));
-    hyperparameters.insert(NEWEST.into(), mark.into());
+    if let Some(mark) = mark {
+        hyperparameters.insert(NEWEST.into(), mark.into());
+    }
     hyperparameters.insert("updated_from".into(), live.into());
     hyperparameters.insert("users_updated".into(), merged.users.len().into());
     hyperparameters.insert("rows_read_again".into(), counts.rows_read.into());

@@ -428,7 +428,9 @@ pub(crate) fn train(
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.extend(chosen.facts);
-    hyperparameters.insert(NEWEST.into(), newest.into());
+    if let Some(newest) = newest {
+        hyperparameters.insert(NEWEST.into(), newest.into());
+    }
     hyperparameters.extend(content::facts(&placed));
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
