@@ -239,8 +239,8 @@ fn changed(
     Ok(training.phase("sort users", 0, || users.finish())?.ids)
 }
 
-/// The time from which on rows are looked at, as SQL: before the newest that was seen, and before the version was trained,
-/// for a row may lie in the future.
+/// The time from which on rows are looked at, as SQL: before the newest that was seen, and before the training of the
+/// version began, for a row may lie in the future.
 fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, options: &Options) -> Result<String> {
     if type_oid == pg_sys::INT8OID {
         let late = options.integer("late", 0, i64::MAX)?.unwrap_or(0);
@@ -250,7 +250,9 @@ fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, options: &Options)
     let micros = |of: &str, n: i64| {
         format!("('2000-01-01 00:00:00+00'::pg_catalog.{of} + {n} * '1 microsecond'::pg_catalog.interval)")
     };
-    let trained = micros("timestamptz", version.trained_at.into());
+    // When its training began, and before it read.
+    let ended = i64::from(version.trained_at);
+    let trained = micros("timestamptz", ended.saturating_sub((version.seconds * 1e6) as i64));
     Ok(match type_oid {
         pg_sys::TIMESTAMPTZOID => {
             format!("LEAST({}, {trained}) - {late}::pg_catalog.interval", micros("timestamptz", mark))
