@@ -8,16 +8,16 @@ CREATE FUNCTION persona.train_als(
   RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_als';
 COMMENT ON FUNCTION persona.train_als(text, regclass, name, name, name, name, text, int, float8, float8, int, text, text, bigint, jsonb) IS
-$$Trains a recommender by alternating least squares on implicit feedback and stores it as a new version of the model. Write SELECT * FROM persona.train_als(...).
+$$Trains a recommender by alternating least squares, on implicit feedback or on ratings, and stores it as a new version of the model. Write SELECT * FROM persona.train_als(...).
 model: name of a new or an existing model, with its schema where that is not the first of search_path; 1 to 40 bytes.
 relation, user_column, item_column: where the interactions stand; ids are smallint, integer, bigint, uuid, text, varchar, char, date, an enum or a domain over these.
-value_column: strength of an interaction, any numeric type, NULL = 1 each; rows of one user and item are summed; values that are not above 0 are skipped and counted.
+value_column: strength of an interaction, any numeric type, NULL = 1 each; rows of one user and item are summed; values that are not above 0 are skipped and counted. With feedback 'explicit' the ratings, any number; of one user and item the newest counts, without a time column their mean.
 time_column: timestamptz, timestamp, date or bigint; the holdout takes the newest rows.
-feedback: 'implicit'. factors: 1 to 2048 numbers per user and item, 64. regularization: at least 0, NULL = by rule from the data. alpha: above 0, confidence is 1 + alpha * value, NULL = 10. iterations: 1 to 10000, 15.
+feedback: 'implicit', or 'explicit' for ratings: the mean of all, biases of users and items, and factors of what these leave; items are ranked by the rating that is expected, and persona.score answers it. The figure of such a model is the error 'rmse' on held-out ratings, beside that of each item's mean. factors: 1 to 2048 numbers per user and item (explicit: 2047), 64. regularization: at least 0, NULL = by rule from the data; of ratings per rating of the user or the item, NULL = 0.1. alpha: above 0, confidence is 1 + alpha * value, NULL = 10; not for ratings. iterations: 1 to 10000, 15.
 holdout: 'time', 'hash', 'auto' (time where there is a time column) or 'none'. deploy: 'auto' (if not worse), 'always', 'never'. seed: makes the result repeatable.
-options: {"solver": 'cg' (a few steps of conjugate gradients) or 'cholesky' (each row exactly); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+options: {"solver": 'cg' (a few steps of conjugate gradients, the default) or 'cholesky' (each row exactly, the default of ratings); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
-Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011.$$;
+Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011; ratings: Zhou, Wilkinson, Schreiber, Pan 2008 with the biases of Koren 2010.$$;
 
 CREATE FUNCTION persona.train_ease(
   model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
@@ -64,6 +64,26 @@ optimizer: 'sgd', 'adagrad' or 'adam'; NULL = 'adagrad', for 'squared' 'sgd'. fa
 options: {"batch_size": 1 to 4096, 1; "biases": true; "dropout": part of the factors that an update leaves out, 0 to below 1, 0; "negatives": 0 to 1000 an entry, for 'warp' the most draws; "sampling": 'uniform' or 'popularity'; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Source: Weston, Bengio, Usunier 2011; Duchi, Hazan, Singer 2011; Kingma, Ba 2015; Koren, Bell, Volinsky 2009.$$;
 
+CREATE FUNCTION persona.train_popularity(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  half_life float8 DEFAULT NULL, holdout text DEFAULT 'auto', deploy text DEFAULT 'auto', seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_popularity';
+COMMENT ON FUNCTION persona.train_popularity(text, regclass, name, name, name, name, float8, text, text, bigint, jsonb) IS
+$$Trains a recommender of what most users have: everybody gets the same items, without those already had. What to compare others with, and what to show where nothing is known. Rows, holdout, deploy, seed and errors as train_als; each pair of a user and an item counts once, by its newest time.
+half_life: days after which an interaction counts half, above 0; of a time column of whole numbers in its own unit; NULL = all count alike. options: {"keep_versions": 1 to 1000, 2}.
+score: the item's share of all interactions so weighted, 0 to 1.$$;
+
+CREATE FUNCTION persona.train_recommender(
+  model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
+  budget interval DEFAULT '10 minutes', deploy text DEFAULT 'auto', seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
+  RETURNS persona.training_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_recommender';
+COMMENT ON FUNCTION persona.train_recommender(text, regclass, name, name, name, name, interval, text, bigint, jsonb) IS
+$$Trains the best recommender for these rows: tries popularity, item-kNN, EASE, WARP and ALS on held-out rows, then settings near those of the best, and trains the winner by nDCG@10 on all rows. The call to begin with. Rows, deploy, seed and errors as train_als; the holdout is 'auto'.
+budget: the time that it may take in all, above 0; what would not fit in it or in persona.max_memory is passed over, popularity never. The choice depends on the budget only where it is too short; deploy_reason says what was tried, and persona.training_log has a line for each try with its nDCG@10 in validation.
+retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "warp", "als"; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
+
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
   remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')
@@ -72,7 +92,7 @@ CREATE FUNCTION persona.recommend(
 COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
 $$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
 user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'). exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true is not supported yet (0A000).
-score: product of the factors, or the item's share of all interactions. Needs SELECT on the model's view.
+score: product of the factors, of ratings the rating that is expected, or the item's share of all interactions. Needs SELECT on the model's view.
 Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id of another type, 22023 k below 0.$$;
 
 CREATE FUNCTION persona.recommend_as(

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, fit, need, start};
+use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, start};
 use algorithms::estimate::Need;
 use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
@@ -15,7 +15,9 @@ use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
-use crate::train::recommender::{Algorithm, Fitted, Learned, Request, Trains, column_arguments, train_first};
+use crate::train::recommender::{
+    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 4] = ["cg_steps", "keep_versions", "solver", "threads"];
@@ -33,10 +35,12 @@ pub(crate) struct Als {
     regularization: Option<f64>,
     alpha: Option<f64>,
     iterations: usize,
-    solver: Solver,
+    solver: Option<Solver>,
     cg_steps: usize,
     seed: u64,
     threads: usize,
+    /// Whether values are ratings.
+    rates: bool,
 }
 
 impl Als {
@@ -47,11 +51,22 @@ impl Als {
             regularization: self.regularization.unwrap_or(1.0),
             alpha: self.alpha.unwrap_or(1.0),
             iterations: self.iterations,
-            solver: self.solver,
+            solver: self.solver.unwrap_or(if self.rates {
+                Solver::Cholesky
+            } else {
+                Solver::ConjugateGradient
+            }),
             cg_steps: self.cg_steps,
             seed: self.seed,
             threads: self.threads,
         }
+    }
+
+    /// The settings of ratings.
+    fn of_ratings(&self) -> explicit::Params {
+        let usual = explicit::Params::default();
+        let regularization = self.regularization.unwrap_or(usual.als.regularization);
+        explicit::Params { als: Params { regularization, ..self.usual() }, ..usual }
     }
 
     /// The settings for this data: where the user gave none, the rule of `algorithms::defaults`.
@@ -76,22 +91,43 @@ impl Algorithm for Als {
     }
 
     fn need(&self, users: usize, items: usize, _entries: usize) -> Need {
-        need(users, items, &self.usual())
+        if !self.rates {
+            return need(users, items, &self.usual());
+        }
+        let Need { peak, result } = explicit::need(users, items, &self.of_ratings());
+        // Factors and biases side by side while the image is written.
+        Need { peak, result: 2 * result }
     }
 
-    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
-        let params = self.params(user_items, item_users);
+    fn rates(&self) -> bool {
+        self.rates
+    }
+
+    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         let mut losses = Vec::new();
+        if self.rates {
+            let params = self.of_ratings();
+            let begin = start(user_items.rows(), item_users.rows(), &params.als, control)?;
+            let model = explicit::fit(user_items, item_users, begin, &params, control, &mut |_, loss| {
+                losses.push((loss, from.elapsed().as_secs_f64()));
+            })?;
+            return Ok(Fitted {
+                learned: Learned::Ratings(model),
+                iterations: params.als.iterations,
+                converged: settled(&losses),
+                losses,
+                regularization: params.als.regularization,
+                alpha: 0.0,
+            });
+        }
+        let params = self.params(user_items, item_users);
         let begin = start(user_items.rows(), item_users.rows(), &params, control)?;
         let factors = fit(user_items, item_users, begin, &params, control, &mut |_, loss| {
             losses.push((loss, from.elapsed().as_secs_f64()));
         })?;
-        // The loss of the last iteration moved by less than a thousandth.
-        let converged = match losses.as_slice() {
-            [.., (before, _), (last, _)] => (before - last).abs() <= 1e-3 * before.abs(),
-            _ => false,
-        };
+        let converged = settled(&losses);
         let (regularization, alpha) = (params.regularization, params.alpha);
         Ok(Fitted {
             learned: Learned::Factors(factors),
@@ -104,12 +140,16 @@ impl Algorithm for Als {
     }
 
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
-        object(json!({
-            "factors": self.factors, "regularization": fitted.regularization, "alpha": fitted.alpha,
-            "iterations": self.iterations, "solver": SOLVERS[usize::from(self.solver == Solver::Cholesky)].0,
-            "cg_steps": self.cg_steps, "seed": self.seed as i64,
-            "feedback": "implicit",
-        }))
+        let solver = self.usual().solver;
+        let mut facts = object(json!({
+            "factors": self.factors, "regularization": fitted.regularization, "iterations": self.iterations,
+            "solver": SOLVERS[usize::from(solver == Solver::Cholesky)].0, "cg_steps": self.cg_steps,
+            "seed": self.seed as i64, "feedback": if self.rates { "explicit" } else { "implicit" },
+        }));
+        if !self.rates {
+            facts.insert("alpha".into(), fitted.alpha.into());
+        }
+        facts
     }
 }
 
@@ -141,10 +181,17 @@ impl Trains for Als {
         let spec = Spec::new(spec);
         let text = |key: &str| spec.text(key);
         let feedback = text("feedback")?.unwrap_or_default();
-        choose("feedback", &feedback, &[("implicit", ()), ("explicit", ())])?;
-        if feedback == "explicit" {
-            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "feedback \"explicit\" is not supported yet")
-                .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+        let rates = choose("feedback", &feedback, &[("implicit", false), ("explicit", true)])?;
+        if rates && text("value_column")?.is_none() {
+            return Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                "feedback \"explicit\" needs a value column",
+            )
+            .set_hint("Name the column of the ratings in \"value_column\"."));
+        }
+        if rates && spec.real("alpha")?.is_some() {
+            return Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, "\"alpha\" has no meaning for ratings")
+                .set_hint("Leave it out, or use feedback \"implicit\"."));
         }
         let options = Options::new(spec.object("options"), &OPTIONS)?;
         let size = |key: &'static str, most: usize| match spec.size(key, most)? {
@@ -158,14 +205,23 @@ impl Trains for Als {
             regularization: spec.real("regularization")?,
             alpha: spec.real("alpha")?,
             iterations: size("iterations", MAX_ITERATIONS)?,
-            solver: choose("solver", &options.text("solver")?.unwrap_or_else(|| "cg".into()), &SOLVERS)?,
+            solver: options.text("solver")?.map(|word| choose("solver", &word, &SOLVERS)).transpose()?,
             cg_steps: options.integer("cg_steps", 1, 100)?.unwrap_or(3) as usize,
             seed: seed as u64,
             threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
+            rates,
         };
         // Ranges are the algorithm's own.
         als.usual().check().or_report()?;
         let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
         Ok((request, als))
+    }
+}
+
+/// Whether the loss of the last iteration moved by less than a thousandth.
+fn settled(losses: &[(f64, f64)]) -> bool {
+    match losses {
+        [.., (before, _), (last, _)] => (before - last).abs() <= 1e-3 * before.abs(),
+        _ => false,
     }
 }

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
-    als, deploy, evaluate, identity, images, lifecycle, neighbours, progress, recommend, segments, sgd,
-    values,
+    als, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
+    recommend, segments, sgd, values,
 };
 
 /// A function as the library declares it.
@@ -77,6 +77,11 @@ sql_functions! {
     persona_train_item_knn(
         "text, regclass, name, name, name, name, text, integer, text, text, bigint, jsonb"
     ) -> "persona.training_result" = neighbours::train_item_knn;
+    persona_train_popularity(
+        "text, regclass, name, name, name, name, double precision, text, text, bigint, jsonb"
+    ) -> "persona.training_result" = popularity::train_popularity;
+    persona_train_recommender("text, regclass, name, name, name, name, interval, text, bigint, jsonb")
+        -> "persona.training_result" = automatic::train_recommender;
     persona_evaluate("text, integer, integer, jsonb") -> "SETOF persona.evaluation" = evaluate::evaluate;
 
     persona_recommend("text, anycompatible, integer, text[], text[], boolean, boolean, jsonb")

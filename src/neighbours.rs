@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use algorithms::estimate::Need;
 use algorithms::item_knn::{self, Similarity};
-use algorithms::{Control, Csr, defaults, ease};
+use algorithms::{Control, defaults, ease};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,9 @@ use crate::error::{OrReport, Result};
 use crate::options::Options;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
-use crate::train::recommender::{Algorithm, Fitted, Learned, Request, Trains, column_arguments, train_first};
+use crate::train::recommender::{
+    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+};
 use crate::{locks, settings};
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -26,8 +28,8 @@ pub(crate) const KNN_OPTIONS: [&str; 5] = ["b", "k1", "keep_versions", "shrinkag
 pub(crate) const EASE_RETRAIN: [&str; 4] = ["deploy", "holdout", "regularization", "seed"];
 pub(crate) const KNN_RETRAIN: [&str; 5] = ["deploy", "holdout", "neighbours", "seed", "similarity"];
 
-/// The arguments from `first` on that both have: holdout, deploy, seed and options.
-fn last_arguments(call: &Call, first: usize) -> Result<Map<String, Value>> {
+/// The arguments from `first` on that end the calls of several trainers: holdout, deploy, seed and options.
+pub(crate) fn last_arguments(call: &Call, first: usize) -> Result<Map<String, Value>> {
     let word = |index| call.get::<String>(index).unwrap_or_else(|| "auto".into());
     let mut spec = Map::new();
     spec.insert("holdout".into(), word(first).into());
@@ -162,7 +164,8 @@ impl Algorithm for Ease {
         ease::need(items, &self.params)
     }
 
-    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         let rule = || defaults::ease_regularization(user_items, item_users);
         let regularization = self.regularization.unwrap_or_else(rule);
@@ -192,7 +195,8 @@ impl Algorithm for ItemKnn {
         item_knn::need(users, items, &self.params)
     }
 
-    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         Ok(fitted(item_knn::fit(user_items, item_users, &self.params, control)?, 0.0, from))
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use algorithms::estimate::Need;
 use algorithms::sgd::{self, Loss, MAX_FACTORS, MAX_ITERATIONS, Optimizer, Params, Sampling, Validation};
-use algorithms::{Control, Csr, defaults};
+use algorithms::{Control, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,9 @@ use crate::locks;
 use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
-use crate::train::recommender::{Algorithm, Fitted, Learned, Request, Trains, column_arguments, train_first};
+use crate::train::recommender::{
+    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -144,7 +146,8 @@ impl Algorithm for Sgd {
         sgd::need(users, items, entries, &self.params, false)
     }
 
-    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         let mut losses = Vec::new();
         let begin = sgd::start(user_items.rows(), item_users.rows(), &self.params, control)?;

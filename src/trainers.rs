@@ -4,14 +4,16 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use crate::als::{self, Als};
+use crate::automatic;
 use crate::call::Call;
 use crate::error::Result;
 use crate::neighbours::{self, Ease, ItemKnn};
+use crate::popularity::{self, Popularity};
 use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
 use crate::sgd::{self, Sgd};
 use crate::source::Source;
-use crate::train::recommender::{self, Trains};
+use crate::train::recommender::{self, Algorithm, Trains};
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
 type Run =
@@ -31,10 +33,15 @@ pub(crate) struct Trainer {
     pub(crate) fits: fn(&str, &Map<String, Value>, &Source) -> Result<()>,
     /// Measures a spec at a cutoff without writing a version; for recommenders.
     pub(crate) measure: Option<Measure>,
+    /// The algorithm of a spec; for recommenders that have one.
+    pub(crate) algorithm: Option<Make>,
 }
 
 /// Measures: model, relation, spec, cutoff.
 type Measure = fn(String, pg_sys::Oid, Map<String, Value>, usize) -> Result<Vec<Metric>>;
+
+/// The algorithm of a model, relation, spec.
+type Make = fn(String, pg_sys::Oid, &Map<String, Value>) -> Result<Box<dyn Algorithm>>;
 
 impl Trainer {
     const fn of_recommender<A: Trains>(
@@ -50,6 +57,7 @@ impl Trainer {
             run: recommender::run::<A>,
             fits: recommender::fits,
             measure: Some(recommender::measure::<A>),
+            algorithm: Some(recommender::algorithm::<A>),
         }
     }
 
@@ -68,6 +76,10 @@ impl Trainer {
                 options.insert(key.to_string(), used[*key].clone());
             }
         }
+        // What an automatic choice came to.
+        if let Some(chosen) = used.get(automatic::CHOSEN) {
+            spec.insert(automatic::CHOSEN.into(), chosen.clone());
+        }
         spec
     }
 }
@@ -81,12 +93,23 @@ pub(crate) enum Column {
     Many,
 }
 
-static TRAINERS: [Trainer; 7] = [
+static TRAINERS: [Trainer; 9] = [
     Trainer::of_recommender::<Als>("train_als", &als::RETRAIN, &als::OPTIONS),
     Trainer::of_recommender::<Sgd>("train_bpr", &sgd::RETRAIN, &sgd::OPTIONS),
     Trainer::of_recommender::<Sgd>("train_sgd", &sgd::RETRAIN, &sgd::OPTIONS),
     Trainer::of_recommender::<Ease>("train_ease", &neighbours::EASE_RETRAIN, &neighbours::EASE_OPTIONS),
     Trainer::of_recommender::<ItemKnn>("train_item_knn", &neighbours::KNN_RETRAIN, &neighbours::KNN_OPTIONS),
+    Trainer::of_recommender::<Popularity>("train_popularity", &popularity::RETRAIN, &popularity::OPTIONS),
+    Trainer {
+        name: "train_recommender",
+        settings: &automatic::RETRAIN,
+        options: &automatic::OPTIONS,
+        columns: &recommender::COLUMNS,
+        run: automatic::run,
+        fits: recommender::fits,
+        measure: Some(automatic::measure),
+        algorithm: None,
+    },
     Trainer {
         name: "train_kmeans",
         settings: &kmeans::RETRAIN,
@@ -95,6 +118,7 @@ static TRAINERS: [Trainer; 7] = [
         run: kmeans::run,
         fits: kmeans::fits,
         measure: None,
+        algorithm: None,
     },
     Trainer {
         name: "train_rfm",
@@ -109,6 +133,7 @@ static TRAINERS: [Trainer; 7] = [
         run: rfm::run,
         fits: rfm::fits,
         measure: None,
+        algorithm: None,
     },
 ];
 

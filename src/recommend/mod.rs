@@ -180,7 +180,7 @@ pub(crate) fn score(call: &Call) -> Answer {
 pub(crate) fn item_factors(call: &Call) -> Answer {
     by_name(call, |served| {
         let (model, count) = (&served.model, served.model.items.len());
-        factors(call, count, &|row| Some((served.item_text(row), model.item_factors(row)?.to_vec())))
+        factors(call, count, &|row| Some((served.item_text(row), model.item_parts(row)?)))
     })
 }
 
@@ -188,15 +188,17 @@ pub(crate) fn item_factors(call: &Call) -> Answer {
 pub(crate) fn user_factors(call: &Call) -> Answer {
     by_name(call, |served| {
         let (model, count) = (&served.model, served.model.users.len());
-        factors(call, count, &|row| Some((served.user_text(row), model.user_factors(row)?.to_vec())))
+        factors(call, count, &|row| Some((served.user_text(row), model.user_parts(row)?)))
     })
 }
 
-fn factors(call: &Call, count: usize, at: &dyn Fn(u32) -> Option<(String, Vec<f32>)>) -> Answer {
+/// An id, its factors, and the bias that a model of ratings has.
+type Row<'a> = (String, (&'a [f32], Option<f32>));
+
+fn factors<'a>(call: &Call, count: usize, at: &dyn Fn(u32) -> Option<Row<'a>>) -> Answer {
     let mut rows = call.rows()?;
-    for (id, factors) in (0..count as u32).filter_map(at) {
-        // Implicit models have no bias.
-        rows.push(&[datum(id), datum(factors), None])?;
+    for (id, (factors, bias)) in (0..count as u32).filter_map(at) {
+        rows.push(&[datum(id), datum(factors.to_vec()), bias.and_then(datum)])?;
         pgrx::check_for_interrupts!();
     }
     Ok(None)

@@ -1,6 +1,8 @@
 //! Writing the registry: plain SQL as the owner of the registry's tables, with a pinned search path. The caller
 //! has checked the right to do so.
 
+use std::borrow::Cow;
+
 use pgrx::datum::DatumWithOid;
 use pgrx::{JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 
@@ -254,7 +256,7 @@ pub(crate) fn insert_metrics(model_id: Uuid, version: i32, metrics: &[Metric]) -
 /// A line of a training's log.
 pub(crate) struct LogLine {
     pub(crate) iteration: Option<i32>,
-    pub(crate) phase: &'static str,
+    pub(crate) phase: Cow<'static, str>,
     pub(crate) loss: Option<f64>,
     pub(crate) validation: Option<f64>,
     pub(crate) seconds: f64,

@@ -203,7 +203,7 @@ impl Steps {
         for &(iteration, inertia, seconds) in chosen.into_iter().flat_map(|(_, steps)| steps) {
             training.log.push(LogLine {
                 iteration: Some(iteration as i32),
-                phase: "fit",
+                phase: "fit".into(),
                 loss: Some(inertia).filter(|inertia| inertia.is_finite()),
                 validation: None,
                 seconds,
@@ -311,6 +311,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         value: silhouette,
         baseline: None,
         metrics: metrics(&found.tried, used),
+        reason: None,
         hyperparameters,
     };
     drop(found);

@@ -251,6 +251,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         value: None,
         baseline: None,
         metrics: Vec::new(),
+        reason: None,
         hyperparameters,
     };
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };

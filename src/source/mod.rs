@@ -169,13 +169,15 @@ impl Source {
         &self.columns
     }
 
-    /// Streams the interactions into the builder, as the current user sees them.
+    /// Streams the interactions into the builder, as the current user sees them. `any_value` takes values of 0 and below,
+    /// too.
     pub(crate) fn read<'c>(
         &self,
         columns: &InteractionColumns,
         mut builder: InteractionsBuilder<'c>,
         control: &'c Control,
         threads: usize,
+        any_value: bool,
         on_batch: &mut dyn FnMut(u64),
     ) -> Result<(Counts, InteractionsBuilder<'c>)> {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
@@ -183,7 +185,7 @@ impl Source {
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
         let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
         let mut receive = |sink: Sink<'_, '_>| {
-            let mut receiver = Receiver::new(columns, sink, on_batch);
+            let mut receiver = Receiver::new(columns, any_value, sink, on_batch);
             receiver.run(&query)?;
             receiver.finish()
         };
@@ -217,6 +219,17 @@ const NUMERIC: [pg_sys::Oid; 6] = [
 
 const TIMES: [pg_sys::Oid; 4] =
     [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
+
+impl InteractionColumns {
+    /// How many units of the time column make a day; 1 for whole numbers, whose unit is not known.
+    pub(crate) fn day(&self) -> f64 {
+        let type_oid = self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid));
+        match type_oid {
+            Some(pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID) => 86_400e6,
+            _ => 1.0,
+        }
+    }
+}
 
 impl Column {
     /// # Safety

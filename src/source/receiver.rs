@@ -35,6 +35,7 @@ pub(super) struct Receiver<'a, 'b> {
     item_class: Class,
     value_type: Option<pg_sys::Oid>,
     time_type: Option<pg_sys::Oid>,
+    any_value: bool,
     batch: Option<Batch>,
     sink: Sink<'a, 'b>,
     on_batch: &'a mut dyn FnMut(u64),
@@ -44,6 +45,7 @@ pub(super) struct Receiver<'a, 'b> {
 impl<'a, 'b> Receiver<'a, 'b> {
     pub(super) fn new(
         columns: &InteractionColumns,
+        any_value: bool,
         sink: Sink<'a, 'b>,
         on_batch: &'a mut dyn FnMut(u64),
     ) -> Receiver<'a, 'b> {
@@ -65,6 +67,7 @@ impl<'a, 'b> Receiver<'a, 'b> {
             item_class: columns.item_class,
             value_type,
             time_type,
+            any_value,
             batch: Some(Batch::new(columns.user_class, columns.item_class)),
             sink,
             on_batch,
@@ -130,7 +133,7 @@ impl<'a, 'b> Receiver<'a, 'b> {
                 self.counts.skipped.not_finite += 1;
                 return Ok(true);
             }
-            if value <= 0.0 {
+            if value <= 0.0 && !self.any_value {
                 self.counts.skipped.not_positive += 1;
                 return Ok(true);
             }

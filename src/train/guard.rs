@@ -5,6 +5,9 @@ use crate::registry::Version;
 /// What decides between versions: nDCG at this cutoff.
 pub(super) const GUARD_CUTOFF: usize = 10;
 
+/// What decides between versions of models of ratings: the root of the mean squared error. Lower is better.
+pub(super) const RMSE: &str = "rmse";
+
 /// How much lower than the live version's value a new one may be and still go live.
 pub(super) const GUARD_MARGIN: f64 = 0.02;
 
@@ -20,13 +23,12 @@ pub(crate) enum DeployChoice {
 pub(crate) const DEPLOYS: [(&str, DeployChoice); 3] =
     [("auto", DeployChoice::Auto), ("always", DeployChoice::Always), ("never", DeployChoice::Never)];
 
-/// The deploy guard: whether the new version goes live, and why.
+/// The deploy guard: whether the new version goes live, and why. Of errors, lower ones are better.
 pub(super) fn decide(
     choice: DeployChoice,
     live: Option<&Version>,
-    value: Option<f64>,
-    baseline: Option<f64>,
-    live_value: Option<f64>,
+    errors: bool,
+    (value, baseline, live_value): (Option<f64>, Option<f64>, Option<f64>),
 ) -> (bool, String) {
     let Some(live) = live else {
         return match choice {
@@ -38,17 +40,28 @@ pub(super) fn decide(
         DeployChoice::Never => (false, "deploy is never".into()),
         DeployChoice::Always => (true, "deploy is always".into()),
         DeployChoice::Auto => match (value, baseline, live_value) {
-            (Some(value), Some(baseline), Some(_)) if value <= baseline => {
-                (false, format!("not above popularity: {value:.4} against {baseline:.4}"))
+            (Some(value), Some(baseline), Some(_)) if !better(value, baseline, errors) => {
+                let than = if errors { "below the error of the items' means" } else { "above popularity" };
+                (false, format!("not {than}: {value:.4} against {baseline:.4}"))
             }
-            (Some(value), _, Some(live_value)) if value < live_value * (1.0 - GUARD_MARGIN) => (
-                false,
-                format!("more than 2 % below version {}: {value:.4} against {live_value:.4}", live.version),
-            ),
+            (Some(value), _, Some(live_value)) if much_worse(value, live_value, errors) => {
+                let side = if errors { "above" } else { "below" };
+                let version = live.version;
+                (false, format!("more than 2 % {side} version {version}: {value:.4} against {live_value:.4}"))
+            }
             (Some(value), _, Some(live_value)) => {
                 (true, format!("not worse than version {}: {value:.4} against {live_value:.4}", live.version))
             }
             _ => (true, format!("nothing to compare with version {}", live.version)),
         },
     }
+}
+
+/// Whether a value is better than another.
+pub(super) fn better(value: f64, other: f64, errors: bool) -> bool {
+    if errors { value < other } else { value > other }
+}
+
+fn much_worse(value: f64, live: f64, errors: bool) -> bool {
+    if errors { value > live * (1.0 + GUARD_MARGIN) } else { value < live * (1.0 - GUARD_MARGIN) }
 }

@@ -1,8 +1,12 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
-use algorithms::evaluate::{Evaluation, evaluate, evaluate_neighbours};
-use algorithms::interactions::{Holdout, Interactions, split, transpose};
+use algorithms::als::explicit::{self, Errors};
+use algorithms::evaluate::{Evaluation, evaluate, evaluate_neighbours, evaluate_order};
+use algorithms::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
+use algorithms::{Control, Csr, Error};
+use serde_json::{Map, Value};
 
+use super::guard::{GUARD_CUTOFF, RMSE};
 use super::recommender::{Algorithm, Learned};
 use super::running::Training;
 use crate::error::{Code, Result, fail};
@@ -47,38 +51,165 @@ pub(crate) fn holdout(choice: HoldoutChoice, has_time: bool) -> Result<Option<Ho
     }
 }
 
-/// Fits on all but the held-out rows and measures on those.
-pub(super) fn score(
-    training: &mut Training<'_>,
-    interactions: &Interactions,
-    holdout: Holdout,
-    seed: i64,
-    algorithm: &dyn Algorithm,
-    cutoffs: &[usize],
-) -> Result<Vec<Evaluation>> {
-    let control = training.control;
-    let items = interactions.items.len();
-    let threads = settings::max_threads();
-    let (split, item_users) = training.phase("split", 0, || {
-        let split = split(interactions, holdout, seed as u64, HOLDOUT_USERS, control)?;
-        let item_users = transpose(&split.train, items, threads, control)?;
-        Ok((split, item_users))
-    })?;
-    let held = split.bytes() + item_users.bytes();
-    if split.users.is_empty() {
-        control.give(held);
-        return Ok(Vec::new());
-    }
-    let fitted = training
-        .phase("holdout fit", algorithm.iterations(), || algorithm.fit(&split.train, &item_users, control))?;
-    let evaluation = training.phase("evaluate", 0, || match &fitted.learned {
-        Learned::Factors(factors) => evaluate(&split, &item_users, factors, cutoffs, threads, control),
-        Learned::Neighbours(neighbours) => {
-            evaluate_neighbours(&split, &item_users, neighbours.view(), false, cutoffs, threads, control)
+/// What an algorithm learns from.
+pub(crate) struct Data<'a> {
+    pub(crate) user_items: &'a Csr,
+    pub(crate) item_users: &'a Csr,
+    /// The time of each entry of `user_items`, for the algorithms that ask for it.
+    pub(crate) times: Option<Times<'a>>,
+}
+
+/// Times of entries.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<'a> {
+    pub(crate) values: &'a [i64],
+    /// Units of a day; 1 where the times are whole numbers of an unknown unit.
+    pub(crate) day: f64,
+}
+
+/// What was measured of one fit.
+pub(crate) struct Scored {
+    /// The figures of a ranking, by cutoff.
+    pub(crate) ranking: Vec<Evaluation>,
+    /// The errors of predicted ratings, and of the mean rating of each item.
+    pub(crate) ratings: Option<(Errors, Errors)>,
+    pub(crate) users: usize,
+}
+
+impl Scored {
+    /// The figure that the guard goes by: its name, the model's value and the baseline's.
+    pub(crate) fn guard(&self) -> Option<(String, f64, f64)> {
+        if let Some((model, baseline)) = self.ratings {
+            return Some((RMSE.into(), figure(model.rmse), figure(baseline.rmse)));
         }
-    })?;
-    control.give(held + fitted.learned.bytes());
-    Ok(evaluation)
+        let at = self.ranking.iter().find(|each| each.k == GUARD_CUTOFF)?;
+        let (model, baseline) = (at.model.ndcg.mean, at.popularity.ndcg.mean);
+        Some((format!("ndcg@{GUARD_CUTOFF}"), figure(model), figure(baseline)))
+    }
+
+    /// The standard error of the guard's figure, where it is a mean over users.
+    pub(crate) fn standard_error(&self) -> Option<f64> {
+        let at = self.ranking.iter().find(|each| each.k == GUARD_CUTOFF)?;
+        // Of an interval of 95 %.
+        at.model.ndcg.interval().map(|(low, high)| (high - low) / (2.0 * 1.96))
+    }
+
+    /// All figures as rows of the registry.
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
+        let mut rows = metrics(&self.ranking);
+        if let Some((model, baseline)) = self.ratings {
+            for (metric, value, baseline) in
+                [(RMSE, model.rmse, baseline.rmse), ("mae", model.mae, baseline.mae)]
+            {
+                rows.push(Metric {
+                    slice: "all".into(),
+                    metric: metric.into(),
+                    k: 0,
+                    value: Some(figure(value)),
+                    baseline: Some(figure(baseline)),
+                    ci_low: None,
+                    ci_high: None,
+                    users: self.users as i64,
+                });
+            }
+        }
+        rows
+    }
+}
+
+/// Rows of which a part is held out, ready to be fitted and measured by any number of algorithms.
+pub(crate) struct Prepared<'c> {
+    split: Split,
+    item_users: Csr,
+    times: Option<Vec<i64>>,
+    day: f64,
+    threads: usize,
+    control: &'c Control,
+}
+
+impl<'c> Prepared<'c> {
+    /// Holds rows out; nothing where no user has two items. `times` says whether an algorithm will ask for them.
+    pub(crate) fn new(
+        training: &mut Training<'c>,
+        interactions: &Interactions,
+        holdout: Holdout,
+        seed: i64,
+        (times, day): (bool, f64),
+    ) -> Result<Option<Prepared<'c>>> {
+        let control = training.control;
+        let threads = settings::max_threads();
+        let (split, item_users, times) = training.phase("split", 0, || {
+            let split = split(interactions, holdout, seed as u64, HOLDOUT_USERS, control)?;
+            let item_users = transpose(&split.train, interactions.items.len(), threads, control)?;
+            let times = if times { train_times(interactions, &split, control)? } else { None };
+            Ok((split, item_users, times))
+        })?;
+        let prepared = Prepared { split, item_users, times, day, threads, control };
+        Ok((!prepared.split.users.is_empty()).then_some(prepared))
+    }
+
+    /// Memory held.
+    pub(crate) fn bytes(&self) -> u64 {
+        let times = self.times.as_ref().map_or(0, |times| times.len() as u64 * 8);
+        self.split.bytes() + self.item_users.bytes() + times
+    }
+
+    /// Fits on all but the held-out rows and measures on those: the figures and the settings that were used, or what kept the
+    /// algorithm from fitting these rows.
+    pub(crate) fn measure(
+        &self,
+        training: &mut Training<'_>,
+        algorithm: &dyn Algorithm,
+        cutoffs: &[usize],
+    ) -> Result<algorithms::Result<(Scored, Map<String, Value>)>> {
+        let (control, times) = (self.control, self.times.as_deref());
+        let times = times.map(|values| Times { values, day: self.day });
+        let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
+        let fitted = training.phase("holdout fit", algorithm.iterations(), || {
+            match algorithm.fit(&data, control) {
+                Err(unfit @ (Error::Diverged { .. } | Error::Memory { .. } | Error::NoMemory { .. })) => {
+                    Ok(Err(unfit))
+                }
+                fitted => fitted.map(Ok),
+            }
+        })?;
+        let fitted = match fitted {
+            Ok(fitted) => fitted,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let scored = training.phase("evaluate", 0, || self.score(&fitted.learned, cutoffs))?;
+        control.give(fitted.learned.bytes());
+        Ok(Ok((scored, algorithm.hyperparameters(&fitted))))
+    }
+
+    fn score(&self, learned: &Learned, cutoffs: &[usize]) -> algorithms::Result<Scored> {
+        let Prepared { split, item_users, control, .. } = self;
+        let threads = self.threads;
+        let (mut ranking, mut ratings) = (Vec::new(), None);
+        match learned {
+            Learned::Factors(factors) => {
+                ranking = evaluate(split, item_users, factors, cutoffs, threads, control)?;
+            }
+            Learned::Neighbours(neighbours) => {
+                let view = neighbours.view();
+                ranking = evaluate_neighbours(split, item_users, view, false, cutoffs, threads, control)?;
+            }
+            Learned::Popular(popular) => {
+                ranking = evaluate_order(split, item_users, &popular.order, cutoffs, threads, control)?;
+            }
+            Learned::Ratings(model) => {
+                let errors = explicit::errors(model, &split.users, &split.held_out, control)?;
+                ratings = Some((errors, explicit::item_mean_errors(item_users, &split.held_out, control)?));
+            }
+        }
+        Ok(Scored { ranking, ratings, users: split.users.len() })
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        self.control.give(self.bytes());
+    }
 }
 
 /// A mean as people read it: sums are exact to 3e-14, so twelve decimals are the figure's own.
@@ -87,7 +218,7 @@ pub(super) fn figure(mean: f64) -> f64 {
 }
 
 /// The figures of an evaluation as rows of the registry.
-pub(crate) fn metrics(evaluation: &[Evaluation]) -> Vec<Metric> {
+fn metrics(evaluation: &[Evaluation]) -> Vec<Metric> {
     let mut rows = Vec::new();
     for each in evaluation {
         let (model, popularity, k) = (&each.model, &each.popularity, each.k);

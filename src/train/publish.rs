@@ -3,7 +3,7 @@
 use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use super::guard::{DeployChoice, decide};
+use super::guard::{DeployChoice, RMSE, better, decide};
 use super::running::Training;
 use super::target::Target;
 use crate::call::{Call, datum};
@@ -30,6 +30,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) value: Option<f64>,
     pub(crate) baseline: Option<f64>,
     pub(crate) metrics: Vec<Metric>,
+    /// Why it was trained as it was, where something was chosen.
+    pub(crate) reason: Option<String>,
     pub(crate) hyperparameters: Map<String, Value>,
 }
 
@@ -91,7 +93,14 @@ impl Finished<'_> {
             (Some(live), DeployChoice::Auto) if !deploy.guarded => {
                 (true, format!("follows version {}", live.version))
             }
-            (live, choice) => decide(choice, live.as_ref(), self.value, self.baseline, live_value),
+            (live, choice) => {
+                let errors = self.metric.as_deref() == Some(RMSE);
+                decide(choice, live.as_ref(), errors, (self.value, self.baseline, live_value))
+            }
+        };
+        let deploy_reason = match self.reason {
+            Some(reason) => format!("{deploy_reason}; {reason}"),
+            None => deploy_reason,
         };
         let mut result = Published {
             model: target.name,
@@ -158,12 +167,12 @@ impl Published {
     /// Warns of a live version that is worse than recommending what is popular.
     pub(crate) fn warn(&self) {
         let (Some(value), Some(baseline), true) = (self.value, self.baseline, self.deployed) else { return };
-        if value < baseline {
+        let errors = self.metric.as_deref() == Some(RMSE);
+        if better(baseline, value, errors) {
             let model = &self.model;
+            let what = if errors { "errs more than the items' means" } else { "ranks below popularity" };
             notice::warning(
-                &format!(
-                    "model \"{model}\" is live although it ranks below popularity ({value:.4} against {baseline:.4})"
-                ),
+                &format!("model \"{model}\" is live although it {what} ({value:.4} against {baseline:.4})"),
                 "Train on more interactions, or try other settings.",
             );
         }

@@ -1,16 +1,17 @@
 //! Trainers of recommenders: reading interactions, the holdout, and a factorization that becomes a version.
 
-use algorithms::als::Factors;
+use algorithms::Control;
+use algorithms::als::{Factors, explicit};
 use algorithms::estimate::{Need, Plan, estimate};
-use algorithms::interactions::{Interactions, InteractionsBuilder};
+use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
 use algorithms::neighbours::Neighbours;
+use algorithms::popularity::Decayed;
 use algorithms::recommender::{Parts, encode};
-use algorithms::{Control, Csr};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
-use super::guard::GUARD_CUTOFF;
-use super::holdout::{CUTOFFS, HOLDOUT_USERS, HoldoutChoice, figure, holdout, metrics, score};
+pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored};
+use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
 use super::target::{Beside, IdType, as_owner, same_types};
 use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Training, begin, choose};
 use crate::call::{Call, null_argument};
@@ -115,6 +116,8 @@ impl Request {
 pub(crate) enum Learned {
     Factors(Factors),
     Neighbours(Neighbours),
+    Popular(Decayed),
+    Ratings(explicit::Model),
 }
 
 impl Learned {
@@ -123,6 +126,8 @@ impl Learned {
         match self {
             Learned::Factors(factors) => factors.bytes(),
             Learned::Neighbours(neighbours) => neighbours.bytes(),
+            Learned::Popular(popular) => popular.bytes(),
+            Learned::Ratings(model) => model.bytes(),
         }
     }
 
@@ -131,6 +136,10 @@ impl Learned {
         match self {
             Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
             Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
+            Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
+            Learned::Ratings(model) => {
+                algorithms::recommender::Learned::Ratings(model, explicit::Params::default().damping)
+            }
         }
     }
 }
@@ -148,14 +157,22 @@ pub(crate) struct Fitted {
 }
 
 /// An algorithm that learns from interactions. Runs away from the main thread: no Postgres in it.
-pub(crate) trait Algorithm: Sync {
+pub(crate) trait Algorithm: Send + Sync {
     fn name(&self) -> &'static str;
     fn iterations(&self) -> usize;
     /// Numbers per user and per item; 0 where it learns none.
     fn factors(&self) -> usize;
     /// Memory that a fit of so many users and items takes.
     fn need(&self, users: usize, items: usize, entries: usize) -> Need;
-    fn fit(&self, user_items: &Csr, item_users: &Csr, control: &Control) -> algorithms::Result<Fitted>;
+    /// Whether it looks at the times of the rows.
+    fn wants_times(&self) -> bool {
+        false
+    }
+    /// Whether values are ratings: any number counts, 0 and below too, and of one user and item the newest.
+    fn rates(&self) -> bool {
+        false
+    }
+    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
 }
 
@@ -194,7 +211,7 @@ impl Beside for InteractionColumns {
 }
 
 /// An algorithm that a spec describes.
-pub(crate) trait Trains: Algorithm + Sized {
+pub(crate) trait Trains: Algorithm + Sized + 'static {
     /// What a spec asks for; `kept` is what the next `retrain` begins with.
     fn parse(
         model: String,
@@ -213,12 +230,21 @@ pub(crate) fn run<A: Trains>(
     kept: Map<String, Value>,
 ) -> Result<Option<pg_sys::Datum>> {
     let (request, algorithm) = A::parse(model, relation, &spec, kept)?;
-    train(call, &request, &algorithm)
+    train(call, &request, Box::new(Given(Box::new(algorithm))))
 }
 
 /// Trains for the first time from what a trainer was given.
 pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
     run::<A>(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
+}
+
+/// The algorithm that a spec asks for.
+pub(crate) fn algorithm<A: Trains>(
+    model: String,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+) -> Result<Box<dyn Algorithm>> {
+    Ok(Box::new(A::parse(model, relation, spec, Map::new())?.1))
 }
 
 /// Measures a spec at a cutoff without writing a version.
@@ -232,12 +258,82 @@ pub(crate) fn measure<A: Trains>(
     measured(&request, &algorithm, k)
 }
 
+/// What settles which algorithm a version is fitted by.
+pub(crate) trait Choose {
+    /// What a running training is called.
+    fn name(&self) -> &'static str;
+    fn wants_times(&self) -> bool;
+    fn rates(&self) -> bool;
+    /// How many times rows are held out, each time others, where they are so by hash.
+    fn splits(&self, _users: usize) -> u32 {
+        1
+    }
+    /// 53200 where there will not be memory enough.
+    fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()>;
+    /// Chooses, and measures the choice where rows are held out.
+    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen>;
+}
+
+/// What a choice rests on.
+pub(crate) struct Scene<'a, 'c> {
+    pub(crate) training: &'a mut Training<'c>,
+    pub(crate) interactions: &'a Interactions,
+    /// The rows with a part held out, once or several times; none where nothing can be held out.
+    pub(crate) prepared: Vec<Prepared<'c>>,
+    /// Units of the times that make a day.
+    pub(crate) day: f64,
+}
+
+/// What a version is fitted by.
+pub(crate) struct Chosen {
+    pub(crate) algorithm: Box<dyn Algorithm>,
+    pub(crate) scored: Option<Scored>,
+    /// Why it was chosen, where others were tried.
+    pub(crate) reason: Option<String>,
+    /// What the version keeps of the choice.
+    pub(crate) facts: Map<String, Value>,
+}
+
+/// The one algorithm that was asked for.
+struct Given(Box<dyn Algorithm>);
+
+impl Choose for Given {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn wants_times(&self) -> bool {
+        self.0.wants_times()
+    }
+
+    fn rates(&self) -> bool {
+        self.0.rates()
+    }
+
+    fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()> {
+        expect(control, interactions, &*self.0, holdout, 0).or_report()
+    }
+
+    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
+        let algorithm = self.0;
+        let scored = match scene.prepared.first() {
+            Some(prepared) => Some(prepared.measure(scene.training, &*algorithm, &CUTOFFS)?.or_report()?.0),
+            None => None,
+        };
+        Ok(Chosen { algorithm, scored, reason: None, facts: Map::new() })
+    }
+}
+
 /// Trains a new version and answers `persona.training_result`.
-fn train(call: &Call, request: &Request, algorithm: &dyn Algorithm) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn train(
+    call: &Call,
+    request: &Request,
+    choose: Box<dyn Choose>,
+) -> Result<Option<pg_sys::Datum>> {
     // Dropped last, when everything else is freed.
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, algorithm.name(), &control);
+    let mut training = Training::start(&request.model, choose.name(), &control);
     let (target, (source, columns), identity) = begin(&request.model, &request.kept, || {
         let (source, columns) = request.open()?;
         // Wrong words are told before anything is made.
@@ -245,20 +341,40 @@ fn train(call: &Call, request: &Request, algorithm: &dyn Algorithm) -> Result<Op
         Ok((source, columns))
     })?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
-    let (counts, interactions) = read(&mut training, &source, &columns)?;
-    expect(&control, &interactions, algorithm, holdout.map(|_| (HOLDOUT_USERS, CUTOFFS.len())))?;
+    let (counts, interactions) = read(&mut training, &source, &columns, choose.rates())?;
     let threads = settings::max_threads();
-    let evaluation = match holdout {
-        Some(holdout) => score(&mut training, &interactions, holdout, request.seed, algorithm, &CUTOFFS)?,
-        None => Vec::new(),
+    let times = choose.wants_times();
+    choose.expect(&control, &interactions, holdout.is_some())?;
+    let mut prepared = Vec::new();
+    if let Some(holdout) = holdout {
+        let splits = if holdout == Holdout::Hash { choose.splits(interactions.users.len()) } else { 1 };
+        for split in 0..i64::from(splits) {
+            let seed = request.seed.wrapping_add(split);
+            prepared.extend(Prepared::new(
+                &mut training,
+                &interactions,
+                holdout,
+                seed,
+                (times, columns.day()),
+            )?);
+        }
+    }
+    let mut scene =
+        Scene { training: &mut training, interactions: &interactions, prepared, day: columns.day() };
+    let chosen = choose.choose(&mut scene)?;
+    drop(scene);
+    let algorithm = &*chosen.algorithm;
+    let times = interactions.times.as_deref().filter(|_| algorithm.wants_times());
+    let data = Data {
+        user_items: &interactions.user_items,
+        item_users: &interactions.item_users,
+        times: times.map(|values| Times { values, day: columns.day() }),
     };
-    let fitted = training.phase("fit", algorithm.iterations(), || {
-        algorithm.fit(&interactions.user_items, &interactions.item_users, &control)
-    })?;
+    let fitted = training.phase("fit", algorithm.iterations(), || algorithm.fit(&data, &control))?;
     for (iteration, &(loss, seconds)) in fitted.losses.iter().enumerate() {
         let loss = loss.is_finite().then_some(loss);
         let iteration = Some(iteration as i32 + 1);
-        training.log.push(LogLine { iteration, phase: "fit", loss, validation: None, seconds });
+        training.log.push(LogLine { iteration, phase: "fit".into(), loss, validation: None, seconds });
     }
 
     let image_id = write::new_id()?;
@@ -281,8 +397,9 @@ fn train(call: &Call, request: &Request, algorithm: &dyn Algorithm) -> Result<Op
     // What was learned is in the image: its memory goes back before the image is written to a file, too.
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
     drop(interactions);
-    let guard = evaluation.iter().find(|each| each.k == GUARD_CUTOFF);
+    let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
+    hyperparameters.extend(chosen.facts);
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
     hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
@@ -297,10 +414,11 @@ fn train(call: &Call, request: &Request, algorithm: &dyn Algorithm) -> Result<Op
         items: Some(items),
         iterations: fitted.iterations as i32,
         converged: fitted.converged,
-        metric: guard.map(|_| format!("ndcg@{GUARD_CUTOFF}")),
-        value: guard.map(|guard| figure(guard.model.ndcg.mean)),
-        baseline: guard.map(|guard| figure(guard.popularity.ndcg.mean)),
-        metrics: metrics(&evaluation),
+        value: guard.as_ref().map(|guard| guard.1),
+        baseline: guard.as_ref().map(|guard| guard.2),
+        metric: guard.map(|guard| guard.0),
+        metrics: chosen.scored.as_ref().map(Scored::metrics).unwrap_or_default(),
+        reason: chosen.reason,
         hyperparameters,
     };
     drop(fitted);
@@ -321,27 +439,34 @@ fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Ve
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
     let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };
-    let (_, interactions) = read(&mut training, &source, &columns)?;
-    expect(&control, &interactions, algorithm, Some((HOLDOUT_USERS, 1)))?;
-    Ok(metrics(&score(&mut training, &interactions, holdout, request.seed, algorithm, &[k])?))
+    let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
+    expect(&control, &interactions, algorithm, true, 0).or_report()?;
+    let times = (algorithm.wants_times(), columns.day());
+    let Some(prepared) = Prepared::new(&mut training, &interactions, holdout, request.seed, times)? else {
+        return Ok(Vec::new());
+    };
+    Ok(prepared.measure(&mut training, algorithm, &[k])?.or_report()?.0.metrics())
 }
 
-/// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower.
-fn expect(
+/// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower. `held` of it is
+/// taken already and given back when it is not needed any more.
+pub(crate) fn expect(
     control: &Control,
     interactions: &Interactions,
     algorithm: &dyn Algorithm,
-    holdout: Option<(usize, usize)>,
-) -> Result<()> {
+    holdout: bool,
+    held: u64,
+) -> algorithms::Result<()> {
     let fit =
         algorithm.need(interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
     let (factors, threads) = (algorithm.factors(), settings::max_threads());
+    let holdout = holdout.then_some((HOLDOUT_USERS, &CUTOFFS[..]));
     let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
     let task = "the training";
     let advice = "Use fewer \"factors\" or read fewer rows.";
-    control.expect(need.training, task, advice).or_report()?;
+    control.expect(need.training.saturating_sub(held), task, advice)?;
     let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
-    control.expect(need.holdout, task, advice).or_report()
+    control.expect(need.holdout.saturating_sub(held), task, advice)
 }
 
 /// Reads the interactions and sorts them; 02000 where nothing is left to learn from.
@@ -349,6 +474,7 @@ fn read(
     training: &mut Training<'_>,
     source: &Source,
     columns: &InteractionColumns,
+    rates: bool,
 ) -> Result<(Counts, Interactions)> {
     let control = training.control;
     let builder = InteractionsBuilder::new(
@@ -356,11 +482,12 @@ fn read(
         columns.item_class.kind(),
         columns.time.is_some(),
         control,
-    );
+    )
+    .repeats(if rates { Repeats::Newest } else { Repeats::Sum });
     let threads = settings::max_threads();
     let (counts, builder) = training.phase_here("read", |progress| {
         let mut report = |rows| progress.read(rows, control.used());
-        let read = source.read(columns, builder, control, threads, &mut report)?;
+        let read = source.read(columns, builder, control, threads, rates, &mut report)?;
         progress.rows_read = read.0.rows_read;
         Ok(read)
     })?;

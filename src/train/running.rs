@@ -54,7 +54,13 @@ impl<'a> Training<'a> {
     pub(crate) fn logged(&mut self, phase: &'static str, from: Instant) {
         let seconds = from.elapsed().as_secs_f64();
         notice::verbose(&format!("{phase}: {seconds:.3} s, {} MB", self.control.used() >> 20));
-        self.log.push(LogLine { iteration: None, phase, loss: None, validation: None, seconds });
+        self.log.push(LogLine {
+            iteration: None,
+            phase: phase.into(),
+            loss: None,
+            validation: None,
+            seconds,
+        });
     }
 
     /// Runs a phase that Postgres itself works in, on the main thread, and logs its time.

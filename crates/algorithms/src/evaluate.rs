@@ -6,7 +6,6 @@
 mod auc;
 mod bootstrap;
 mod ranker;
-mod ratings;
 mod records;
 mod slices;
 
@@ -15,16 +14,15 @@ use crate::budget::{Budget, MEASURING, RECORDING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Split;
+use crate::interactions::{Pace, Split};
 use crate::jobs::share;
 use crate::metrics::{Estimates, rank_metrics};
 use crate::neighbours::NeighboursRef;
 
 use auc::Auc;
-use ranker::{ByFactors, ByNeighbours, Marks, Popularity, Ranker, Search, User};
+use ranker::{ByFactors, ByNeighbours, ByOrder, Marks, Popularity, Ranker, Search, User};
 
 pub use bootstrap::{Interval, Intervals};
-pub use ratings::{Ratings, ratings};
 pub use records::Records;
 pub use slices::{Activity, HeldOut, activity};
 
@@ -72,6 +70,8 @@ pub enum Learned<'a> {
         /// See above.
         weighted: bool,
     },
+    /// One order of all items, the same for everybody.
+    Order(&'a [u32]),
 }
 
 /// Ranks all items that a user does not have in the training part, for every sampled user of the split, and
@@ -103,6 +103,18 @@ pub fn evaluate_neighbours(
     figures(split, item_users, Learned::Neighbours { neighbours, weighted }, ks, threads, control)
 }
 
+/// As [`evaluate`], for one order of all items that is the same for everybody.
+pub fn evaluate_order(
+    split: &Split,
+    item_users: &Csr,
+    order: &[u32],
+    ks: &[usize],
+    threads: usize,
+    control: &Control,
+) -> Result<Vec<Evaluation>> {
+    figures(split, item_users, Learned::Order(order), ks, threads, control)
+}
+
 fn figures(
     split: &Split,
     item_users: &Csr,
@@ -113,7 +125,7 @@ fn figures(
 ) -> Result<Vec<Evaluation>> {
     let plan = Plan { ks, auc: false, held_out: false, threads };
     let records = record(split, item_users, learned, plan, control)?;
-    let figures = records.figures(&records.all(), None, control);
+    let figures = records.figures(records.all(), None, control);
     control.give(records.bytes());
     figures
 }
@@ -135,9 +147,14 @@ pub fn record(
             measure(split, &popularity, plan, control, |_| ByFactors::new(&search, control))
         }
         Learned::Neighbours { neighbours, weighted } => {
-            measure(split, &popularity, plan, control, |budget| {
+            let ranker = |budget: &mut Budget<'_>| {
                 ByNeighbours::new(neighbours, weighted, &popularity, control, budget)
-            })
+            };
+            measure(split, &popularity, plan, control, ranker)
+        }
+        Learned::Order(order) => {
+            let ranker = |_: &mut Budget<'_>| Ok(ByOrder { order, pace: Pace::new(control) });
+            measure(split, &popularity, plan, control, ranker)
         }
     }
 }
@@ -166,6 +183,7 @@ fn measure<R: Ranker>(
         let mut seen = Marks::new(items, &mut budget)?;
         let mut auc = if plan.auc { Some(Auc::new(items, &mut budget)?) } else { None };
         let mut ranker = ranker(&mut budget)?;
+        let mut pace = Pace::new(control);
         let mut of_class = Vec::new();
         while let Some(((users, first), mut part)) = jobs.next()? {
             for (position, &user) in (first..).zip(users) {
@@ -173,7 +191,7 @@ fn measure<R: Ranker>(
                 let (relevant, _) = split.held_out.row(position);
                 seen.flip(user.items)?;
                 let ranked = ranker.rank(&user, longest, &seen)?;
-                let popular = seen.others(&popularity.order, longest)?;
+                let popular = seen.others(&popularity.order, longest, &mut pace)?;
                 part.show(position - first, [&ranked, &popular]);
                 let pairs = match &mut auc {
                     Some(auc) => auc.pairs(&mut ranker, &user, relevant, popularity, &mut seen)?,

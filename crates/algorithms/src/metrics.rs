@@ -179,23 +179,32 @@ impl Summary {
     }
 }
 
+/// Times shown that are counted in an array.
+const USUAL: usize = 1024;
+
 /// Coverage and Gini coefficient of how often items were shown, among `items` of which those that are not listed were
 /// never shown: 0 where all were shown alike, 1 - 1 / `items` where one alone was. 0 and 0 where nothing was.
 ///
 /// `sum (2 i - items - 1) x_i / (items sum x)` for the rising `x_1 ..`, in whole numbers: items that were shown equally
 /// often take one step, so no list is sorted and it costs as much as reading the counts.
 pub fn exposure(shown: &[u32], items: usize) -> (f64, f64) {
-    let most = shown.iter().copied().max().unwrap_or(0);
-    if most == 0 || items == 0 {
+    let covered = shown.iter().filter(|&&times| times > 0).count();
+    if covered == 0 {
         return (0.0, 0.0);
     }
-    let covered = shown.iter().filter(|&&times| times > 0).count();
-    let mut equal = vec![0u64; most as usize + 1];
-    shown.iter().for_each(|&times| equal[times as usize] += 1);
+    // How many items were shown so often: an array for what is usual, which takes no memory of its own.
+    let mut equal = [0u64; USUAL];
+    let mut more = std::collections::BTreeMap::<u32, u64>::new();
+    for &times in shown {
+        match equal.get_mut(times as usize) {
+            Some(count) => *count += 1,
+            None => *more.entry(times).or_default() += 1,
+        }
+    }
     let mut before = (items - covered) as i128;
     let (mut weighted, mut all) = (0i128, 0i128);
-    for (times, count) in (0i128..).zip(equal).skip(1) {
-        let count = i128::from(count);
+    for (times, count) in (0u32..).zip(equal).skip(1).chain(more) {
+        let (times, count) = (i128::from(times), i128::from(count));
         // The ranks before + 1 ..= before + count, twice their sum, less (items + 1) each.
         let ranks = count * (2 * before + count + 1) - count * (items as i128 + 1);
         weighted += ranks * times;

@@ -4,6 +4,7 @@ use crate::budget::{Budget, POPULARITY};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
+use crate::estimate::Need;
 use crate::interactions::Pace;
 
 /// Items handled between two looks at the control: at most a few milliseconds.
@@ -92,6 +93,28 @@ impl Decayed {
         let all = self.weights.iter().sum::<f64>();
         self.weights.get(item as usize).map_or(0.0, |weight| weight / all.max(f64::MIN_POSITIVE))
     }
+}
+
+/// Popularity without a decay: the entries of each item. [`Decayed::bytes`] stay taken from the control. Errors: `Memory`,
+/// `NoMemory`, `Cancelled`.
+pub fn plain(item_users: &Csr, control: &Control) -> Result<Decayed> {
+    let mut budget = Budget::new(control, POPULARITY);
+    let mut weights = budget.with_capacity(item_users.rows())?;
+    let mut pace = Pace::new(control);
+    for pair in item_users.offsets.windows(2) {
+        pace.step(1)?;
+        weights.push((pair[1] - pair[0]) as f64);
+    }
+    let order = falling(&weights, |weight| weight.to_bits(), &mut budget)?;
+    let decayed = Decayed { weights, order };
+    budget.keep(decayed.bytes());
+    Ok(decayed)
+}
+
+/// What either takes for so many items.
+pub fn need(items: usize) -> Need {
+    let result = items as u64 * 12;
+    Need { peak: result + items as u64 * 4 + 4 * DIGITS as u64, result }
 }
 
 /// Popularity with a half-life: an entry counts `2^(-age / half_life)`, its age being what its time is before `now`, or 0

@@ -2,9 +2,11 @@
 
 mod all;
 mod encode;
+mod ratings;
 mod serve;
 
 pub use encode::{Learned, Parts, encode};
+pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 
 use std::cmp::Reverse;
@@ -17,6 +19,7 @@ use crate::ids::IdsRef;
 use crate::image::{Dictionary, Image, kinds};
 use crate::neighbours::NeighboursRef;
 use crate::search::{Bounds, Index};
+use ratings::Ratings;
 
 /// The numbers of a model that are not arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -28,7 +31,7 @@ pub struct Facts {
     pub alpha: f64,
     /// Distinct pairs of a user and an item.
     pub entries: u64,
-    /// Numbers per user and per item; 0 where neighbours were learned.
+    /// Numbers per user and per item, of ratings with one more for the bias of the item; 0 where none were learned.
     pub factors: u32,
     /// The caller's number for the type of user ids.
     pub user_class: u8,
@@ -59,6 +62,8 @@ pub struct Recommender<'a> {
 enum Body<'a> {
     Factors(Factors<'a>),
     Neighbours(NeighboursRef<'a>),
+    /// Each item's share of all interactions.
+    Popular(&'a [f64]),
 }
 
 /// Factors and how they are searched.
@@ -69,6 +74,8 @@ struct Factors<'a> {
     users: &'a [f32],
     items: &'a [f32],
     gram: &'a [f32],
+    /// What makes ratings of products.
+    ratings: Option<Ratings<'a>>,
 }
 
 impl<'a> Factors<'a> {
@@ -81,6 +88,7 @@ impl<'a> Factors<'a> {
             users,
             items,
             gram: image.section(kinds::GRAM)?,
+            ratings: Ratings::read(image)?,
         })
     }
 }
@@ -94,6 +102,8 @@ impl<'a> Recommender<'a> {
         let factors = facts.factors as usize;
         let body = if image.optional_section::<u8>(kinds::NEIGHBOUR_OFFSETS)?.is_some() {
             Body::Neighbours(NeighboursRef::read(image)?)
+        } else if let Some(shares) = image.optional_section(kinds::POPULARITY_SHARES)? {
+            Body::Popular(shares)
         } else {
             Body::Factors(Factors::read(image, factors)?)
         };
@@ -115,8 +125,10 @@ impl<'a> Recommender<'a> {
                 body.user_index.rows() == users
                     && body.item_index.rows() == items
                     && body.gram.len() == factors * factors
+                    && body.ratings.is_none_or(|ratings| ratings.fits(users, factors))
             }
             Body::Neighbours(body) => body.len() == items && factors == 0,
+            Body::Popular(shares) => shares.len() == items && factors == 0,
         };
         let fits = learned
             && model.popularity.len() == items
@@ -139,13 +151,14 @@ impl<'a> Recommender<'a> {
             Body::Factors(body) => {
                 body.user_index.check(control)?;
                 body.item_index.check(control)?;
-                if body.gram.iter().all(|number| number.is_finite()) {
-                    Ok(())
-                } else {
-                    Err(Error::Corrupted("a Gram matrix that is not finite"))
+                if !body.gram.iter().all(|number| number.is_finite()) {
+                    return Err(Error::Corrupted("a Gram matrix that is not finite"));
                 }
+                body.ratings.map_or(Ok(()), |ratings| ratings.check())
             }
             Body::Neighbours(body) => body.check(control),
+            Body::Popular(shares) if shares.iter().all(|share| (0.0..=1.0).contains(share)) => Ok(()),
+            Body::Popular(_) => Err(Error::Corrupted("a share out of range")),
         }
     }
 
@@ -196,11 +209,32 @@ impl<'a> Recommender<'a> {
         }
         control.check()?;
         // As many items as there are, each strictly behind the one before: so each of them once.
-        let place = |item: u32| (Reverse(self.popularity.get(item as usize)), item);
+        let place = |item: u32| (Reverse(self.rank_key(item)), item);
         if !self.by_popularity.is_sorted_by(|&a, &b| place(a) < place(b)) {
             return Err(Error::Corrupted("items are not in the order of their popularity"));
         }
         Ok(())
+    }
+
+    /// What items are popular by: a number in the order of their shares.
+    fn rank_key(&self, item: u32) -> u64 {
+        match &self.body {
+            // Bits of numbers that are not negative are in their order.
+            Body::Popular(shares) => shares.get(item as usize).map_or(0, |share| share.to_bits()),
+            _ => self.popularity.get(item as usize).copied().unwrap_or(0).into(),
+        }
+    }
+
+    /// An item's share of all interactions.
+    fn share(&self, item: u32) -> f64 {
+        let at = item as usize;
+        match &self.body {
+            Body::Popular(shares) => shares.get(at).copied().unwrap_or(0.0),
+            _ => self
+                .popularity
+                .get(at)
+                .map_or(0.0, |&count| f64::from(count) / self.facts.entries.max(1) as f64),
+        }
     }
 
     /// The items of a user, rising; empty for a user who is not known.
@@ -212,19 +246,45 @@ impl<'a> Recommender<'a> {
         }
     }
 
-    /// The factors of a user; nothing where neighbours were learned.
+    /// What is searched for a user: the factors; nothing where none were learned.
     pub fn user_factors(&self, user: u32) -> Option<&'a [f32]> {
         match &self.body {
             Body::Factors(body) => row(body.users, self.facts.factors, user),
-            Body::Neighbours(_) => None,
+            _ => None,
         }
     }
 
-    /// The factors of an item; nothing where neighbours were learned.
+    /// What is searched among the items: the factors; nothing where none were learned.
     pub fn item_factors(&self, item: u32) -> Option<&'a [f32]> {
         match &self.body {
             Body::Factors(body) => row(body.items, self.facts.factors, item),
-            Body::Neighbours(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The factors of a user and, of ratings, the bias apart.
+    pub fn user_parts(&self, user: u32) -> Option<(&'a [f32], Option<f32>)> {
+        let factors = self.user_factors(user)?;
+        match self.ratings() {
+            Some(ratings) => Some((&factors[..factors.len() - 1], Some(ratings.user_bias(user)))),
+            None => Some((factors, None)),
+        }
+    }
+
+    /// The factors of an item and, of ratings, the bias apart.
+    pub fn item_parts(&self, item: u32) -> Option<(&'a [f32], Option<f32>)> {
+        let factors = self.item_factors(item)?;
+        match (self.ratings(), factors.split_last()) {
+            (Some(_), Some((&bias, factors))) => Some((factors, Some(bias))),
+            _ => Some((factors, None)),
+        }
+    }
+
+    /// What makes ratings of products; nothing where no ratings were learned.
+    fn ratings(&self) -> Option<Ratings<'a>> {
+        match &self.body {
+            Body::Factors(body) => body.ratings,
+            _ => None,
         }
     }
 }

@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use algorithms::als::explicit::{self, Biases};
 use algorithms::als::{Factors, Params, fit, start};
-use algorithms::evaluate::{Activity, Learned, Plan, Records, activity, ratings, record};
+use algorithms::evaluate::{Activity, Learned, Plan, Records, activity, record};
 use algorithms::ids::{IdKind, IdsRef};
 use algorithms::image::Image;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Split, split, transpose};
@@ -33,8 +32,16 @@ const ITEMS: usize = 8;
 fn small() -> (Split, Factors) {
     let train = csr(&[&[0], &[3, 4], &[2, 4], &[7]]);
     let held_out = csr(&[&[2, 3], &[1], &[6], &[4, 5]]);
-    let items =
-        [[1.0, 0.0], [0.875, 0.125], [0.5, 0.5], [0.125, 0.875], [0.0, 1.0], [-1.0, 0.0], [0.5, 0.5], [0.25, 0.375]];
+    let items = [
+        [1.0, 0.0],
+        [0.875, 0.125],
+        [0.5, 0.5],
+        [0.125, 0.875],
+        [0.0, 1.0],
+        [-1.0, 0.0],
+        [0.5, 0.5],
+        [0.25, 0.375],
+    ];
     let users = [[1.0, 0.25], [-0.5, 1.0], [0.5, 0.5], [0.125, -1.0]];
     let factors = Factors { factors: 2, users: users.concat(), items: items.concat() };
     (Split { train, users: vec![0, 1, 2, 3], held_out, known: None }, factors)
@@ -57,7 +64,7 @@ fn users_are_measured_as_by_scikit_learn() {
     // roc_auc_score(held, items[eligible] @ user), the same of the counts of the training rows, and
     // ndcg_score([held], [scores], k=3, ignore_ties=True); the third user's equal scores come in another order there.
     for (user, auc, popularity, ndcg) in [
-        (0, 0.65, 0.7, Some(0.38685280723454163)),
+        (0, 0.6, 0.7, Some(0.38685280723454163)),
         (1, 0.2, 0.2, Some(0.0)),
         (2, 0.7, 0.2, None),
         (3, 0.3, 0.6, Some(0.30657359638272924)),
@@ -70,7 +77,7 @@ fn users_are_measured_as_by_scikit_learn() {
         }
     }
     // By hand: user 0 is shown 1, 2, 6 and 2 is held out; user 3 is shown 0, 1, 5.
-    let all = records.figures(&records.all(), None, &control).unwrap()[0];
+    let all = records.figures(records.all(), None, &control).unwrap()[0];
     close(all.model.mrr.mean, (1.0 / 2.0 + 0.0 + 0.0 + 1.0 / 3.0) / 4.0);
     assert_eq!((all.model.users, all.k), (4, 3));
 }
@@ -137,7 +144,7 @@ fn classes_of_held_out_items_are_measured_apart() {
     // Rows by popularity: 4 4 | 0 2 | 3 7; so 4 is head, 0 and 2 torso, the rest tail.
     let users = |class| {
         records
-            .figures(&records.all(), Some(class), &control)
+            .figures(records.all(), Some(class), &control)
             .unwrap()
             .first()
             .map_or(0, |each| each.model.users)
@@ -234,7 +241,7 @@ fn new_users_are_unknown_to_the_fit_and_served_as_a_list_of_items() {
         let found = records.figures(&[position as u32], None, &control).unwrap()[0].model;
         close(found.ndcg.mean, expected.ndcg);
     }
-    let all = records.figures(&records.all(), None, &control).unwrap()[0];
+    let all = records.figures(records.all(), None, &control).unwrap()[0];
     assert!(all.model.ndcg.mean > 1.5 * all.popularity.ndcg.mean, "{all:?}");
 }
 
@@ -254,11 +261,11 @@ fn records_are_the_same_for_every_number_of_threads() {
     assert_eq!(records, run(3));
     let all = records.all();
     let draw =
-        |threads, seed| records.bootstrap(&all, None, 1, (1000, seed), threads, &control).unwrap().unwrap();
+        |threads, seed| records.bootstrap(all, None, 1, (1000, seed), threads, &control).unwrap().unwrap();
     assert_eq!(draw(1, 5), draw(3, 5));
     assert_ne!(draw(1, 5), draw(1, 6));
     // Of a mean over 200 users the normal interval is nearly right.
-    let figures = records.figures(&all, None, &control).unwrap()[1].model;
+    let figures = records.figures(all, None, &control).unwrap()[1].model;
     let found = draw(2, 5);
     for (estimate, (low, high)) in
         [(figures.ndcg, found.ndcg), (figures.mrr, found.mrr), (figures.novelty, found.novelty)]
@@ -306,27 +313,4 @@ fn summaries_carry_novelty_and_auc() {
     close(found.novelty.standard_error.unwrap(), 5.0);
     close(found.auc.unwrap().mean, 0.75);
     assert_eq!((found.users, found.coverage, found.gini), (2, 0.5, 0.5));
-}
-
-#[test]
-fn errors_of_ratings_are_those_of_scikit_learn() {
-    // Predictions 3.5, 2.5 and 4 with factors; the range ends at 4.
-    let model = explicit::Model {
-        factors: Factors { factors: 1, users: vec![1.0, 2.0], items: vec![0.5, -0.5, 1.0] },
-        biases: Biases { mean: 3.0, users: vec![0.0, 0.5], items: vec![0.0, 0.0, 0.25] },
-        range: (1.0, 4.0),
-    };
-    let mut held_out = csr(&[&[0, 1], &[2]]);
-    held_out.values = vec![4.0, 2.0, 5.0];
-    let split = Split { train: csr(&[&[2], &[0]]), users: vec![0, 1], held_out, known: None };
-    let control = Control::unlimited();
-    let found = ratings(&model, &split, &control).unwrap();
-    // root_mean_squared_error([4, 2, 5], [3.5, 2.5, 4]), mean_absolute_error of the same.
-    close(found.model.rmse, 0.7071067811865476);
-    close(found.model.mae, 0.6666666666666666);
-    // By hand: 3, 3 and 3.75.
-    close(found.baseline.rmse, ((1.0 + 1.0 + 1.25f64 * 1.25) / 3.0).sqrt());
-    close(found.baseline.mae, (1.0 + 1.0 + 1.25) / 3.0);
-    assert_eq!((found.users, found.model.count), (2, 3));
-    assert_eq!(explicit::errors(&model, &split.users, &split.held_out, &control), Ok(found.model));
 }

@@ -9,6 +9,7 @@
 use super::biases::biases;
 use super::solve::{Feedback, Loss, Task};
 use super::{Factors, GLANCE, check_shapes, half, narrow, widen};
+use crate::budget::{Budget, MEASURING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
@@ -262,6 +263,39 @@ pub fn errors(model: &Model, users: &[u32], ratings: &Csr, control: &Control) ->
             // A prediction costs about as much as its factors.
             pace.step(1 + model.factors.factors / 8)?;
             let error = model.predict(Some(user), Some(item)) - f64::from(value);
+            squares += error * error;
+            sizes += error.abs();
+        }
+    }
+    let count = ratings.entries().max(1) as f64;
+    Ok(Errors { count: ratings.entries() as u64, rmse: (squares / count).sqrt(), mae: sizes / count })
+}
+
+/// The errors of predicting each item's mean rating, and for an item without ratings the mean of all: what a model of
+/// ratings is measured against. `item_users`: the ratings trained on, items by users; `ratings`: any rows of items.
+pub fn item_mean_errors(item_users: &Csr, ratings: &Csr, control: &Control) -> Result<Errors> {
+    let mut budget = Budget::new(control, MEASURING);
+    let mut means = budget.with_capacity(item_users.rows())?;
+    let mut pace = crate::interactions::Pace::new(control);
+    let mut all = 0.0;
+    for item in 0..item_users.rows() {
+        let (_, values) = item_users.row(item);
+        let mut sum = 0.0;
+        for piece in values.chunks(GLANCE) {
+            pace.step(piece.len())?;
+            sum += piece.iter().map(|&value| f64::from(value)).sum::<f64>();
+        }
+        pace.step(1)?;
+        all += sum;
+        means.push(if values.is_empty() { f64::NAN } else { sum / values.len() as f64 });
+    }
+    let mean = all / item_users.entries().max(1) as f64;
+    let (mut squares, mut sizes) = (0.0, 0.0);
+    for (indices, values) in ratings.indices.chunks(GLANCE).zip(ratings.values.chunks(GLANCE)) {
+        pace.step(indices.len())?;
+        for (&item, &value) in indices.iter().zip(values) {
+            let of_item = means.get(item as usize).copied().filter(|mean| !mean.is_nan());
+            let error = of_item.unwrap_or(mean) - f64::from(value);
             squares += error * error;
             sizes += error.abs();
         }

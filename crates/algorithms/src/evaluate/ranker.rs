@@ -172,6 +172,26 @@ impl Ranker for ByNeighbours<'_> {
     }
 }
 
+/// Shows everybody the same order.
+pub(super) struct ByOrder<'a> {
+    pub(super) order: &'a [u32],
+    pub(super) pace: Pace<'a>,
+}
+
+impl Ranker for ByOrder<'_> {
+    fn rank(&mut self, _: &User<'_>, longest: usize, seen: &Marks<'_>) -> Result<Vec<u32>> {
+        seen.others(self.order, longest, &mut self.pace)
+    }
+
+    fn scores(&mut self, _: &User<'_>, scores: &mut [f64]) -> Result<()> {
+        for (place, &item) in self.order.iter().enumerate() {
+            self.pace.step(1)?;
+            scores[item as usize] = -(place as f64);
+        }
+        Ok(())
+    }
+}
+
 /// How popular items are in the training part.
 pub(super) struct Popularity {
     /// Entries of each item.
@@ -229,13 +249,13 @@ impl<'c> Marks<'c> {
     }
 
     /// The first `count` of `items` that are not marked.
-    pub(super) fn others(&mut self, items: &[u32], count: usize) -> Result<Vec<u32>> {
+    pub(super) fn others(&self, items: &[u32], count: usize, pace: &mut Pace<'_>) -> Result<Vec<u32>> {
         let mut others = Vec::new();
         for &item in items {
             if others.len() == count {
                 break;
             }
-            self.pace.step(1)?;
+            pace.step(1)?;
             if !self.has(item) {
                 others.push(item);
             }

@@ -15,7 +15,8 @@ const END: u32 = u32::MAX;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Records {
     items: usize,
-    users: usize,
+    /// All positions.
+    users: Vec<u32>,
     ks: Vec<usize>,
     /// 1, and one more for each class of held-out items.
     views: usize,
@@ -48,7 +49,9 @@ impl Records {
             rankings.resize(rankings.len() + views * plan.ks.len() * 2, None);
             shown.resize(shown.len() + 2 * longest, END);
         }
-        Ok(Self { items, users, ks: plan.ks.to_vec(), views, longest, rankings, shown })
+        let mut all = budget.with_capacity(users)?;
+        all.extend(0..users as u32);
+        Ok(Self { items, users: all, ks: plan.ks.to_vec(), views, longest, rankings, shown })
     }
 
     pub(super) fn longest(&self) -> usize {
@@ -57,12 +60,12 @@ impl Records {
 
     /// Memory held.
     pub fn bytes(&self) -> u64 {
-        Self::bytes_of(self.users, self.views, self.ks.len(), self.longest)
+        Self::bytes_of(self.users.len(), self.views, self.ks.len(), self.longest)
     }
 
     /// Memory for so many users.
     pub(crate) fn bytes_of(users: usize, views: usize, cutoffs: usize, longest: usize) -> u64 {
-        (users * 2 * (views * cutoffs * size_of::<Option<Ranking>>() + longest * 4)) as u64
+        (users * (4 + 2 * (views * cutoffs * size_of::<Option<Ranking>>() + longest * 4))) as u64
     }
 
     /// The records of `chunk` users each.
@@ -80,8 +83,8 @@ impl Records {
     }
 
     /// Positions of all measured users.
-    pub fn all(&self) -> Vec<u32> {
-        (0..self.users as u32).collect()
+    pub fn all(&self) -> &[u32] {
+        &self.users
     }
 
     /// What was measured of a user.

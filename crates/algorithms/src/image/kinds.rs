@@ -67,5 +67,9 @@ pub const NEIGHBOUR_OFFSETS: u32 = 31;
 pub const NEIGHBOUR_ITEMS: u32 = 32;
 /// The weight of each of `NEIGHBOUR_ITEMS`: `[f32]`.
 pub const NEIGHBOUR_WEIGHTS: u32 = 33;
-/// Interactions of each item, those of long ago counted less: `[f64]`.
-pub const POPULARITY_WEIGHTS: u32 = 34;
+/// Each item's share of all interactions, those of long ago counted less: `[f64]`.
+pub const POPULARITY_SHARES: u32 = 34;
+/// What is not an array of a model of ratings: `[recommender::RatingFacts]`, one.
+pub const RATING_FACTS: u32 = 35;
+/// What the ratings of each user lie above or below those of all: `[f32]`.
+pub const USER_BIASES: u32 = 36;

@@ -144,6 +144,33 @@ pub fn split(
     Ok(split)
 }
 
+/// The time of each entry of the training part; nothing where the rows have no times. Their bytes stay taken from
+/// `control`. `Error::Memory`, `Error::NoMemory`, `Error::Cancelled`.
+pub fn train_times(from: &Interactions, split: &Split, control: &Control) -> Result<Option<Vec<i64>>> {
+    let Some(times) = &from.times else { return Ok(None) };
+    let mut budget = Budget::new(control, HOLDOUT);
+    let mut kept = budget.with_capacity(split.train.entries())?;
+    let mut pace = Pace::new(control);
+    for user in 0..from.user_items.rows() {
+        let (all, start) = (from.user_items.row(user).0, from.user_items.offsets[user] as usize);
+        let mut train = split.train.row(user).0.iter().peekable();
+        pace.step(1)?;
+        for (items, times) in all.chunks(PIECE).zip(times[start..start + all.len()].chunks(PIECE)) {
+            pace.step(items.len())?;
+            // Both rise, and the training part has nothing else.
+            kept.extend(
+                items
+                    .iter()
+                    .zip(times)
+                    .filter(|&(item, _)| train.next_if_eq(&item).is_some())
+                    .map(|(_, &time)| time),
+            );
+        }
+    }
+    budget.keep(kept.len() as u64 * 8);
+    Ok(Some(kept))
+}
+
 /// The transpose of a matrix of `columns` columns, on up to `threads` threads; the same as [`Csr::transpose`]. Its
 /// bytes stay taken from `control`. `Error::Memory`, `Error::Cancelled`.
 pub fn transpose(matrix: &Csr, columns: usize, threads: usize, control: &Control) -> Result<Csr> {

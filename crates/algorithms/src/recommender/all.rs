@@ -44,17 +44,18 @@ impl Recommender<'_> {
     fn of_user(&self, user: u32, k: usize, control: &Control) -> Result<Vec<Recommendation>> {
         let body = match &self.body {
             Body::Factors(body) => body,
-            Body::Neighbours(_) if (user as usize) < self.users.len() => {
+            Body::Neighbours(_) | Body::Popular(_) if (user as usize) < self.users.len() => {
                 control.check()?;
                 return Ok(self.recommend(Some(user), k, Filter::default()));
             }
-            Body::Neighbours(_) => return Ok(Vec::new()),
+            Body::Neighbours(_) | Body::Popular(_) => return Ok(Vec::new()),
         };
         let Some(query) = self.user_factors(user) else { return Ok(Vec::new()) };
         let seen = self.seen(user);
         let excluded = |item: u32| seen.binary_search(&item).is_ok();
         let hits = body.item_index.search_with(query, k, Similarity::InnerProduct, &excluded, control)?;
-        Ok(hits.into_iter().map(recommended).collect())
+        let found = hits.into_iter().map(recommended).collect();
+        Ok(self.rated(found, |ratings| ratings.user_bias(user)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing the image of a recommender.
 
-use crate::als::{Factors, gram};
+use crate::als::{Factors, explicit, gram};
 use crate::budget::{Budget, WRITING};
 use crate::control::Control;
 use crate::csr::Csr;
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::image::{AlignedBytes, Dictionary, Writer, kinds};
 use crate::neighbours::Neighbours;
-use crate::popularity;
+use crate::popularity::{self, Decayed};
 use crate::search::{Sections, quantize};
 
-use super::Facts;
+use super::{Facts, ratings};
 
 /// What was learned of the interactions.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,10 @@ pub enum Learned<'a> {
     Factors(&'a Factors),
     /// What each item says about others.
     Neighbours(&'a Neighbours),
+    /// How popular items are.
+    Popular(&'a Decayed),
+    /// A model of ratings, and how its biases were damped.
+    Ratings(&'a explicit::Model, Option<explicit::Damping>),
 }
 
 /// What a training made.
@@ -48,12 +52,30 @@ pub struct Parts<'a> {
 /// the image stay taken.
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
     let mut budget = Budget::new(control, WRITING);
-    let factors = match parts.learned {
-        Learned::Factors(learned) => Some(Searchable::new(learned, threads, &mut budget)?),
-        Learned::Neighbours(_) => None,
+    let rows = match parts.learned {
+        Learned::Ratings(model, damping) => Some(ratings::rows(model, damping, &mut budget)?),
+        _ => None,
+    };
+    let factors = match (parts.learned, &rows) {
+        (Learned::Factors(learned), _) => Some(Searchable::new(learned, threads, &mut budget)?),
+        (_, Some(rows)) => Some(Searchable::new(&rows.factors, threads, &mut budget)?),
+        _ => None,
     };
     let popularity = popularity::counts(parts.item_users, &mut budget)?;
-    let by_popularity = popularity::order(&popularity, &mut budget)?;
+    let by_count;
+    let (mut shares, mut rating_facts) = (Vec::new(), Vec::new());
+    let by_popularity = match parts.learned {
+        Learned::Popular(popular) => {
+            shares = budget.with_capacity(popular.weights.len())?;
+            let all = popular.weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+            shares.extend(popular.weights.iter().map(|weight| weight / all));
+            &popular.order
+        }
+        _ => {
+            by_count = popularity::order(&popularity, &mut budget)?;
+            &by_count
+        }
+    };
 
     let facts = Facts {
         regularization: parts.regularization,
@@ -70,12 +92,21 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     image.section(kinds::FACTS, &facts);
     Dictionary::Users.write(&mut image, parts.users.view());
     Dictionary::Items.write(&mut image, parts.items.view());
+    factors.iter().for_each(|factors| factors.write(&mut image));
     match parts.learned {
-        Learned::Factors(_) => factors.iter().for_each(|factors| factors.write(&mut image)),
+        Learned::Factors(_) => {}
         Learned::Neighbours(neighbours) => neighbours.write(&mut image),
+        Learned::Popular(_) => {
+            image.section(kinds::POPULARITY_SHARES, &shares);
+        }
+        Learned::Ratings(model, _) => {
+            rating_facts.extend(rows.as_ref().map(|rows| rows.facts));
+            image.section(kinds::RATING_FACTS, &rating_facts);
+            image.section(kinds::USER_BIASES, &model.biases.users);
+        }
     }
     image.section(kinds::POPULARITY, &popularity);
-    image.section(kinds::BY_POPULARITY, &by_popularity);
+    image.section(kinds::BY_POPULARITY, by_popularity);
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
     image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
     let length = image.length();

@@ -6,6 +6,7 @@ use crate::als::fold_in;
 use crate::neighbours::{NeighboursRef, Scratch};
 use crate::search::{Hit, Similarity};
 
+use super::ratings::Ratings;
 use super::{Body, Factors, Recommender};
 
 /// What an answer rests on.
@@ -71,15 +72,31 @@ impl Recommender<'_> {
         match (&self.body, known) {
             (Body::Neighbours(body), Some(_)) => self.by_neighbours(body, own, k, filter),
             (Body::Factors(body), Some(user)) => match self.user_factors(user) {
-                Some(query) => body.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded),
+                Some(query) => {
+                    let found = body.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded);
+                    self.rated(found, |ratings| ratings.user_bias(user))
+                }
                 None => self.popular(k, filter.candidates, &excluded),
             },
-            (_, None) => self.popular(k, filter.candidates, &excluded),
+            (Body::Popular(_), _) | (_, None) => self.popular(k, filter.candidates, &excluded),
         }
     }
 
+    /// Products as ratings, where the model is one of ratings: they have the same order.
+    pub(super) fn rated(
+        &self,
+        mut found: Vec<Recommendation>,
+        bias: impl FnOnce(Ratings<'_>) -> f32,
+    ) -> Vec<Recommendation> {
+        if let Some(ratings) = self.ratings() {
+            let bias = bias(ratings);
+            found.iter_mut().for_each(|each| each.score = ratings.rating(each.score, bias));
+        }
+        found
+    }
+
     /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in, or their
-    /// neighbours added up.
+    /// neighbours added up. Of ratings, all of them are taken to be the highest.
     pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
         let excluded =
             |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
@@ -90,9 +107,18 @@ impl Recommender<'_> {
             Body::Neighbours(body) => {
                 return self.by_neighbours(body, items, k, Filter { keep_seen: false, ..filter });
             }
+            Body::Popular(_) => return self.popular(k, filter.candidates, &excluded),
             Body::Factors(body) => body,
         };
-        let (facts, values) = (&self.facts, vec![1.0; items.len()]);
+        let facts = &self.facts;
+        if let Some(ratings) = &body.ratings {
+            let values = vec![ratings.high(); items.len()];
+            let width = facts.factors as usize;
+            let (query, bias) = ratings.fold_in(body.items, width, (items, &values), facts.regularization);
+            let found = body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded);
+            return self.rated(found, |_| bias);
+        }
+        let values = vec![1.0; items.len()];
         let query = fold_in(
             body.gram,
             body.items,
@@ -115,9 +141,11 @@ impl Recommender<'_> {
         SCRATCH.with_borrow_mut(|scratch| body.recommend(items, None, k, filter, self.by_popularity, scratch))
     }
 
-    /// The `k` items nearest to an item, without itself: by the cosine of their factors, or its strongest neighbours.
+    /// The `k` items nearest to an item, without itself: by the cosine of their factors, or its strongest neighbours;
+    /// none where only popularity is known.
     pub fn similar_items(&self, item: u32, k: usize) -> Vec<Recommendation> {
         match &self.body {
+            Body::Popular(_) => Vec::new(),
             Body::Neighbours(body) => body.similar(item, k),
             Body::Factors(body) => match self.item_factors(item) {
                 Some(query) => body.best(query, k, Similarity::Cosine, None, &|other| other == item),
@@ -133,7 +161,7 @@ impl Recommender<'_> {
                 Some(query) => body.user_index.search(query, k, Similarity::Cosine, &|other| other == user),
                 None => Vec::new(),
             },
-            Body::Neighbours(_) => self.alike(user, k),
+            Body::Neighbours(_) | Body::Popular(_) => self.alike(user, k),
         }
     }
 
@@ -175,17 +203,14 @@ impl Recommender<'_> {
                 items.retain(|&item| (item as usize) < self.popularity.len());
                 items.sort_unstable();
                 items.dedup();
-                items.sort_by_key(|&item| std::cmp::Reverse(self.popularity.get(item as usize).copied()));
+                items.sort_by_key(|&item| std::cmp::Reverse(self.rank_key(item)));
                 items.truncate(k);
                 items
             }
         };
-        let all = self.facts.entries.max(1) as f64;
-        let share =
-            |item: u32| self.popularity.get(item as usize).map_or(0.0, |&count| f64::from(count) / all);
         items
             .into_iter()
-            .map(|item| Recommendation { item, score: share(item), source: Source::Popular })
+            .map(|item| Recommendation { item, score: self.share(item), source: Source::Popular })
             .collect()
     }
 
@@ -196,9 +221,12 @@ impl Recommender<'_> {
         }
         match &self.body {
             Body::Factors(body) => {
-                Some(body.item_index.score(self.user_factors(user)?, item, Similarity::InnerProduct))
+                let product = body.item_index.score(self.user_factors(user)?, item, Similarity::InnerProduct);
+                let rating = |ratings: Ratings<'_>| ratings.rating(product, ratings.user_bias(user));
+                Some(body.ratings.map_or(product, rating))
             }
             Body::Neighbours(body) => Some(body.score(self.seen(user), None, item)),
+            Body::Popular(_) => Some(self.share(item)),
         }
     }
 }

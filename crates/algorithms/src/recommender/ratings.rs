@@ -1,0 +1,137 @@
+//! What a model of ratings has beside the factors. A user's row of the image is `[factors, 1]` and an item's `[factors, bias]`,
+//! so their product ranks a user's items; the mean of all ratings and the bias of the user make it a rating.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::als::explicit::{Damping, Folded, Items, Model, confine, fold_in};
+use crate::budget::Budget;
+use crate::error::{Error, Result};
+use crate::image::{Image, kinds};
+
+/// The numbers of a model of ratings that are not arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RatingFacts {
+    /// Of all ratings.
+    pub mean: f64,
+    /// [`Damping::users`]; -1 for a model without biases.
+    pub user_damping: f64,
+    /// [`Damping::items`]; -1 for a model without biases.
+    pub item_damping: f64,
+    /// The lowest rating that was trained on.
+    pub low: f32,
+    /// The highest rating that was trained on.
+    pub high: f32,
+}
+
+/// A view of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ratings<'a> {
+    facts: RatingFacts,
+    user_biases: &'a [f32],
+}
+
+impl<'a> Ratings<'a> {
+    /// Of an image of ratings.
+    pub(super) fn read(image: &Image<'a>) -> Result<Option<Ratings<'a>>> {
+        match image.optional_section::<RatingFacts>(kinds::RATING_FACTS)? {
+            None => Ok(None),
+            Some([facts]) => {
+                Ok(Some(Ratings { facts: *facts, user_biases: image.section(kinds::USER_BIASES)? }))
+            }
+            Some(_) => Err(Error::Corrupted("facts of the ratings are missing")),
+        }
+    }
+
+    pub(super) fn fits(&self, users: usize, factors: usize) -> bool {
+        self.user_biases.len() == users && factors > 0
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let RatingFacts { mean, user_damping, item_damping, low, high } = self.facts;
+        let damping = |damping: f64| damping.is_finite() && (damping >= 0.0 || damping == -1.0);
+        let finite = mean.is_finite() && damping(user_damping) && damping(item_damping);
+        let ranged = low.is_finite() && high.is_finite() && low <= high;
+        if finite && ranged && self.user_biases.iter().all(|bias| bias.is_finite()) {
+            Ok(())
+        } else {
+            Err(Error::Corrupted("facts of the ratings out of range"))
+        }
+    }
+
+    pub(super) fn user_bias(&self, user: u32) -> f32 {
+        self.user_biases.get(user as usize).copied().unwrap_or(0.0)
+    }
+
+    /// The highest rating.
+    pub(super) fn high(&self) -> f32 {
+        self.facts.high
+    }
+
+    /// The rating that the product of a user's row with an item's row means.
+    pub(super) fn rating(&self, product: f64, user_bias: f32) -> f64 {
+        let RatingFacts { mean, low, high, .. } = self.facts;
+        confine(product + mean + f64::from(user_bias), (low, high))
+    }
+
+    /// The row and the bias of a user with these ratings, who was not trained on; `rows` are those of all items.
+    pub(super) fn fold_in(
+        &self,
+        rows: &[f32],
+        width: usize,
+        (items, values): (&[u32], &[f32]),
+        regularization: f64,
+    ) -> (Vec<f32>, f32) {
+        let factors = width - 1;
+        let held = items.iter().zip(values).filter_map(|(&item, &value)| {
+            rows.get(item as usize * width..(item as usize + 1) * width).map(|row| (row, value))
+        });
+        // The rated items alone, their factors and their biases apart.
+        let (mut own, mut biases, mut given) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, value) in held {
+            own.extend_from_slice(&row[..factors]);
+            biases.push(row[factors]);
+            given.push(value);
+        }
+        let RatingFacts { mean, user_damping, item_damping, .. } = self.facts;
+        let damping = (user_damping >= 0.0).then_some(Damping { users: user_damping, items: item_damping });
+        let all: Vec<u32> = (0..given.len() as u32).collect();
+        let model = Items { factors, rows: &own, biases: &biases, mean };
+        let Folded { bias, factors: mut row } = fold_in(model, &all, &given, regularization, damping);
+        row.push(1.0);
+        (row, bias)
+    }
+}
+
+/// The rows of the image and the facts of a model.
+pub(super) fn rows(model: &Model, damping: Option<Damping>, budget: &mut Budget<'_>) -> Result<Rows> {
+    let width = model.factors.factors + 1;
+    let mut widen = |rows: &[f32], last: &dyn Fn(usize) -> f32| -> Result<Vec<f32>> {
+        let mut wide = budget.with_capacity(rows.len() / (width - 1) * width)?;
+        for (at, row) in rows.chunks_exact(width - 1).enumerate() {
+            if at % 4096 == 0 {
+                budget.control().check()?;
+            }
+            wide.extend_from_slice(row);
+            wide.push(last(at));
+        }
+        Ok(wide)
+    };
+    let users = widen(&model.factors.users, &|_| 1.0)?;
+    let items = widen(&model.factors.items, &|item| model.biases.items[item])?;
+    let (low, high) = model.range;
+    let facts = RatingFacts {
+        mean: model.biases.mean,
+        user_damping: damping.map_or(-1.0, |damping| damping.users),
+        item_damping: damping.map_or(-1.0, |damping| damping.items),
+        low,
+        high,
+    };
+    Ok(Rows { factors: crate::als::Factors { factors: width, users, items }, facts })
+}
+
+/// What [`rows`] answers.
+pub(super) struct Rows {
+    pub(super) factors: crate::als::Factors,
+    pub(super) facts: RatingFacts,
+}
