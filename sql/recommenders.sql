@@ -15,7 +15,7 @@ value_column: strength of an interaction, any numeric type, NULL = 1 each; rows 
 time_column: timestamptz, timestamp, date or bigint; the holdout takes the newest rows.
 feedback: 'implicit', or 'explicit' for ratings: the mean of all, biases of users and items, and factors of what these leave; items are ranked by the rating that is expected, and persona.score answers it. The figure of such a model is the error 'rmse' on held-out ratings, beside that of each item's mean. factors: 1 to 2048 numbers per user and item (explicit: 2047), 64. regularization: at least 0, NULL = by rule from the data; of ratings per rating of the user or the item, NULL = 0.1. alpha: above 0, confidence is 1 + alpha * value, NULL = 10; not for ratings. iterations: 1 to 10000, 15.
 holdout: 'time', 'hash', 'auto' (time where there is a time column) or 'none'. deploy: 'auto' (if not worse), 'always', 'never'. seed: makes the result repeatable.
-options: {"solver": 'cg' (a few steps of conjugate gradients, the default) or 'cholesky' (each row exactly, the default of ratings); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+options: {"solver": 'cg' (a few steps of conjugate gradients, the default) or 'cholesky' (each row exactly, the default of ratings); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads; "item_features", "user_features": {"relation": text, "id_column": text, "columns": [text]}, for implicit feedback}. Rows of that relation without interactions get factors mapped from their columns (numbers, boolean, interval, text, enums, text[]) and are served with source 'content'; the ids of the relation are unique (23505) and fit those of the interactions (42804); its name is looked up along search_path now and kept with its schema (42P01).
 Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011; ratings: Zhou, Wilkinson, Schreiber, Pan 2008 with the biases of Koren 2010.$$;
 
@@ -61,7 +61,7 @@ COMMENT ON FUNCTION persona.train_sgd(text, regclass, name, name, name, name, te
 $$Trains a recommender by stochastic gradients. Rows, holdout, deploy, seed and errors as train_als; the result is the same for every number of threads.
 loss: 'warp' (draws items until one scores too high; the fewer draws, the more it counts), 'bpr' (an item of the user against one that is not), 'logistic' (binary cross-entropy with sampled negatives, an entry counts by its value), 'squared' (of the values; negatives only where options.negatives says so).
 optimizer: 'sgd', 'adagrad' or 'adam'; NULL = 'adagrad', for 'squared' 'sgd'. factors: 1 to 2046 numbers per user and item, 32; with biases each item has one more. learning_rate: above 0, at most 100, NULL = 0.05, for 'squared' 0.005. regularization: at least 0, NULL = 0.01, for 'squared' 0.1. iterations: 1 to 10000 passes over the rows, NULL = by the loss.
-options: {"batch_size": 1 to 4096, 1; "biases": true; "dropout": part of the factors that an update leaves out, 0 to below 1, 0; "negatives": 0 to 1000 an entry, for 'warp' the most draws; "sampling": 'uniform' or 'popularity'; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+options: "item_features" and "user_features" as train_als; {"batch_size": 1 to 4096, 1; "biases": true; "dropout": part of the factors that an update leaves out, 0 to below 1, 0; "negatives": 0 to 1000 an entry, for 'warp' the most draws; "sampling": 'uniform' or 'popularity'; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Source: Weston, Bengio, Usunier 2011; Duchi, Hazan, Singer 2011; Kingma, Ba 2015; Koren, Bell, Volinsky 2009.$$;
 
 CREATE FUNCTION persona.train_popularity(
@@ -91,9 +91,10 @@ CREATE FUNCTION persona.recommend(
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend';
 COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
 $$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
-user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'). exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true is not supported yet (0A000).
+user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true reads the user's rows in the model's source now, with the rights of the caller, and answers from these (source 'fresh') instead of those of the training; without rows of known items as false. It needs SELECT on the source (42501) and, to be quick, an index on its user column.
+options: {"offset": rows passed over, 0; "diversity": 0 to 1, 0; "max_per_category": at least 1, with "categories": {"relation", "item_column": that of the model, "category_column"}; "eligible": a relation that shows the items that may come, "eligible_column": that of the model}. Relations are read with the caller's rights, under the statement's snapshot, at the rows of the items in question.
 score: product of the factors, of ratings the rating that is expected, or the item's share of all interactions. Needs SELECT on the model's view.
-Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id of another type, 22023 k below 0.$$;
+Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id or a column of another type, 22023 k below 0 or an option; 42P01, 42703 and 42501 of a relation in options; with fresh, 42P01, 42703, 42804 where the source has changed.$$;
 
 CREATE FUNCTION persona.recommend_as(
   model text, user_id anycompatible, item_type anyelement, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
@@ -123,7 +124,7 @@ CREATE FUNCTION persona.recommend_for_items(model text, items text[], k int DEFA
   RETURNS SETOF persona.recommendation ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_items';
 COMMENT ON FUNCTION persona.recommend_for_items(text, text[], int, jsonb) IS
-  'The best k items for somebody who has exactly these items, without them: a basket, a new user. Their factors are folded in. Unknown items are passed over; without a known one the most popular items come.';
+  'The best k items for somebody who has exactly these items, without them: a basket, a new user. Their factors are folded in. Unknown items are passed over; without a known one the most popular items come. options as in recommend.';
 
 CREATE FUNCTION persona._recommend_for_items(model regclass, items anyarray, k int)
   RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
@@ -134,7 +135,7 @@ CREATE FUNCTION persona.recommend_for_users(model text, user_ids text[], k int D
   RETURNS SETOF persona.user_recommendation ROWS 1000
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_users';
 COMMENT ON FUNCTION persona.recommend_for_users(text, text[], int, jsonb) IS
-  'recommend for many users in one call, in the given order; repeated ids are answered once, NULLs are skipped.';
+  'recommend for many users in one call, in the given order; repeated ids are answered once, NULLs are skipped. options as in recommend.';
 
 CREATE FUNCTION persona.similar_items(model text, item_id anycompatible, k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10

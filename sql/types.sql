@@ -25,6 +25,8 @@ CREATE TYPE persona.user_recommendation AS (user_id text, item_id text, score re
 COMMENT ON TYPE persona.user_recommendation IS 'a recommendation and the user it is for';
 CREATE TYPE persona.similar_user AS (user_id text, score real, rank int);
 COMMENT ON TYPE persona.similar_user IS 'a user near another one by cosine of their factors';
+CREATE TYPE persona.explanation AS (evidence_item_id text, contribution real, rank int);
+COMMENT ON TYPE persona.explanation IS 'an item of a user and what it adds to the score of another one';
 CREATE TYPE persona.factor AS (id text, factors real[], bias real);
 COMMENT ON TYPE persona.factor IS 'the factors of a user or an item; bias is NULL for implicit models';
 CREATE TYPE persona.check_result AS (level text, model text, message text, hint text);

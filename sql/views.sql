@@ -207,6 +207,22 @@ SELECT 'warning', m.name, 'table ' || c.oid::regclass || ' beside it belongs to 
 FROM mine m JOIN persona_internal.output o ON o.model_id = m.model_id
 JOIN pg_catalog.pg_class c ON c.oid = o.relation::oid AND c.relowner <> m.relowner
 UNION ALL
+SELECT 'warning', m.name, 'changes of ' || b.relation::regclass || ' are not queued',
+       'SELECT persona.attach(' || pg_catalog.quote_literal(m.name) || ');'
+FROM mine m
+CROSS JOIN LATERAL (
+  WITH RECURSIVE below AS (
+    SELECT m.source AS relation
+    UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below ON i.inhparent = below.relation)
+  SELECT relation FROM below) b
+WHERE m.source IS NOT NULL AND EXISTS (SELECT FROM persona_internal.attachment a WHERE a.model_id = m.model_id)
+  AND (NOT EXISTS (SELECT FROM persona_internal.attachment a WHERE a.model_id = m.model_id AND a.relation::oid = b.relation)
+       -- One for each kind of statement.
+       OR 4 > (SELECT count(*) FROM pg_catalog.pg_trigger t
+               WHERE t.tgrelid = b.relation AND t.tgfoid = 'persona._queue_changes()'::regprocedure
+                 AND pg_catalog.encode(t.tgargs, 'escape') = m.model_id || '\000'
+                 AND t.tgenabled IN ('O', 'A') AND t.tgtype & 1 = 0))
+UNION ALL
 SELECT 'warning', m.last_name, 'its view is gone', 'The next training that makes a model removes what is left of it.'
 FROM persona_internal.model m
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = m.relation::oid)

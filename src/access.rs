@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use crate::error::{Code, Result, fail};
 
 /// Whether the current user owns the relation, is a member of its owner, or is a superuser.
-fn owns(relation: pg_sys::Oid) -> bool {
+pub(crate) fn owns(relation: pg_sys::Oid) -> bool {
     // SAFETY: reads the system caches; a missing relation raises an error.
     unsafe {
         #[cfg(feature = "pg15")]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, start};
+use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, refine, start};
 use algorithms::estimate::Need;
 use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
@@ -16,11 +16,12 @@ use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+    Algorithm, Data, Fitted, Learned, Request, Trains, Warm, column_arguments, train_first,
 };
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 4] = ["cg_steps", "keep_versions", "solver", "threads"];
+pub(crate) const OPTIONS: [&str; 6] =
+    ["cg_steps", "item_features", "keep_versions", "solver", "threads", "user_features"];
 
 /// The words of `solver`.
 const SOLVERS: [(&str, Solver); 2] = [("cg", Solver::ConjugateGradient), ("cholesky", Solver::Cholesky)];
@@ -139,6 +140,27 @@ impl Algorithm for Als {
         })
     }
 
+    fn updates(&self) -> bool {
+        !self.rates
+    }
+
+    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let from = Instant::now();
+        let Warm { factors: Some(factors), users, items, regularization, alpha } = warm else {
+            return self.fit(data, control);
+        };
+        let params = Params { factors: factors.factors, regularization, alpha, ..self.usual() };
+        let factors = refine(data.user_items, data.item_users, factors, (users, items), &params, control)?;
+        Ok(Fitted {
+            learned: Learned::Factors(factors),
+            iterations: 1,
+            converged: true,
+            losses: vec![(f64::NAN, from.elapsed().as_secs_f64())],
+            regularization,
+            alpha,
+        })
+    }
+
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
         let solver = self.usual().solver;
         let mut facts = object(json!({
@@ -214,6 +236,13 @@ impl Trains for Als {
         // Ranges are the algorithm's own.
         als.usual().check().or_report()?;
         let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
+        if rates && request.features.iter().any(Option::is_some) {
+            return Err(fail(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "feedback \"explicit\" does not learn from features",
+            )
+            .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+        }
         Ok((request, als))
     }
 }

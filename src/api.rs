@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
-    als, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
-    recommend, segments, sgd, values,
+    als, attach, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
+    publish, queue, recommend, segments, sgd, update, values,
 };
 
 /// A function as the library declares it.
@@ -56,11 +56,17 @@ sql_functions! {
     persona_rollback("text") -> "integer" = deploy::rollback;
     persona_prewarm("text") -> "bigint" = images::prewarm;
     persona_retrain("text, jsonb") -> "persona.training_result" = lifecycle::retrain;
+    persona_update_model("text, jsonb") -> "persona.training_result" = update::update_model;
     persona_alter_model("text, regclass, jsonb") -> "void" = lifecycle::alter_model;
     persona_drop_model("text") -> "void" = lifecycle::drop_model;
     persona_grant_model("text, name") -> "void" = lifecycle::grant_model;
     persona_revoke_model("text, name") -> "void" = lifecycle::revoke_model;
+    persona_publish("text, name, boolean") -> "void" = publish::publish;
     persona_training_progress("") -> "SETOF record" = progress::training_progress;
+
+    persona_attach("text, jsonb") -> "void" = attach::attach;
+    persona_detach("text") -> "void" = attach::detach;
+    persona_queue_changes("") -> "trigger" = queue::queue_changes;
 
     persona_train_als(
         "text, regclass, name, name, name, name, text, integer, double precision, double precision, integer, text, text, bigint, jsonb"
@@ -107,6 +113,10 @@ sql_functions! {
     persona_popular_items("text, integer, jsonb") -> "SETOF persona.recommendation" = recommend::popular_items;
     persona_score("text, anycompatible, text") -> "real" = recommend::score;
     persona_score_typed("text, anycompatible, anyelement") -> "real" = recommend::score;
+    persona_explain("text, anycompatible, text, jsonb") -> "SETOF persona.explanation"
+        = recommend::explain::explain;
+    persona_explain_typed("text, anycompatible, anyelement, jsonb") -> "SETOF persona.explanation"
+        = recommend::explain::explain;
     persona_item_factors("text") -> "SETOF persona.factor" = recommend::item_factors;
     persona_user_factors("text") -> "SETOF persona.factor" = recommend::user_factors;
 

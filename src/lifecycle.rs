@@ -12,10 +12,10 @@ use crate::fault::point;
 use crate::identity::{self, Named};
 use crate::options::Options;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Model, write};
+use crate::registry::{self, Model, queue, write};
 use crate::source::Source;
 use crate::trainers::{self, Column};
-use crate::{deploy, locks, outputs};
+use crate::{attach, deploy, locks, outputs};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -29,7 +29,7 @@ fn owned(call: &Call) -> Result<(Named, Model)> {
 
 /// The same under its training lock: a training writes the spec that it began with, and the next one must begin
 /// with that.
-fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
+pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
     match registry::model(model.model_id, Seen::Latest)? {
@@ -53,11 +53,19 @@ pub(crate) fn retrain(call: &Call) -> Answer {
         }
     }
     let relation = trained_from(&named, &spec)?;
-    (trainer.run)(call, named.name, relation, spec, model.spec)
+    let pending = queue::pending(model.model_id)?;
+    let before = write::newest_deployment(model.model_id)?;
+    let answer = (trainer.run)(call, named.name, relation, spec, model.spec)?;
+    // A version that went live has read all that was queued.
+    if write::newest_deployment(model.model_id)? != before {
+        pending.forget()?;
+    }
+    Ok(answer)
 }
 
 /// The relation that a spec names; 42P01 where it is gone.
 pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
+    crate::train::content::still_there(spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     // What a temporary relation was called may be another one in this session.
     let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };
@@ -132,6 +140,7 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
+    attach::drop_triggers(model.model_id)?;
     // The view first, then the deploy lock: everybody takes them in this order. Its name may change until then.
     if !identity::seize(named.relation) {
         return Err(identity::no_model(&named.name));

@@ -53,8 +53,20 @@ impl Options {
         self.get(key, "a word", |value| value.as_str().map(str::to_string))
     }
 
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
+        self.get(key, "an array of words", |value| {
+            value.as_array()?.iter().map(|each| each.as_str().map(str::to_string)).collect()
+        })
+    }
+
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>> {
         self.get(key, "true or false", Value::as_bool)
+    }
+
+    /// An object, whose keys are checked like those of the options.
+    pub(crate) fn object(&self, key: &str, known: &[&str]) -> Result<Option<Options>> {
+        let object = self.get(key, "an object", |value| value.as_object().cloned())?;
+        object.map(|object| Options::new(object, known)).transpose()
     }
 
     pub(crate) fn real(&self, key: &str) -> Result<Option<f64>> {

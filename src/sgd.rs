@@ -21,8 +21,17 @@ use crate::train::recommender::{
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 7] =
-    ["batch_size", "biases", "dropout", "keep_versions", "negatives", "sampling", "threads"];
+pub(crate) const OPTIONS: [&str; 9] = [
+    "batch_size",
+    "biases",
+    "dropout",
+    "item_features",
+    "keep_versions",
+    "negatives",
+    "sampling",
+    "threads",
+    "user_features",
+];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 9] = [

@@ -161,9 +161,7 @@ impl Candidate {
                 steps
             }
             "warp" => {
-                let mut steps = vec![self.sized("iterations", 2.0), self.sized("iterations", 0.5)];
-                steps.extend((self.real("factors", 32.0) < 128.0).then(|| self.sized("factors", 2.0)));
-                steps
+                (self.real("factors", 32.0) < 128.0).then(|| self.sized("factors", 2.0)).into_iter().collect()
             }
             _ => {
                 let half_life = self.settings.get("half_life").and_then(Value::as_f64);

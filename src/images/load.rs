@@ -28,6 +28,8 @@ pub(super) struct Wanted<'a> {
     version: i32,
     image_id: Uuid,
     bytes: u64,
+    /// What trained it.
+    pub(super) algorithm: String,
     seen: Seen,
 }
 
@@ -35,8 +37,8 @@ impl<'a> Wanted<'a> {
     pub(super) fn new(model: &'a Served, image_id: Uuid, version: i32) -> Result<Wanted<'a>> {
         let (named, seen) = (&model.named, model.seen);
         let facts = registry::version(model.model_id, Some(version), seen)?;
-        let bytes = facts.ok_or_else(|| missing(named, version))?.bytes as u64;
-        Ok(Wanted { named, version, image_id, bytes, seen })
+        let facts = facts.ok_or_else(|| missing(named, version))?;
+        Ok(Wanted { named, version, image_id, bytes: facts.bytes as u64, algorithm: facts.algorithm, seen })
     }
 
     /// The image. `check` reads all of a file that is there already, and replaces it if it is damaged.

@@ -53,6 +53,7 @@ impl std::ops::Deref for Bytes {
 pub(crate) struct Loaded {
     model_id: Uuid,
     image_id: Uuid,
+    algorithm: String,
     bytes: Bytes,
 }
 
@@ -82,6 +83,11 @@ impl Loaded {
     /// The model that it is a version of.
     pub(crate) fn model_id(&self) -> Uuid {
         self.model_id
+    }
+
+    /// What trained it, such as `als`.
+    pub(crate) fn algorithm(&self) -> &str {
+        &self.algorithm
     }
 
     /// Bytes of private memory.
@@ -137,8 +143,9 @@ fn cached(image_id: Uuid) -> Option<Rc<Loaded>> {
 }
 
 fn load(model: &Served, image_id: Uuid, version: i32, check: bool) -> Result<Rc<Loaded>> {
-    let bytes = Wanted::new(model, image_id, version)?.load(check)?;
-    let loaded = Rc::new(Loaded { model_id: model.model_id, image_id, bytes });
+    let wanted = Wanted::new(model, image_id, version)?;
+    let bytes = wanted.load(check)?;
+    let loaded = Rc::new(Loaded { model_id: model.model_id, image_id, algorithm: wanted.algorithm, bytes });
     CACHE.with_borrow_mut(|cache| {
         cache.retain(|each| each.image_id != image_id);
         cache.insert(0, Rc::clone(&loaded));

@@ -1,7 +1,11 @@
-//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id.
+//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id; `fresh` alone reads rows.
 
 pub(crate) mod all;
+pub(crate) mod explain;
+mod fresh;
+mod live;
 mod served;
+mod wishes;
 
 use std::collections::HashSet;
 
@@ -12,6 +16,7 @@ use crate::call::{Call, datum, null_argument};
 use crate::error::{Code, Result, fail};
 use crate::options::Options;
 use served::{Served, by_name, by_relation};
+use wishes::Wishes;
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -28,68 +33,86 @@ fn no_options(call: &Call, index: usize) -> Result<()> {
     Options::new(call.object(index, "options")?, &[]).map(|_| ())
 }
 
-/// Where the arguments of the forms of `recommend` stand, and whether the user's own items may come.
+/// Where the arguments of the forms of `recommend` stand, whether the user's own items may come, and whether those are
+/// read now.
 struct Asked {
     k: usize,
     exclude: usize,
     candidates: usize,
     keep_seen: bool,
+    fresh: bool,
+    wishes: Wishes,
 }
 
 impl Asked {
     fn find(&self, call: &Call, served: &Served<'_>) -> Result<Vec<Recommendation>> {
-        let user = served.user(call, 1)?;
+        let id = served.user_id(call, 1)?;
+        let user = id.as_ref().and_then(|id| served.model.users.find(id.borrow()));
         let exclude = served.items(call, self.exclude)?.unwrap_or_default();
         let candidates = served.items(call, self.candidates)?;
         let filter =
             Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen: self.keep_seen };
-        Ok(served.model.recommend(user, self.k, filter))
+        let live = match id.filter(|_| self.fresh) {
+            Some(id) => fresh::read(served, &id)?,
+            None => None,
+        };
+        self.wishes.open(served)?.list(self.k, |n| match &live {
+            Some(live) => served.model.recommend_fresh(&live.items, &live.values, n, filter),
+            None => served.model.recommend(user, n, filter),
+        })
     }
 }
 
-/// Checks `remove_seen`, `fresh` and `options`, which follow each other; the value of `keep_seen`.
-fn switches(call: &Call, first: usize) -> Result<bool> {
-    if call.get(first + 1) == Some(true) {
-        return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "fresh => true is not supported yet")
-            .set_hint("Use recommend_for_items() with the items of the moment, or retrain."));
-    }
-    no_options(call, first + 2)?;
-    Ok(call.get(first) == Some(false))
+/// `remove_seen` and `fresh`, which follow each other, as the values of `keep_seen` and `fresh`.
+fn switches(call: &Call, first: usize) -> (bool, bool) {
+    (call.get(first) == Some(false), call.get(first + 1) == Some(true))
 }
 
 /// `persona.recommend(model, user_id, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: switches(call, 5)? };
-    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &asked.find(call, served)?))?;
+    let (k, (keep_seen, fresh), wishes) = (count(call, 2)?, switches(call, 5), Wishes::read(call, 7)?);
+    let asked = Asked { k, exclude: 3, candidates: 4, keep_seen, fresh, wishes };
+    by_name(call, |served| {
+        let found = asked.find(call, served)?;
+        served.push_text(&mut call.rows()?, &[], &found, asked.wishes.offset)
+    })?;
     Ok(None)
 }
 
 /// `persona.recommend_as(model, user_id, item_type, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend_as(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 3)?, exclude: 4, candidates: 5, keep_seen: switches(call, 6)? };
-    by_name(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
+    let (k, (keep_seen, fresh), wishes) = (count(call, 3)?, switches(call, 6), Wishes::read(call, 8)?);
+    let asked = Asked { k, exclude: 4, candidates: 5, keep_seen, fresh, wishes };
+    by_name(call, |served| {
+        let found = asked.find(call, served)?;
+        served.push_typed(&mut call.rows()?, &found, asked.wishes.offset)
+    })?;
     Ok(None)
 }
 
 /// `persona._recommend(model, user_id, k, exclude, candidates)`: behind `<model>_recommend`. The arrays tell the
 /// type of the items; a NULL of that type would not pass the constraints of a domain.
 pub(crate) fn typed_recommend(call: &Call) -> Answer {
-    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false };
-    by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?))?;
+    let wishes = Wishes::default();
+    let asked =
+        Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false, fresh: false, wishes };
+    by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?, 0))?;
     Ok(None)
 }
 
 /// `persona.recommend_for_users(model, user_ids, k, options)`.
 pub(crate) fn recommend_for_users(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    no_options(call, 3)?;
+    let wishes = Wishes::read(call, 3)?;
     by_name(call, |served| {
+        let mut live = wishes.open(served)?;
         let mut rows = call.rows()?;
         let mut answered = HashSet::new();
         for text in call.texts(1).unwrap_or_default() {
             let (text, user) = served.user_by_text(&text)?;
             if answered.insert(text.clone()) {
-                served.push_text(&mut rows, &[text], &served.model.recommend(user, k, Filter::default()))?;
+                let found = live.list(k, |n| served.model.recommend(user, n, Filter::default()))?;
+                served.push_text(&mut rows, &[text], &found, wishes.offset)?;
                 pgrx::check_for_interrupts!();
             }
         }
@@ -98,23 +121,29 @@ pub(crate) fn recommend_for_users(call: &Call) -> Answer {
     Ok(None)
 }
 
-fn for_items(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendation>> {
+fn for_items(call: &Call, served: &Served<'_>, k: usize, wishes: &Wishes) -> Result<Vec<Recommendation>> {
     let items = served.items(call, 1)?.unwrap_or_default();
-    Ok(served.model.recommend_for_items(&items, k, Filter::default()))
+    wishes.open(served)?.list(k, |n| served.model.recommend_for_items(&items, n, Filter::default()))
 }
 
 /// `persona.recommend_for_items(model, items, k, options)`.
 pub(crate) fn recommend_for_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    no_options(call, 3)?;
-    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &for_items(call, served, k)?))?;
+    let wishes = Wishes::read(call, 3)?;
+    by_name(call, |served| {
+        let found = for_items(call, served, k, &wishes)?;
+        served.push_text(&mut call.rows()?, &[], &found, wishes.offset)
+    })?;
     Ok(None)
 }
 
 /// `persona._recommend_for_items(model, items, k)`: behind `<model>_recommend_for_items`.
 pub(crate) fn typed_recommend_for_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    by_relation(call, |served| served.push_typed(&mut call.rows()?, &for_items(call, served, k)?))?;
+    by_relation(call, |served| {
+        let found = for_items(call, served, k, &Wishes::default())?;
+        served.push_typed(&mut call.rows()?, &found, 0)
+    })?;
     Ok(None)
 }
 
@@ -126,14 +155,14 @@ fn similar(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendat
 pub(crate) fn similar_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
     no_options(call, 3)?;
-    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &similar(call, served, k)?))?;
+    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &similar(call, served, k)?, 0))?;
     Ok(None)
 }
 
 /// `persona._similar_items(model, item_id, k)`: behind `<model>_similar_items`.
 pub(crate) fn typed_similar_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    by_relation(call, |served| served.push_typed(&mut call.rows()?, &similar(call, served, k)?))?;
+    by_relation(call, |served| served.push_typed(&mut call.rows()?, &similar(call, served, k)?, 0))?;
     Ok(None)
 }
 
@@ -161,7 +190,7 @@ pub(crate) fn popular_items(call: &Call) -> Answer {
     let k = count(call, 1)?;
     no_options(call, 2)?;
     by_name(call, |served| {
-        served.push_text(&mut call.rows()?, &[], &served.model.popular(k, None, &|_| false))
+        served.push_text(&mut call.rows()?, &[], &served.model.popular(k, None, &|_| false), 0)
     })?;
     Ok(None)
 }

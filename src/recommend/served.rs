@@ -2,19 +2,22 @@
 
 use algorithms::ids::{IdRef, IdsRef};
 use algorithms::recommender::{Recommendation, Recommender};
-use pgrx::pg_sys;
+use pgrx::{Uuid, pg_sys};
 
 use crate::arrays;
 use crate::call::{Call, Rows, datum};
 use crate::error::Result;
-use crate::ids::Class;
+use crate::ids::{Class, Id};
 use crate::images::{self, Loaded};
 
 /// The live version of a model, and the types of its ids.
 pub(super) struct Served<'a> {
     pub(super) model: Recommender<'a>,
-    user: Class,
-    item: Class,
+    /// What trained it, such as `als`.
+    pub(super) algorithm: &'a str,
+    pub(super) user: Class,
+    pub(super) item: Class,
+    pub(super) model_id: Uuid,
 }
 
 /// Asks the model that the first argument names, a text.
@@ -33,17 +36,25 @@ fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Resul
     let model = loaded.recommender()?;
     let user = Class::from_code(model.facts.user_class)?;
     let item = Class::from_code(model.facts.item_class)?;
-    body(&Served { model, user, item })
+    body(&Served { model, algorithm: loaded.algorithm(), user, item, model_id: loaded.model_id() })
 }
 
 /// The row of an id given as an argument of any type; NULL and unknown ids have none.
 fn row(call: &Call, index: usize, class: Class, ids: IdsRef<'_>) -> Result<Option<u32>> {
-    let Some(value) = call.datum(index) else { return Ok(None) };
-    let id = class.read(value, call.argument_type(index))?;
-    Ok(ids.find(id.borrow()))
+    Ok(id(call, index, class)?.and_then(|id| ids.find(id.borrow())))
+}
+
+/// An id given as an argument of any type.
+fn id(call: &Call, index: usize, class: Class) -> Result<Option<Id>> {
+    call.datum(index).map(|value| class.read(value, call.argument_type(index))).transpose()
 }
 
 impl Served<'_> {
+    /// The user in an argument, known or not.
+    pub(super) fn user_id(&self, call: &Call, index: usize) -> Result<Option<Id>> {
+        id(call, index, self.user)
+    }
+
     /// The row of the user in an argument.
     pub(super) fn user(&self, call: &Call, index: usize) -> Result<Option<u32>> {
         row(call, index, self.user, self.model.users)
@@ -94,27 +105,28 @@ impl Served<'_> {
         self.item.text(self.model.items.get(row).unwrap_or(IdRef::Bytes(&[])))
     }
 
-    /// Writes an answer with item ids as text, each row after the given first columns.
+    /// Writes an answer with item ids as text, each row after the given first columns. `offset` rows came before.
     pub(super) fn push_text(
         &self,
         rows: &mut Rows,
         first: &[String],
         found: &[Recommendation],
+        offset: usize,
     ) -> Result<()> {
         for (position, each) in found.iter().enumerate() {
             let mut values: Vec<_> = first.iter().map(|text| datum(text.as_str())).collect();
             values.push(datum(self.item_text(each.item)));
-            values.extend(measures(each, position));
+            values.extend(measures(each, offset + position));
             rows.push(&values)?;
         }
         Ok(())
     }
 
     /// Writes an answer with item ids of the result's own type.
-    pub(super) fn push_typed(&self, rows: &mut Rows, found: &[Recommendation]) -> Result<()> {
+    pub(super) fn push_typed(&self, rows: &mut Rows, found: &[Recommendation], offset: usize) -> Result<()> {
         let type_oid = rows.column_type(0);
         for (position, each) in found.iter().enumerate() {
-            let [score, rank, source] = measures(each, position);
+            let [score, rank, source] = measures(each, offset + position);
             rows.push(&[Some(self.item_datum(each.item, type_oid)?), score, rank, source])?;
         }
         Ok(())
@@ -123,5 +135,9 @@ impl Served<'_> {
 
 /// Score, rank and source.
 fn measures(each: &Recommendation, position: usize) -> [Option<pg_sys::Datum>; 3] {
-    [datum(each.score as f32), datum(position as i32 + 1), datum(each.source.name())]
+    [
+        datum(each.score as f32),
+        datum(i32::try_from(position + 1).unwrap_or(i32::MAX)),
+        datum(each.source.name()),
+    ]
 }

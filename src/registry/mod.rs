@@ -1,5 +1,6 @@
 //! The registry: models, versions, deployments and images, as the tables of sql/registry.sql hold them.
 
+pub(crate) mod queue;
 pub(crate) mod scan;
 pub(crate) mod write;
 

@@ -51,13 +51,18 @@ pub(crate) fn relation(name: &str) -> Result<pg_sys::Oid> {
 
 /// Opens a registry table with a lock against DROP; `table_close` gives the lock back.
 fn open(name: &str) -> Result<pg_sys::Relation> {
+    open_for(name, pg_sys::AccessShareLock)
+}
+
+/// The same with a lock of one's choice.
+pub(super) fn open_for(name: &str, lock: u32) -> Result<pg_sys::Relation> {
     let mut before = pg_sys::InvalidOid;
     loop {
         // The catalog as this process knows it may be older than a DROP or CREATE EXTENSION; the lock brings it up
         // to date.
         let found = relation(name)?;
         // SAFETY: answers NULL where the relation is gone.
-        let opened = unsafe { pg_sys::try_relation_open(found, pg_sys::AccessShareLock as _) };
+        let opened = unsafe { pg_sys::try_relation_open(found, lock as _) };
         if !opened.is_null() {
             return Ok(opened);
         }

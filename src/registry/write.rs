@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use pgrx::datum::DatumWithOid;
 use pgrx::{JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
 
-use super::{Metric, Output, scan};
+use super::{Metric, Output, queue, scan};
 use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
@@ -101,10 +101,60 @@ pub(crate) fn set_label(model_id: Uuid, segment_id: i32, label: Option<&str>) ->
 
 /// Notes a model's present name and spec.
 pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()> {
+    let attached = !queue::attached(model_id)?.is_empty();
     as_registry_owner(|| {
+        let moved = "SELECT FROM persona_internal.model WHERE model_id OPERATOR(pg_catalog.=) $1
+                     AND (spec OPERATOR(pg_catalog.->>) 'relation' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'relation'
+                       OR spec OPERATOR(pg_catalog.->>) 'user_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'user_column')";
+        // The queue of an attached model knows nothing of another source.
+        if attached && run(moved, &[argument(model_id), argument(JsonB(spec.0.clone()))])? > 0 {
+            queue::append(model_id, None)?;
+        }
         run(
             "UPDATE persona_internal.model SET last_name = $2, spec = $3 WHERE model_id OPERATOR(pg_catalog.=) $1",
             &[argument(model_id), argument(name.to_string()), argument(spec)],
+        )?;
+        Ok(())
+    })
+}
+
+/// Notes the tables that are attached to a model, in place of any before.
+pub(crate) fn set_attachment(model_id: Uuid, relations: &[pg_sys::Oid]) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "DELETE FROM persona_internal.attachment WHERE model_id OPERATOR(pg_catalog.=) $1",
+            &[argument(model_id)],
+        )?;
+        for (ordinal, relation) in (1i32..).zip(relations) {
+            run(
+                "INSERT INTO persona_internal.attachment VALUES ($1, $2, $3)",
+                &[argument(model_id), argument(ordinal), argument(*relation)],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Forgets that a model was attached, and what is queued for it.
+pub(crate) fn delete_attachment(model_id: Uuid) -> Result<()> {
+    as_registry_owner(|| {
+        for table in ["attachment", "queue"] {
+            run(
+                &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
+                &[argument(model_id)],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Removes these rows of a model's queue.
+pub(crate) fn forget_changes(model_id: Uuid, changes: Vec<Uuid>) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "DELETE FROM persona_internal.queue WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND change_id OPERATOR(pg_catalog.=) ANY ($2)",
+            &[argument(model_id), argument(changes)],
         )?;
         Ok(())
     })
@@ -119,7 +169,17 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
                (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
             &[argument(model_id)],
         )?;
-        for table in ["version", "deployment", "metric", "training_log", "output", "label", "model"] {
+        for table in [
+            "version",
+            "deployment",
+            "metric",
+            "training_log",
+            "output",
+            "label",
+            "attachment",
+            "queue",
+            "model",
+        ] {
             run(
                 &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
                 &[argument(model_id)],

@@ -19,7 +19,7 @@ pub(crate) struct Feature {
 const TYPES: &str = "smallint, integer, bigint, real, double precision, numeric, boolean and interval";
 
 impl Feature {
-    fn of(column: &Column) -> Option<Feature> {
+    pub(super) fn of(column: &Column) -> Option<Feature> {
         let quoted = identity::quote(&column.name);
         let expression = match base_type(column.type_oid) {
             pg_sys::INT2OID

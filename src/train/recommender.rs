@@ -2,14 +2,17 @@
 
 use algorithms::Control;
 use algorithms::als::{Factors, explicit};
+use algorithms::content::{Placed, place};
 use algorithms::estimate::{Need, Plan, estimate};
+use algorithms::image::AlignedBytes;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
 use algorithms::neighbours::Neighbours;
 use algorithms::popularity::Decayed;
-use algorithms::recommender::{Parts, encode};
-use pgrx::pg_sys;
+use algorithms::recommender::{Content, Parts, encode_with_content};
+use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
+use super::content;
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
 use super::target::{Beside, IdType, as_owner, same_types};
@@ -70,6 +73,8 @@ pub(crate) struct Request {
     pub(crate) deploy: DeployChoice,
     pub(crate) seed: i64,
     pub(crate) keep_versions: Option<i64>,
+    /// Relations that tell of users and of items.
+    pub(crate) features: [Option<content::Asked>; 2],
     /// What the next `retrain` begins with; `relation` is added by name.
     pub(crate) kept: Map<String, Value>,
 }
@@ -81,8 +86,9 @@ impl Request {
         relation: pg_sys::Oid,
         spec: &Spec<'_>,
         keep_versions: Option<i64>,
-        kept: Map<String, Value>,
+        mut kept: Map<String, Value>,
     ) -> Result<Request> {
+        let features = content::asked(&spec.object("options"), &mut kept)?;
         let text = |key| spec.text(key).map(Option::unwrap_or_default);
         Ok(Request {
             model,
@@ -95,6 +101,7 @@ impl Request {
             deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
             seed: spec.whole("seed")?.unwrap_or(42),
             keep_versions,
+            features,
             kept,
         })
     }
@@ -174,7 +181,31 @@ pub(crate) trait Algorithm: Send + Sync {
     }
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
+    /// Whether a version can follow rows that changed, from what its image holds.
+    fn updates(&self) -> bool {
+        false
+    }
+    /// Learns what changed. Where a fit is quick, it is one on all entries of now.
+    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        self.fit(data, control)
+    }
 }
+
+/// What an update begins with.
+pub(crate) struct Warm<'a> {
+    /// The factors of before, zeros where they are new.
+    pub(crate) factors: Option<Factors>,
+    /// Users whose entries changed.
+    pub(crate) users: &'a [u32],
+    /// Items that they have or had.
+    pub(crate) items: &'a [u32],
+    /// Those of the version.
+    pub(crate) regularization: f64,
+    pub(crate) alpha: f64,
+}
+
+/// The fact of a version that says up to which time it has seen rows, as the time column stores it.
+pub(crate) const NEWEST: &str = "newest_time";
 
 impl Beside for InteractionColumns {
     fn kind(&self) -> &'static str {
@@ -334,14 +365,17 @@ pub(crate) fn train(
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, choose.name(), &control);
+    let mut features = [None, None];
     let (target, (source, columns), identity) = begin(&request.model, &request.kept, || {
         let (source, columns) = request.open()?;
+        features = content::open(&request.features, &columns)?;
         // Wrong words are told before anything is made.
         holdout(request.holdout, columns.time.is_some())?;
         Ok((source, columns))
     })?;
     let holdout = holdout(request.holdout, columns.time.is_some())?;
-    let (counts, interactions) = read(&mut training, &source, &columns, choose.rates())?;
+    let (counts, mut interactions) = read(&mut training, &source, &columns, choose.rates())?;
+    let features = content::read(&mut training, &features)?;
     let threads = settings::max_threads();
     let times = choose.wants_times();
     choose.expect(&control, &interactions, holdout.is_some())?;
@@ -370,36 +404,32 @@ pub(crate) fn train(
         item_users: &interactions.item_users,
         times: times.map(|values| Times { values, day: columns.day() }),
     };
-    let fitted = training.phase("fit", algorithm.iterations(), || algorithm.fit(&data, &control))?;
+    let mut fitted = training.phase("fit", algorithm.iterations(), || algorithm.fit(&data, &control))?;
     for (iteration, &(loss, seconds)) in fitted.losses.iter().enumerate() {
         let loss = loss.is_finite().then_some(loss);
         let iteration = Some(iteration as i32 + 1);
         training.log.push(LogLine { iteration, phase: "fit".into(), loss, validation: None, seconds });
     }
 
-    let image_id = write::new_id()?;
-    let image = training.phase("encode", 0, || {
-        let parts = Parts {
-            users: &interactions.users,
-            items: &interactions.items,
-            user_items: &interactions.user_items,
-            item_users: &interactions.item_users,
-            learned: fitted.learned.view(),
-            regularization: fitted.regularization,
-            alpha: fitted.alpha,
-            user_class: columns.user_class as u8,
-            item_class: columns.item_class as u8,
-        };
-        encode(&parts, *image_id.as_bytes(), threads, &control)
-    })?;
-    training.store(image_id, &image)?;
+    let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
+    let newest = columns.newest(interactions.times.as_deref());
+    let mut placed = Placed::default();
+    if let Learned::Factors(factors) = &mut fitted.learned
+        && features.iter().any(Option::is_some)
+    {
+        placed = training
+            .phase("map features", 0, || place(&mut interactions, factors, features, threads, &control))?;
+    }
+
+    let (image_id, image) = image(&mut training, &interactions, &columns, &fitted, placed.content())?;
 
     // What was learned is in the image: its memory goes back before the image is written to a file, too.
-    let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
     drop(interactions);
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.extend(chosen.facts);
+    hyperparameters.insert(NEWEST.into(), newest.into());
+    hyperparameters.extend(content::facts(&placed));
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
     hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
@@ -427,6 +457,34 @@ pub(crate) fn train(
     drop(identity);
     result.warn();
     result.record(call)
+}
+
+/// Encodes what was learned and stores it.
+pub(crate) fn image(
+    training: &mut Training<'_>,
+    interactions: &Interactions,
+    columns: &InteractionColumns,
+    fitted: &Fitted,
+    content: Content<'_>,
+) -> Result<(Uuid, AlignedBytes)> {
+    let (control, threads) = (training.control, settings::max_threads());
+    let image_id = write::new_id()?;
+    let image = training.phase("encode", 0, || {
+        let parts = Parts {
+            users: &interactions.users,
+            items: &interactions.items,
+            user_items: &interactions.user_items,
+            item_users: &interactions.item_users,
+            learned: fitted.learned.view(),
+            regularization: fitted.regularization,
+            alpha: fitted.alpha,
+            user_class: columns.user_class as u8,
+            item_class: columns.item_class as u8,
+        };
+        encode_with_content(&parts, content, *image_id.as_bytes(), threads, control)
+    })?;
+    training.store(image_id, &image)?;
+    Ok((image_id, image))
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.

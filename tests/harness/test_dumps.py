@@ -110,6 +110,29 @@ def test_parallel_dump_by_the_owner_of_the_database(cluster):
     check_format(cluster, "-Fd", "-j2")
 
 
+def test_published_functions(cluster):
+    """What was published answers after a restore, is published again in place, and goes with its model."""
+    shop(cluster)
+    keeper = cluster.session("shop", "keeper")
+    keeper.run("""CREATE SCHEMA api; CREATE SCHEMA secure; GRANT USAGE ON SCHEMA api, secure TO web;
+                  SELECT persona.publish('for_you', 'api'); SELECT persona.publish('for_you', 'secure', true);
+                  REVOKE SELECT ON for_you FROM web; GRANT EXECUTE ON FUNCTION secure.for_you_recommend TO web""")
+    before = keeper.run("SELECT * FROM api.for_you_recommend(7)")
+    assert len(before) == 10
+    copy = restore(cluster, dump(cluster, "-Fc"))
+    assert copy.run("SELECT * FROM api.for_you_recommend(7)") == before
+    web = cluster.session("copy", "web")
+    assert web.run("SELECT * FROM secure.for_you_recommend(7)") == before
+    assert web.error("SELECT * FROM api.for_you_recommend(7)").sqlstate == "42501"
+    assert web.error("SELECT * FROM secure.for_you_similar_items('item-03')").sqlstate == "42501"
+    keeper = cluster.session("copy", "keeper")
+    keeper.run("SELECT persona.publish('for_you', 'api'); SELECT persona.publish('for_you', 'secure', true)")
+    assert web.run("SELECT * FROM secure.for_you_recommend(7)") == before
+    assert keeper.run("SELECT * FROM persona.check()") == []
+    keeper.run("SELECT persona.drop_model('for_you')")
+    assert keeper.value("SELECT count(*) FROM pg_proc WHERE pronamespace IN ('api'::regnamespace, 'secure'::regnamespace)") == "0"
+
+
 def test_dump_right_after_renames(cluster):
     """A dump binds by the names of its moment: no write of the library is needed between a rename and the dump."""
     shop(cluster)

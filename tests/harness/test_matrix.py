@@ -28,10 +28,15 @@ FUNCTIONS = {
         (OWNERS, f"persona.train_kmeans({S}, 'alice.people', 'id', k => 2)"),
     "persona.train_rfm(text,regclass,name,name,name,name,timestamp with time zone,integer,text,jsonb)":
         (OWNERS, "persona.train_rfm('alice.best', 'alice.events', 'user_id', 'at', 'weight')"),
+    "persona.attach(text,jsonb)": (OWNERS, f"persona.attach({M})"),
+    "persona.detach(text)": (OWNERS, f"persona.detach({M})"),
     "persona.alter_model(text,regclass,jsonb)": (OWNERS, f"persona.alter_model({M}, 'alice.events', '{{}}')"),
     "persona.deploy(text,integer)": (OWNERS, f"persona.deploy({M}, 1)"),
     "persona.drop_model(text)": (OWNERS, f"persona.drop_model({M})"),
     "persona.evaluate(text,integer,integer,jsonb)": (SERVED, f"persona.evaluate({M})"),
+    "persona.explain(text,anycompatible,text,jsonb)": (SERVED, f"persona.explain({M}, 7, 'item-03')"),
+    "persona.explain(text,anycompatible,anyelement,jsonb)": (SERVED, f"persona.explain({M}, 7, 'item-03'::varchar)"),
+    "persona.publish(text,name,boolean)": (OWNERS, f"persona.publish({M}, 'alice_api')"),
     "persona.grant_model(text,name)": (OWNERS, f"persona.grant_model({M}, 'mallory')"),
     "persona.item_factors(text)": (SERVED, f"persona.item_factors({M})"),
     "persona.model_facts(uuid)": (SERVED, "persona.model_facts('{id}')"),
@@ -43,6 +48,7 @@ FUNCTIONS = {
     "persona.recommend_for_items(text,text[],integer,jsonb)": (SERVED, f"persona.recommend_for_items({M}, '{{item-03}}')"),
     "persona.recommend_for_users(text,text[],integer,jsonb)": (SERVED, f"persona.recommend_for_users({M}, '{{7}}')"),
     "persona.retrain(text,jsonb)": (OWNERS, f"persona.retrain({M})"),
+    "persona.update_model(text,jsonb)": (OWNERS, f"persona.update_model({M})"),
     "persona.revoke_model(text,name)": (OWNERS, f"persona.revoke_model({M}, 'web')"),
     "persona.rollback(text)": (OWNERS, f"persona.rollback({M})"),
     "persona.score(text,anycompatible,anyelement)": (SERVED, f"persona.score({M}, 7, 'item-03'::varchar)"),
@@ -60,6 +66,10 @@ FUNCTIONS = {
         (OWNERS, f"persona.train_ease({M}, 'alice.events', 'user_id', 'item_id')"),
     "persona.train_item_knn(text,regclass,name,name,name,name,text,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_item_knn({M}, 'alice.events', 'user_id', 'item_id')"),
+    "persona.train_popularity(text,regclass,name,name,name,name,double precision,text,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_popularity({M}, 'alice.events', 'user_id', 'item_id')"),
+    "persona.train_recommender(text,regclass,name,name,name,name,interval,text,bigint,jsonb)":
+        (OWNERS, f"persona.train_recommender({M}, 'alice.events', 'user_id', 'item_id')"),
     "persona.train_sgd(text,regclass,name,name,name,name,text,text,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_sgd({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
     "persona.user_factors(text)": (SERVED, f"persona.user_factors({M})"),
@@ -77,8 +87,8 @@ FUNCTIONS = {
 
 # Each relation that may be read from, and by whom. Composite types are none.
 RELATIONS = {
-    **{f"persona.{view}": CALLERS for view in ("models", "versions", "metrics", "training_log", "training_progress")},
-    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "output", "label")},
+    **{f"persona.{view}": CALLERS for view in ("models", "versions", "metrics", "training_log", "training_progress", "queue")},
+    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "output", "label", "attachment", "queue")},
     "persona_internal.deployment_deployment_id_seq": DUMPERS,
     "persona_internal.problems": DUMPERS,
     "alice.for_you": TYPED,
@@ -88,6 +98,8 @@ RELATIONS = {
 }
 # Answers nobody outside of a deployment.
 PLACE = "persona._place(double precision[])"
+# No functions of a query: the trigger of attached tables, and the procedure that works queues off.
+TRIGGER, WORKER = "persona._queue_changes()", "persona.work_queue(text,double precision)"
 # Of the views that everybody may read, these show something to those who may be served only.
 FILTERED = ("persona.models", "persona.versions", "persona.metrics", "persona.training_log")
 
@@ -118,7 +130,7 @@ def world(cluster):
     sessions = {role: cluster.session("shop", role) for role in ROLES}
     sessions["postgres"].run("""
         GRANT USAGE ON SCHEMA persona TO alice, web, mallory, keeper;
-        CREATE SCHEMA alice AUTHORIZATION alice; GRANT USAGE ON SCHEMA alice TO PUBLIC""")
+        CREATE SCHEMA alice AUTHORIZATION alice; CREATE SCHEMA alice_api AUTHORIZATION alice; GRANT USAGE ON SCHEMA alice TO PUBLIC""")
     alice = sessions["alice"]
     alice.run("SET search_path = alice")
     interactions(alice)
@@ -162,10 +174,16 @@ def test_every_function_by_every_role(cluster):
     sessions, model = world(cluster)
     root = sessions["postgres"]
     known = {name for (name,) in root.run(CATALOG)}
-    known.remove(PLACE)
+    known -= {PLACE, TRIGGER, WORKER}
     assert known == FUNCTIONS.keys(), ("not in the table", known - FUNCTIONS.keys(), "gone", FUNCTIONS.keys() - known)
     for role, session in sessions.items():
         assert session.error("SELECT persona._place('{1,2}')").sqlstate == ("55000" if role in CALLERS else "42501"), role
+        assert session.error("SELECT persona._queue_changes()").sqlstate == ("39P01" if role in CALLERS else "42501"), role
+        # Everybody with USAGE may work off what is theirs; nothing is attached here.
+        if role in CALLERS:
+            session.run("CALL persona.work_queue()")
+        else:
+            assert session.error("CALL persona.work_queue()").sqlstate == "42501", role
     switched = cluster.session("shop")
     wrong = []
     for name, (allowed, call) in FUNCTIONS.items():

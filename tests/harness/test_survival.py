@@ -134,7 +134,8 @@ def test_every_point_of_the_source_is_tested(_cluster):
     """A fault point that no test strikes is no use."""
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
     named = set(re.findall(r'\b(?:point|Within::of)\("([^"]+)"\)', source)) | set(re.findall(r'\.phase\("([^"]+)"', source))
-    assert named - {"look up"} == {point for point, _ in POINTS}, named
+    # Those of the trigger of attached tables are struck by test_queue, where a statement must not fail.
+    assert named - {"look up", "queue", "mark"} == {point for point, _ in POINTS}, named
 
 
 def test_only_the_test_build_has_fault_points(cluster):

@@ -11,19 +11,23 @@
 
 mod biases;
 mod cholesky;
+mod explain;
 pub mod explicit;
 mod fold;
 mod gram;
 mod half;
 pub(crate) mod kernel;
 mod loss;
+mod refine;
 mod solve;
 mod start;
 #[cfg(test)]
 mod tests;
 
+pub use explain::explain;
 pub use fold::fold_in;
 pub use loss::loss;
+pub use refine::refine;
 pub(crate) use start::normal;
 pub use start::start;
 

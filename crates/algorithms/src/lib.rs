@@ -4,6 +4,7 @@ mod aligned;
 pub mod als;
 mod budget;
 pub mod categories;
+pub mod content;
 pub mod control;
 pub mod csr;
 pub mod defaults;
@@ -40,6 +41,8 @@ pub mod segments;
 pub mod sgd;
 pub mod simd;
 pub mod stats;
+pub mod tune;
+pub mod update;
 
 pub use control::Control;
 pub use csr::Csr;

@@ -1,11 +1,14 @@
 //! A recommender model as one image: what a version's training writes and what serving reads in place.
 
 mod all;
+mod arrange;
 mod encode;
+mod explain;
 mod ratings;
 mod serve;
 
-pub use encode::{Learned, Parts, encode};
+pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
+pub use encode::{Content, Learned, Parts, encode, encode_with_content};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 
@@ -55,7 +58,14 @@ pub struct Recommender<'a> {
     by_popularity: &'a [u32],
     seen_offsets: &'a [u64],
     seen: &'a [u32],
+    /// Nothing in images that are older than the section.
+    seen_values: Option<&'a [f32]>,
+    content_users: &'a [u32],
+    content_items: &'a [u32],
 }
+
+/// Values looked through between two looks at the control: less than 1 ms.
+const VALUES: usize = 1 << 18;
 
 /// What was learned of the interactions.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +128,9 @@ impl<'a> Recommender<'a> {
             by_popularity: image.section(kinds::BY_POPULARITY)?,
             seen_offsets: image.section(kinds::SEEN_OFFSETS)?,
             seen: image.section(kinds::SEEN_INDICES)?,
+            seen_values: image.optional_section(kinds::SEEN_VALUES)?,
+            content_users: image.optional_section(kinds::CONTENT_USERS)?.unwrap_or_default(),
+            content_items: image.optional_section(kinds::CONTENT_ITEMS)?.unwrap_or_default(),
         };
         let (users, items) = (users.len(), items.len());
         let learned = match &model.body {
@@ -130,7 +143,9 @@ impl<'a> Recommender<'a> {
             Body::Neighbours(body) => body.len() == items && factors == 0,
             Body::Popular(shares) => shares.len() == items && factors == 0,
         };
+        let valued = |values: &[f32]| values.is_empty() || values.len() == model.seen.len();
         let fits = learned
+            && model.seen_values.is_none_or(valued)
             && model.popularity.len() == items
             && model.by_popularity.len() == items
             && model.seen_offsets.len() == users + 1;
@@ -147,6 +162,7 @@ impl<'a> Recommender<'a> {
         self.items.check(control)?;
         self.check_seen(control)?;
         self.check_popularity(control)?;
+        self.check_content(control)?;
         match &self.body {
             Body::Factors(body) => {
                 body.user_index.check(control)?;
@@ -195,6 +211,12 @@ impl<'a> Recommender<'a> {
                 return Err(Error::Corrupted("an item out of range"));
             }
         }
+        for values in self.seen_values.unwrap_or(&[]).chunks(VALUES) {
+            control.check()?;
+            if values.iter().any(|value| value.is_nan()) {
+                return Err(Error::Corrupted("a value that is no number"));
+            }
+        }
         Ok(())
     }
 
@@ -214,6 +236,35 @@ impl<'a> Recommender<'a> {
             return Err(Error::Corrupted("items are not in the order of their popularity"));
         }
         Ok(())
+    }
+
+    /// Rows that follow from features alone rise, are within their range and have no interactions.
+    fn check_content(&self, control: &Control) -> Result<()> {
+        let users = |row: u32| (row as usize) < self.users.len() && self.seen(row).is_empty();
+        let items = |row: u32| self.popularity.get(row as usize) == Some(&0);
+        type Fits<'f> = &'f dyn Fn(u32) -> bool;
+        for (rows, fits) in [(self.content_users, &users as Fits<'_>), (self.content_items, &items)] {
+            if !rows.is_sorted_by(|a, b| a < b) {
+                return Err(Error::Corrupted("rows of content are not in order"));
+            }
+            for rows in rows.chunks(1 << 16) {
+                control.check()?;
+                if !rows.iter().all(|&row| fits(row)) {
+                    return Err(Error::Corrupted("a row of content has interactions or is out of range"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the factors of a user follow from features alone.
+    pub fn is_content_user(&self, user: u32) -> bool {
+        self.content_users.binary_search(&user).is_ok()
+    }
+
+    /// Whether the factors of an item follow from features alone.
+    pub fn is_content_item(&self, item: u32) -> bool {
+        self.content_items.binary_search(&item).is_ok()
     }
 
     /// What items are popular by: a number in the order of their shares.
@@ -244,6 +295,20 @@ impl<'a> Recommender<'a> {
             (Some(&start), Some(&end)) => self.seen.get(start as usize..end as usize).unwrap_or(&[]),
             _ => &[],
         }
+    }
+
+    /// Whether the values of what is seen are known: images of earlier versions do not have them.
+    pub fn has_values(&self) -> bool {
+        self.seen_values.is_some()
+    }
+
+    /// The items of a user, rising, and their values; no values where all are 1, or not known.
+    pub fn entries_of(&self, user: u32) -> (&'a [u32], Option<&'a [f32]>) {
+        let items = self.seen(user);
+        let start = self.seen_offsets.get(user as usize).map_or(0, |&start| start as usize);
+        let end = start.saturating_add(items.len());
+        let values = self.seen_values.filter(|values| !values.is_empty());
+        (items, values.and_then(|values| values.get(start..end)))
     }
 
     /// What is searched for a user: the factors; nothing where none were learned.
@@ -278,6 +343,11 @@ impl<'a> Recommender<'a> {
             (Some(_), Some((&bias, factors))) => Some((factors, Some(bias))),
             _ => Some((factors, None)),
         }
+    }
+
+    /// Whether scores are ratings.
+    pub fn rates(&self) -> bool {
+        self.ratings().is_some()
     }
 
     /// What makes ratings of products; nothing where no ratings were learned.

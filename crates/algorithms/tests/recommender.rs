@@ -296,3 +296,51 @@ fn ten_thousand_users_rank_by_rank() {
         assert_eq!(found, expected, "user {user}");
     }
 }
+
+/// The score of each item for somebody who has these items, through the baskets.
+fn basket_scores(model: &Recommender<'_>, own: &[u32]) -> Vec<(u32, f64)> {
+    let answer = model.recommend_for_items(own, usize::MAX, Filter::default());
+    answer.into_iter().map(|each| (each.item, each.score)).collect()
+}
+
+#[test]
+fn contributions_of_factors_add_up_to_the_score_of_the_basket() {
+    let data = blocks();
+    let factors = trained(&data);
+    let bytes = image(&data, &factors);
+    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
+    let control = Control::unlimited();
+    for user in [0u32, 17, 101, 199] {
+        let own = model.seen(user).to_vec();
+        for (item, score) in basket_scores(&model, &own) {
+            let parts = model.explain(user, item, &control).unwrap();
+            let sum: f64 = parts.iter().map(|part| part.contribution).sum();
+            assert!((sum - score).abs() < 1e-5, "{user} {item}: {sum} {score}");
+            assert!(parts.iter().all(|part| own.contains(&part.item)));
+            assert!(parts.is_sorted_by(|a, b| a.contribution.abs() >= b.contribution.abs()));
+        }
+        // One item alone: what it adds is all of the score that a basket of it has.
+        let best = model.recommend(Some(user), 1, Filter::default())[0].item;
+        let first = model.explain(user, best, &control).unwrap()[0];
+        assert!(first.contribution > 0.0, "{first:?}");
+    }
+    assert!(model.explain(200, 0, &control).unwrap().is_empty());
+    assert!(model.explain(0, 100, &control).unwrap().is_empty());
+    control.cancel();
+    assert_eq!(model.explain(0, 1, &control), Err(algorithms::Error::Cancelled));
+}
+
+#[test]
+fn contributions_are_those_of_the_inverse() {
+    // Two items of two factors by hand: Y = [[1, 0], [1, 2]], lambda 1, alpha 2, the user has both with values 1 and 3.
+    // The inverse of W is Y'Y + lambda I + 2 (1 y_0 y_0' + 3 y_1 y_1') = [[11, 14], [14, 29]], its determinant 123.
+    let rows = [1.0, 0.0, 1.0, 2.0];
+    let control = Control::unlimited();
+    let gram = gram(&rows, 2, 1, &control).unwrap();
+    let parts =
+        algorithms::als::explain(&gram, &rows, 2, &[0, 1, 9], &[1.0, 3.0, 1.0], 1.0, 2.0, 0, &control)
+            .unwrap();
+    // y_0' W y_0 * 3 = 29 / 123 * 3, y_0' W y_1 * 7 = (29 - 28) / 123 * 7; the third item does not exist.
+    let expected = [87.0 / 123.0, 7.0 / 123.0, 0.0];
+    assert!(parts.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{parts:?}");
+}

@@ -15,7 +15,7 @@ ORDER BY pg_describe_object(d.classid, d.objid, 0) COLLATE "C";
 
 \echo '== functions'
 SELECT p.oid::regprocedure AS function,
-       E'\n    (' || pg_get_function_arguments(p.oid) || E')\n    returns ' || pg_get_function_result(p.oid)
+       E'\n    (' || pg_get_function_arguments(p.oid) || E')\n    ' || coalesce('returns ' || pg_get_function_result(p.oid), 'procedure')
          || E'\n    ' || l.lanname
          || CASE p.provolatile WHEN 'i' THEN ' immutable' WHEN 's' THEN ' stable' ELSE ' volatile' END
          || CASE WHEN p.proisstrict THEN ' strict' ELSE ' called on null' END

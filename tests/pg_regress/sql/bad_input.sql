@@ -11,7 +11,7 @@ CREATE TABLE likes (user_id int, item_id text, value real, gone int, extra jsonb
 INSERT INTO likes SELECT u, 'i' || i, 1, 1, '{}', timestamptz '2024-01-01' + i * interval '1 hour'
 FROM generate_series(1, 10) AS u, generate_series(1, 10) AS i WHERE (u + i) % 2 = 0 AND u <> i;
 ALTER TABLE likes DROP COLUMN gone;
-SELECT (persona.train_als('m', 'likes', 'user_id', 'item_id', factors => 2, iterations => 2, holdout => 'none')).version;
+SELECT (persona.train_als('m', 'likes', 'user_id', 'item_id', time_column => 'taken_at', factors => 2, iterations => 2, holdout => 'none')).version;
 SELECT (persona.retrain('m')).version;
 -- Three groups, and their tables beside them.
 CREATE TABLE people (id int PRIMARY KEY, a float8, b interval);
@@ -46,12 +46,15 @@ FROM (VALUES
   ('_place', $$'{1,2}'::float8[]$$),
   ('_similar_items', $$'m'::regclass | 'i1'::text | 3$$),
   ('alter_model', $$'m'::text | 'likes'::regclass | '{}'::jsonb$$),
+  ('attach', $$'m'::text | '{}'::jsonb$$),
   ('assign', $$'s'::text | '{1,2}'::float8[]$$),
   ('assign_row', $$'s'::text | '{"a": 1, "b": "2 days"}'::jsonb$$),
   ('check', $$$$),
   ('deploy', $$'m'::text | 1$$),
+  ('detach', $$'m'::text$$),
   ('drop_model', $$'m'::text$$),
   ('evaluate', $$'m'::text | 1 | 10 | '{}'::jsonb$$),
+  ('explain', $$'m'::text | 1 | 'i1'::text | '{}'::jsonb$$),
   ('grant_model', $$'m'::text | 'public'::name$$),
   ('item_factors', $$'m'::text$$),
   ('label_segment', $$'s'::text | 1 | 'x'::text$$),
@@ -63,6 +66,7 @@ FROM (VALUES
   ('model_of', $$'m'::regclass::oid$$),
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
   ('prewarm', $$'m'::text$$),
+  ('publish', $$'m'::text | 'public'::name | false$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('_recommend_all', $$'m'::regclass | 3 | NULL::int[] | NULL::text[]$$),
   ('recommend_all', $$'m'::text | 3$$),
@@ -78,10 +82,13 @@ FROM (VALUES
   ('segment_distances', $$'s'::text | '{1,2}'::float8[]$$),
   ('similar_items', $$'m'::text | 'i1'::text | 3 | '{}'::jsonb$$),
   ('similar_users', $$'m'::text | 1 | 3 | '{}'::jsonb$$),
+  ('update_model', $$'m'::text | '{}'::jsonb$$),
   ('train_als', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'implicit'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_bpr', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_ease', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | NULL::float8 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_item_knn', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'cosine'::text | 3 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
+  ('train_popularity', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | NULL::float8 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
+  ('train_recommender', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | '1 microsecond'::interval | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_kmeans', $$'x'::text | 'people'::regclass | 'id'::name | '{a,b}'::name[] | 2 | 'standard'::text | 2 | 10 | 1e-4::float8 | 'none'::text | 'auto'::text | 42::int8 | NULL::text | '{}'::jsonb$$),
   ('train_rfm', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'taken_at'::name | 'value'::name | NULL::name | NULL::timestamptz | 5 | 'auto'::text | '{}'::jsonb$$),
   ('train_sgd', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'warp'::text | 'adagrad'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
@@ -119,6 +126,8 @@ INSERT INTO value VALUES
   ('double precision[]', 'not finite', '''{NaN,Infinity}''::float8[]'), ('double precision[]', 'extremes', '''{1.7e308,-5e-324}''::float8[]'),
   ('double precision[]', 'two dimensions', '''{{1},{2}}''::float8[]'), ('double precision[]', 'lower bound', '''[5:6]={1,2}''::float8[]'), ('double precision[]', 'three', '''{1,2,3}''::float8[]'),
   ('double precision[]', 'a million', 'array_fill(1::float8, ''{1000000}'')'),
+  ('interval', 'null', 'NULL::interval'), ('interval', '0', '''0''::interval'), ('interval', 'before', '''-1 year''::interval'), ('interval', 'longest', '''178000000 years''::interval'),
+  ('interval', 'a day back and an hour on', '''-1 day 1 hour''::interval'),
   ('name[]', 'null', 'NULL::name[]'), ('name[]', 'empty', '''{}''::name[]'), ('name[]', 'null element', '''{a,NULL}''::name[]'), ('name[]', 'twice', '''{a,a}''::name[]'),
   ('name[]', 'the id', '''{id}''::name[]'), ('name[]', 'unknown', '''{nothing}''::name[]'), ('name[]', 'system column', '''{ctid}''::name[]'), ('name[]', 'injection', '''{"a, pg_sleep(1)"}''::name[]'),
   ('name[]', 'two dimensions', '''{{a,b}}''::name[]'), ('name[]', '2000 names', 'array_fill(''a''::name, ''{2000}'')'),
@@ -198,7 +207,8 @@ SELECT p.oid, p.oid::regprocedure AS function, p.proargtypes, s.arguments,
 FROM pg_proc p LEFT JOIN sample s ON s.function = p.oid
 -- What is immutable works on the values of a query alone; the tests stats, scale, rfm, page_hinkley and quantiles
 -- have its bad input.
-WHERE p.provolatile <> 'i' AND p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+-- Triggers and procedures are no functions of a query: the test attach has theirs.
+WHERE p.provolatile <> 'i' AND p.prorettype <> 'trigger'::regtype AND p.prokind <> 'p' AND p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
                   AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_persona'))
    OR p.oid IN (SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass('m'));
 

@@ -54,8 +54,7 @@ SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id
 SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', time_column => 'item_id')$$);
 
 -- 0A000: not yet
-SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', feedback => 'explicit')$$);
-SELECT * FROM fails($$SELECT persona.recommend('m', 1, fresh => true)$$);
+SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', feedback => 'told')$$);
 
 -- 22023: parameters out of range, words that nobody knows
 SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'user_id')$$);

@@ -48,17 +48,39 @@ pub struct Parts<'a> {
     pub item_class: u8,
 }
 
+/// Rows whose factors follow from their features alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Content<'a> {
+    /// Users, rising; they have no interactions.
+    pub users: &'a [u32],
+    /// Items, rising; they have no interactions.
+    pub items: &'a [u32],
+    /// The Gram matrix of the other items: nobody could choose these, so not to have them says nothing of a user.
+    pub gram: Option<&'a [f32]>,
+}
+
+/// The image of a model all of whose rows have interactions: [`encode_with_content`] without any other.
+pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
+    encode_with_content(parts, Content::default(), uuid, threads, control)
+}
+
 /// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says; the bytes of
 /// the image stay taken.
-pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
+pub fn encode_with_content(
+    parts: &Parts<'_>,
+    content: Content<'_>,
+    uuid: [u8; 16],
+    threads: usize,
+    control: &Control,
+) -> Result<AlignedBytes> {
     let mut budget = Budget::new(control, WRITING);
     let rows = match parts.learned {
         Learned::Ratings(model, damping) => Some(ratings::rows(model, damping, &mut budget)?),
         _ => None,
     };
     let factors = match (parts.learned, &rows) {
-        (Learned::Factors(learned), _) => Some(Searchable::new(learned, threads, &mut budget)?),
-        (_, Some(rows)) => Some(Searchable::new(&rows.factors, threads, &mut budget)?),
+        (Learned::Factors(learned), _) => Some(Searchable::new(learned, content.gram, threads, &mut budget)?),
+        (_, Some(rows)) => Some(Searchable::new(&rows.factors, None, threads, &mut budget)?),
         _ => None,
     };
     let popularity = popularity::counts(parts.item_users, &mut budget)?;
@@ -109,11 +131,31 @@ pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Contr
     image.section(kinds::BY_POPULARITY, by_popularity);
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
     image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
+    if !matches!(parts.learned, Learned::Ratings(..)) {
+        // What an update needs of the entries; most models have nothing but ones.
+        let values = &parts.user_items.values;
+        image.section(kinds::SEEN_VALUES, if all_ones(values, control)? { &[] } else { &values[..] });
+    }
+    for (kind, rows) in [(kinds::CONTENT_USERS, content.users), (kinds::CONTENT_ITEMS, content.items)] {
+        if !rows.is_empty() {
+            image.section(kind, rows);
+        }
+    }
     let length = image.length();
     budget.take(length)?;
     let image = image.write(control)?;
     budget.keep(length);
     Ok(image)
+}
+
+fn all_ones(values: &[f32], control: &Control) -> Result<bool> {
+    for piece in values.chunks(1 << 18) {
+        control.check()?;
+        if piece.iter().any(|&value| value != 1.0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Factors with what their search needs.
@@ -125,7 +167,12 @@ struct Searchable<'a> {
 }
 
 impl<'a> Searchable<'a> {
-    fn new(learned: &'a Factors, threads: usize, budget: &mut Budget<'_>) -> Result<Searchable<'a>> {
+    fn new(
+        learned: &'a Factors,
+        known: Option<&[f32]>,
+        threads: usize,
+        budget: &mut Budget<'_>,
+    ) -> Result<Searchable<'a>> {
         let Factors { factors, users, items } = learned;
         let control = budget.control();
         let users = quantize(users, *factors, threads, control)?;
@@ -133,7 +180,15 @@ impl<'a> Searchable<'a> {
         let items_sections = quantize(items, *factors, threads, control)?;
         budget.adopt(items_sections.bytes());
         budget.take((factors * factors) as u64 * 4)?;
-        let gram = gram(items, *factors, threads, control)?;
+        let gram = match known {
+            Some(known) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(known.len()).map_err(|_| budget.refused())?;
+                copy.extend_from_slice(known);
+                copy
+            }
+            None => gram(items, *factors, threads, control)?,
+        };
         Ok(Searchable { factors: learned, users, items: items_sections, gram })
     }
 

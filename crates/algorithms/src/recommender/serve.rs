@@ -14,8 +14,12 @@ use super::{Body, Factors, Recommender};
 pub enum Source {
     /// The user's or the items' factors.
     Model,
+    /// Factors of the user or the item that follow from features alone: neither has interactions of its own.
+    Content,
     /// Popularity alone: the user is not known.
     Popular,
+    /// What the user has at this moment, which may be more or less than the training saw.
+    Fresh,
 }
 
 impl Source {
@@ -23,7 +27,9 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Source::Model => "model",
+            Source::Content => "content",
             Source::Popular => "popular",
+            Source::Fresh => "fresh",
         }
     }
 }
@@ -74,7 +80,7 @@ impl Recommender<'_> {
             (Body::Factors(body), Some(user)) => match self.user_factors(user) {
                 Some(query) => {
                     let found = body.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded);
-                    self.rated(found, |ratings| ratings.user_bias(user))
+                    self.rated(self.by_source(Some(user), found), |ratings| ratings.user_bias(user))
                 }
                 None => self.popular(k, filter.candidates, &excluded),
             },
@@ -98,37 +104,90 @@ impl Recommender<'_> {
     /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in, or their
     /// neighbours added up. Of ratings, all of them are taken to be the highest.
     pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
+        self.for_entries(items, None, k, Filter { keep_seen: false, ..filter })
+    }
+
+    /// The best `k` items for a user who has these items (rising) with these values at this moment, whatever the training
+    /// saw of the user: folded in with the values as the training weighs them, or the neighbours added up. Neighbours were
+    /// learned of what users have, not of how much, and so are the items counted here.
+    pub fn recommend_fresh(
+        &self,
+        items: &[u32],
+        values: &[f32],
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        let mut answer = self.for_entries(items, Some(values), k, filter);
+        for each in answer.iter_mut().filter(|each| each.source == Source::Model) {
+            each.source = Source::Fresh;
+        }
+        answer
+    }
+
+    fn for_entries(
+        &self,
+        items: &[u32],
+        values: Option<&[f32]>,
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        let seen = if filter.keep_seen { &[] } else { items };
         let excluded =
-            |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
+            |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
             return self.popular(k, filter.candidates, &excluded);
         }
         let body = match &self.body {
-            Body::Neighbours(body) => {
-                return self.by_neighbours(body, items, k, Filter { keep_seen: false, ..filter });
-            }
+            Body::Neighbours(body) => return self.by_neighbours(body, items, k, filter),
             Body::Popular(_) => return self.popular(k, filter.candidates, &excluded),
             Body::Factors(body) => body,
         };
         let facts = &self.facts;
         if let Some(ratings) = &body.ratings {
-            let values = vec![ratings.high(); items.len()];
+            let highest;
+            let values = match values {
+                Some(values) => values,
+                None => {
+                    highest = vec![ratings.high(); items.len()];
+                    &highest
+                }
+            };
             let width = facts.factors as usize;
-            let (query, bias) = ratings.fold_in(body.items, width, (items, &values), facts.regularization);
+            let (query, bias) = ratings.fold_in(body.items, width, (items, values), facts.regularization);
             let found = body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded);
             return self.rated(found, |_| bias);
         }
-        let values = vec![1.0; items.len()];
+        let ones;
+        let values = match values {
+            Some(values) => values,
+            None => {
+                ones = vec![1.0; items.len()];
+                &ones
+            }
+        };
         let query = fold_in(
             body.gram,
             body.items,
             facts.factors as usize,
             items,
-            &values,
+            values,
             facts.regularization,
             facts.alpha,
         );
-        body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded)
+        self.by_source(None, body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded))
+    }
+
+    /// Says of each answer by factors whether they follow from features alone.
+    pub(super) fn by_source(
+        &self,
+        user: Option<u32>,
+        mut answer: Vec<Recommendation>,
+    ) -> Vec<Recommendation> {
+        let whole = user.is_some_and(|user| self.is_content_user(user));
+        for each in answer.iter_mut().filter(|each| whole || self.is_content_item(each.item)) {
+            each.source = Source::Content;
+        }
+        answer
     }
 
     fn by_neighbours(
@@ -148,7 +207,16 @@ impl Recommender<'_> {
             Body::Popular(_) => Vec::new(),
             Body::Neighbours(body) => body.similar(item, k),
             Body::Factors(body) => match self.item_factors(item) {
-                Some(query) => body.best(query, k, Similarity::Cosine, None, &|other| other == item),
+                Some(query) => {
+                    let answer = body.best(query, k, Similarity::Cosine, None, &|other| other == item);
+                    // All of them, where what the item is like follows from its features.
+                    let content = self.is_content_item(item);
+                    let mark = |each| Recommendation {
+                        source: if content { Source::Content } else { Source::Model },
+                        ..each
+                    };
+                    self.by_source(None, answer.into_iter().map(mark).collect())
+                }
                 None => Vec::new(),
             },
         }

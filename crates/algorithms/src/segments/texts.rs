@@ -41,10 +41,11 @@ impl<'a> Texts<'a> {
         std::str::from_utf8(bytes).ok()
     }
 
+    /// None of them is empty: names of features and labels never are.
     pub(super) fn check(&self) -> Result<()> {
         let covered =
             self.offsets.first() == Some(&0) && self.offsets.last() == Some(&(self.bytes.len() as u64));
-        let whole = (0..self.len()).all(|at| self.text(at).is_some());
+        let whole = (0..self.len()).all(|at| self.text(at).is_some_and(|text| !text.is_empty()));
         if covered && whole { Ok(()) } else { Err(Error::Corrupted("texts")) }
     }
 }

@@ -17,7 +17,7 @@ const QUANTIZED: [(u32, u32); 2] = [(USER_QUANTIZED, USER_BOUNDS), (ITEM_QUANTIZ
 const BOUNDS: [u32; 2] = [USER_BOUNDS, ITEM_BOUNDS];
 
 /// Damage of sections that is refused, on its own, whatever the image.
-pub(crate) const REFUSED: [(&str, Damage<Draft>); 32] = [
+pub(crate) const REFUSED: [(&str, Damage<Draft>); 33] = [
     ("regularization out of range", |draft, choices| {
         let wrong = one_of(choices, &[f64::NAN, f64::INFINITY, -1.0, f64::NEG_INFINITY]);
         facts(draft, |facts| facts.regularization = wrong)
@@ -40,6 +40,10 @@ pub(crate) const REFUSED: [(&str, Damage<Draft>); 32] = [
     }),
     ("a section is missing", |draft, choices| {
         let at = choices.below(draft.sections.len());
+        // Images of earlier versions do not have it.
+        if draft.sections[at].0 == SEEN_VALUES {
+            return false;
+        }
         draft.sections.remove(at);
         true
     }),
@@ -59,6 +63,24 @@ pub(crate) const REFUSED: [(&str, Damage<Draft>); 32] = [
             _ if bytes.is_empty() => return false,
             _ => bytes.extend_from_within(choices.below(bytes.len())..),
         }
+        true
+    }),
+    ("rows of content that are none", |draft, choices| {
+        let kind = one_of(choices, &[CONTENT_USERS, CONTENT_ITEMS]);
+        let users = draft.values::<u64>(SEEN_OFFSETS);
+        let popularity = draft.values::<u32>(POPULARITY);
+        let busy = match kind {
+            CONTENT_USERS => users.windows(2).position(|pair| pair[0] < pair[1]),
+            _ => popularity.iter().position(|&count| count > 0),
+        };
+        // Out of range, with interactions, or not in order.
+        let wrong = match (choices.below(3), busy) {
+            (0, _) => vec![u32::MAX - 1],
+            (1, Some(busy)) => vec![busy as u32],
+            _ => vec![0, 0],
+        };
+        draft.sections.retain(|(each, _)| *each != kind);
+        draft.sections.push((kind, bytemuck::cast_slice(&wrong).to_vec()));
         true
     }),
     ("ids in two forms", |draft, choices| {

@@ -1,0 +1,107 @@
+-- Models that follow their source: triggers write the keys that changed into a queue, a procedure works it off.
+
+CREATE TABLE persona_internal.attachment (
+  model_id uuid,
+  ordinal int,
+  relation persona_internal.relation NOT NULL,
+  PRIMARY KEY (model_id, ordinal));
+
+-- A row of keys for each statement, or several. Its id is random, so that writers never wait for each other; a row
+-- without keys says that anything may have changed.
+CREATE TABLE persona_internal.queue (
+  model_id uuid,
+  change_id uuid,
+  user_ids text[],
+  queued_at timestamptz NOT NULL,
+  PRIMARY KEY (model_id, change_id));
+
+COMMENT ON TABLE persona_internal.attachment IS 'tables whose changes are queued for a model: its source and those below it';
+COMMENT ON TABLE persona_internal.queue IS 'users whose rows changed since a model was brought up to date; a row without users: anything may have changed';
+
+GRANT SELECT ON persona_internal.attachment, persona_internal.queue TO pg_database_owner;
+-- What a dump holds of a model is as old as what it holds of the source: the queue says what lies between.
+SELECT pg_catalog.pg_extension_config_dump('persona_internal.attachment', '');
+SELECT pg_catalog.pg_extension_config_dump('persona_internal.queue', '');
+
+CREATE FUNCTION persona._queue_changes() RETURNS trigger
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_queue_changes';
+COMMENT ON FUNCTION persona._queue_changes() IS
+  'The trigger function that persona.attach() binds to the source of a model; its argument is the id of the model. Queues the users of the changed rows; never fails the statement: what goes wrong is a WARNING. 39P01 outside of a trigger.';
+
+CREATE FUNCTION persona.attach(model text, options jsonb DEFAULT '{}') RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_attach';
+COMMENT ON FUNCTION persona.attach(text, jsonb) IS
+$$Makes a recommender follow its source: from now on each statement that changes the source queues the users whose rows it changed, and persona.work_queue() works the queue off. Triggers are made on the source and on all partitions and tables below it; called again, on those that came since. The first work-off reads everything, for nobody knows what changed before.
+options: replica (bool, default: as it is, at first false) also queues what logical replication brings in, row by row.
+For the owner of the model who also owns these tables (42501). 42809 for a model that is no recommender; 0A000 where the source, or a partition of it, can have no such triggers: views, materialized views, foreign tables. Waits for writers of the source.$$;
+
+CREATE FUNCTION persona.detach(model text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_detach';
+COMMENT ON FUNCTION persona.detach(text) IS
+  'Ends what persona.attach() began: drops the triggers and empties the queue of a model. Nothing happens where it is not attached. For the owner of the model (42501). Waits for readers and writers of the source.';
+
+CREATE VIEW persona.queue WITH (security_barrier) AS
+SELECT m.relation::oid::regclass::text AS model, q.pending, q.oldest, q.lost
+FROM persona_internal.model m
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(cardinality(c.user_ids)), 0)::bigint AS pending, min(c.queued_at) AS oldest,
+         coalesce(bool_or(c.user_ids IS NULL), false) AS lost
+  FROM persona_internal.queue c WHERE c.model_id = m.model_id) q
+WHERE EXISTS (SELECT FROM persona_internal.attachment a WHERE a.model_id = m.model_id)
+  AND pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
+COMMENT ON VIEW persona.queue IS 'what waits for the next work-off of each attached model that you may use';
+COMMENT ON COLUMN persona.queue.model IS 'name under which this session finds the model';
+COMMENT ON COLUMN persona.queue.pending IS 'changed users that wait; who changed in several statements counts in each';
+COMMENT ON COLUMN persona.queue.oldest IS 'when the oldest change was queued; NULL where nothing waits';
+COMMENT ON COLUMN persona.queue.lost IS 'whether anything may have changed, so that the next work-off reads the whole source: after attach, TRUNCATE, or a change that could not be queued';
+
+CREATE PROCEDURE persona.work_queue(model text DEFAULT NULL, max_seconds float8 DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+  started CONSTANT timestamptz := pg_catalog.clock_timestamp();
+  waiting text[];
+  name text;
+BEGIN
+  IF work_queue.max_seconds OPERATOR(pg_catalog.<=) 0 OR work_queue.max_seconds OPERATOR(pg_catalog.=) 'NaN' THEN
+    RAISE EXCEPTION '"max_seconds" must be above 0, got %', work_queue.max_seconds USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF work_queue.model IS NOT NULL AND NOT EXISTS (
+    SELECT FROM persona.queue q
+    WHERE pg_catalog.to_regclass(q.model) OPERATOR(pg_catalog.=) pg_catalog.to_regclass(work_queue.model)) THEN
+    RAISE EXCEPTION 'model "%" is not attached', work_queue.model
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'The view persona.queue lists the attached models that you may use; SELECT persona.attach(...) attaches one.';
+  END IF;
+  IF work_queue.model IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(work_queue.model)::pg_catalog.oid
+      AND pg_catalog.pg_has_role(c.relowner, 'USAGE')) THEN
+    RAISE EXCEPTION 'must be owner of model "%"', work_queue.model USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  SELECT pg_catalog.array_agg(q.model ORDER BY q.oldest) INTO waiting
+  FROM persona.queue q
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(q.model)::pg_catalog.oid
+  WHERE q.oldest IS NOT NULL AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+    AND (work_queue.model IS NULL
+         OR pg_catalog.to_regclass(q.model) OPERATOR(pg_catalog.=) pg_catalog.to_regclass(work_queue.model));
+  -- Also says at once that a transaction block is no place for this.
+  COMMIT;
+  FOREACH name IN ARRAY COALESCE(waiting, '{}') LOOP
+    EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)::pg_catalog.float8
+              OPERATOR(pg_catalog.>=) work_queue.max_seconds;
+    BEGIN
+      -- Another session may have worked it off meanwhile.
+      IF EXISTS (SELECT FROM persona.queue q WHERE q.model OPERATOR(pg_catalog.=) name AND q.oldest IS NOT NULL) THEN
+        PERFORM persona.retrain(name);
+      END IF;
+    EXCEPTION
+      WHEN lock_not_available THEN NULL;  -- somebody trains it right now
+      WHEN OTHERS THEN
+        RAISE WARNING 'model "%" was not brought up to date: %', name, SQLERRM
+          USING ERRCODE = SQLSTATE, HINT = 'Its queue is kept; the other models go on.';
+    END; COMMIT;
+  END LOOP;
+END $$;
+COMMENT ON PROCEDURE persona.work_queue(text, float8) IS
+$$Brings attached models up to date: those with something in their queue that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
+CALL it outside of a transaction block (2D000). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;

@@ -1,0 +1,155 @@
+//! What a relation tells of items or users: numbers, words and lists of words beside an id.
+
+use algorithms::Control;
+use algorithms::content::{Features, Kind, RowsBuilder};
+use pgrx::pg_sys;
+
+use super::features::Feature;
+use super::{Column, Source, rows};
+use crate::arrays;
+use crate::error::{Code, OrReport, Result, fail};
+use crate::identity::{self, quote};
+use crate::ids::{Class, base_type, read_text, type_title};
+
+const TYPES: &str = "smallint, integer, bigint, real, double precision, numeric, boolean, interval, text, varchar, char, enums, text[] and varchar[]";
+
+/// A relation whose columns were checked.
+pub(crate) struct Content {
+    source: Source,
+    id: Column,
+    class: Class,
+    kinds: Vec<Kind>,
+    /// SQL that makes each column a `double precision`, a `text` or a `text[]`.
+    expressions: Vec<String>,
+}
+
+/// How a column is read, and the SQL that makes it so.
+fn read_as(column: &Column) -> Result<(Kind, String)> {
+    if let Some(feature) = Feature::of(column) {
+        return Ok((Kind::Number, feature.expression));
+    }
+    let quoted = quote(&column.name);
+    match (base_type(column.type_oid), Class::of(column.type_oid)) {
+        (pg_sys::TEXTARRAYOID | pg_sys::VARCHARARRAYOID, _) => {
+            Ok((Kind::Tags, format!("{quoted}::pg_catalog.text[]")))
+        }
+        (_, Some(Class::Text | Class::Char | Class::Enum)) => {
+            Ok((Kind::Category, format!("{quoted}::pg_catalog.text")))
+        }
+        _ => Err(column.wrong_type("features", TYPES)),
+    }
+}
+
+impl Content {
+    /// Checks the columns of a relation: 42703 for one that is missing, 0A000 for a type that tells nothing, 42701 for one
+    /// that is named twice, 42804 where its ids are not those of `of`.
+    pub(crate) fn open(
+        relation: pg_sys::Oid,
+        id: &str,
+        names: &[String],
+        (of, of_class): (&Column, Class),
+    ) -> Result<Content> {
+        let source = Source::open(relation)?;
+        let id = source.column(id)?.clone();
+        let class = id.id_class()?;
+        let fits = match of_class {
+            Class::SmallInt | Class::Integer | Class::BigInt => {
+                class.is_integer() && class as u8 <= of_class as u8
+            }
+            Class::Text => matches!(class, Class::Text | Class::Char | Class::Enum),
+            Class::Enum => base_type(id.type_oid) == base_type(of.type_oid),
+            _ => class == of_class,
+        };
+        if !fits {
+            return Err(fail(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("the ids in column {} of {} are of another type", quote(&id.name), source.name),
+            )
+            .set_detail(format!(
+                "They are {}, and those in column {} are {}.",
+                type_title(id.type_oid),
+                quote(&of.name),
+                type_title(of.type_oid)
+            ))
+            .set_hint("Read from a view that casts the column."));
+        }
+        let (mut kinds, mut expressions) = (Vec::new(), Vec::new());
+        for (at, name) in names.iter().enumerate() {
+            let column = source.column(name)?;
+            if column.name == id.name || names[..at].contains(name) {
+                return Err(fail(
+                    Code::ERRCODE_DUPLICATE_COLUMN,
+                    format!("column \"{name}\" is named twice"),
+                ));
+            }
+            let (kind, expression) = read_as(column)?;
+            kinds.push(kind);
+            expressions.push(expression);
+        }
+        Ok(Content { source, id, class, kinds, expressions })
+    }
+
+    /// Reads its rows as the current user sees them. Rows without an id are left out; 23505 where an id has two.
+    pub(crate) fn read<'c>(
+        &self,
+        control: &'c Control,
+        on_rows: &mut dyn FnMut(u64),
+    ) -> Result<RowsBuilder<'c>> {
+        let mut list = vec![quote(&self.id.name)];
+        list.extend(self.expressions.iter().cloned());
+        let query = format!("SELECT {} FROM {}", list.join(", "), self.source.name);
+        let mut types = vec![self.id.type_oid];
+        types.extend(self.kinds.iter().map(|kind| match kind {
+            Kind::Number => pg_sys::FLOAT8OID,
+            Kind::Category => pg_sys::TEXTOID,
+            Kind::Tags => pg_sys::TEXTARRAYOID,
+        }));
+        let mut builder = RowsBuilder::new(self.class.kind(), &self.kinds, control);
+        rows::stream(&query, &types, &mut |values, nulls| {
+            if nulls[0] {
+                return Ok(true);
+            }
+            let id = self.class.read(values[0], self.id.type_oid)?;
+            if !builder.start(id.borrow()).or_report()? {
+                return Err(self.not_unique(&self.class.text(id.borrow())));
+            }
+            if builder.rows().is_multiple_of(8192) {
+                on_rows(builder.rows() as u64);
+            }
+            let cells = values[1..].iter().zip(&nulls[1..]).zip(&self.kinds).enumerate();
+            for (column, ((&value, _), kind)) in cells.filter(|(_, ((_, null), _))| !**null) {
+                match kind {
+                    Kind::Number => builder.number(column, f64::from_bits(value.value() as u64)),
+                    Kind::Category => {
+                        // SAFETY: a text that is not NULL: `stream` compared the types.
+                        let word = unsafe { read_text(value, Class::Text) };
+                        builder.word(column, &word).or_report()?;
+                    }
+                    Kind::Tags => arrays::each(value, &mut |value, _| {
+                        // SAFETY: an element of an array of texts.
+                        let word = unsafe { read_text(value, Class::Text) };
+                        builder.word(column, &word).or_report()
+                    })?,
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(builder)
+    }
+
+    fn not_unique(&self, id: &str) -> pgrx::pg_sys::panic::ErrorReport {
+        fail(
+            Code::ERRCODE_UNIQUE_VIOLATION,
+            format!(
+                "the ids in column {} of {} are not unique",
+                quote(&self.id.name),
+                identity::shown(&self.source.name)
+            ),
+        )
+        .set_detail(format!("There is more than one row of {id}."))
+        .set_hint("Read from a view with one row per id.")
+    }
+}
+
+/// What was read, or nothing where nothing was asked for.
+pub(crate) type Read = [Option<Features>; 2];

@@ -1,0 +1,119 @@
+-- Items and users that nobody has interactions with yet, recommended by what is known of them.
+SET client_min_messages = warning;
+CREATE SCHEMA hybrid;
+SET search_path = hybrid;
+SET persona.max_threads = 2;
+
+-- Listeners with an even number hear records with an even number, which are jazz; the others hear rock.
+CREATE TABLE heard AS
+SELECT u, i FROM generate_series(1, 40) AS u, generate_series(1, 30) AS i WHERE (u + i) % 2 = 0 AND (u * 7 + i * 3) % 5 <> 0;
+CREATE TYPE sort AS ENUM ('jazz', 'rock');
+CREATE TABLE records AS
+SELECT i, (CASE WHEN i % 2 = 0 THEN 'jazz' ELSE 'rock' END)::sort AS sort, 1950 + i * 2 AS year, i % 3 = 0 AS live,
+       ARRAY[CASE WHEN i % 2 = 0 THEN 'trumpet' ELSE 'guitar' END, NULL, 'sound'] AS tags,
+       (i / 7.0)::numeric AS length, now() AS "at"
+FROM generate_series(1, 30) AS i;
+-- Nobody has heard these two; of the third nothing is known, and the fourth has no id.
+INSERT INTO records VALUES (101, 'jazz', 1980, false, '{trumpet}', 3, now()), (102, 'rock', NULL, NULL, '{guitar}', 'NaN', now()),
+                           (103, NULL, NULL, NULL, NULL, NULL, now()), (NULL, 'rock', 1, true, '{}', 1, now());
+CREATE TABLE people AS SELECT u, CASE WHEN u % 2 = 0 THEN 'club' ELSE 'garage' END AS place FROM generate_series(1, 40) AS u;
+INSERT INTO people VALUES (201, 'club'), (202, 'garage');
+
+SELECT version, rows_used, deployed FROM persona.train_als('m', 'heard', 'u', 'i', factors => 4, options => '{
+  "item_features": {"relation": "records", "id_column": "i", "columns": ["sort", "year", "live", "tags", "length"]},
+  "user_features": {"relation": "people", "id_column": "u", "columns": ["place"]}}');
+-- The new record of a listener's sort comes before all records of the other one; its source says why it is there.
+SELECT u, bool_and(item_id::int % 2 = 1 - (u + 1) % 2) FILTER (WHERE rank <= 3 AND item_id::int < 100) AS own_sort,
+       string_agg(item_id, ',' ORDER BY item_id::int) FILTER (WHERE source = 'content') AS content,
+       min(rank) FILTER (WHERE item_id = (CASE WHEN u % 2 = 0 THEN 101 ELSE 102 END)::text)
+         < min(rank) FILTER (WHERE item_id::int < 100 AND item_id::int % 2 <> u % 2) AS new_first
+FROM generate_series(1, 4) AS u, persona.recommend('m', u, 100) AS r GROUP BY u ORDER BY u;
+-- New listeners are served by their profile; who is not known at all gets what is popular.
+SELECT u, bool_and(item_id::int % 2 = (u + 1) % 2) AS own_sort, string_agg(DISTINCT source, ',') AS source
+FROM (VALUES (201), (202)) AS new(u), persona.recommend('m', u, 5) AS r WHERE item_id::int < 100 GROUP BY u ORDER BY u;
+SELECT string_agg(DISTINCT source, ',') AS source FROM persona.recommend('m', 999, 5);
+SELECT item_id::int % 2 AS sort, source FROM persona.similar_items('m', 101, 3);
+SELECT persona.recommend_all('m', 3) AS rows;
+SELECT count(*) AS rows, count(*) FILTER (WHERE source = 'content') AS content FROM m_recs WHERE u > 200;
+SELECT count(*) FILTER (WHERE item_id IN ('101', '102', '103')) AS new_ones, count(*) AS items FROM persona.popular_items('m', 30);
+SELECT persona.score('m', 201, 101) > persona.score('m', 201, 102) AS by_both;
+SELECT (hyperparameters->>'content_users')::int AS users, (hyperparameters->>'content_items')::int AS items,
+       (hyperparameters->>'item_features_unexplained')::float8 < 0.7 AS explained
+FROM persona.versions WHERE model = 'm' AND version = 1;
+
+-- Rows in another order give the same answers to the last bit.
+CREATE TABLE shuffled AS SELECT * FROM records ORDER BY i * 7 % 11, i;
+SELECT version FROM persona.train_als('n', 'heard', 'u', 'i', factors => 4, options => '{
+  "item_features": {"relation": "hybrid.shuffled", "id_column": "i", "columns": ["sort", "year", "live", "tags", "length"]},
+  "user_features": {"relation": "people", "id_column": "u", "columns": ["place"]}}');
+SELECT count(*) AS different FROM (SELECT * FROM persona.item_factors('m') EXCEPT SELECT * FROM persona.item_factors('n')) AS d;
+
+-- A retraining reads the same relations, from wherever it is started; a new record becomes known by it.
+INSERT INTO records VALUES (104, 'jazz', 1990, true, '{trumpet}', 2, now());
+SET search_path = public;
+SELECT version FROM persona.retrain('hybrid.m');
+SELECT spec->'options'->'item_features'->>'relation' AS relation FROM persona_internal.model WHERE last_name = 'hybrid.m';
+SELECT count(*) AS known FROM persona.recommend('hybrid.m', 2, 100) WHERE item_id = '104' AND source = 'content';
+SET search_path = hybrid;
+-- Other trainers of factors take them, too.
+SELECT version FROM persona.train_bpr('b', 'heard', 'u', 'i', factors => 4, options => '{
+  "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT string_agg(item_id, ',' ORDER BY item_id::int) AS content FROM persona.recommend('b', 2, 100) WHERE source = 'content';
+
+-- What is refused.
+CREATE FUNCTION try(features jsonb, call text DEFAULT 'train_als', more text DEFAULT '') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  hint text;
+  state text;
+  message text;
+BEGIN
+  EXECUTE format('SELECT persona.%I(''x'', ''hybrid.heard'', ''u'', ''i'', options => %L%s)', call,
+                 jsonb_build_object('item_features', features), more);
+  RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+  RETURN state || ' ' || message || coalesce(' / ' || nullif(hint, ''), '');
+END $$;
+\pset format unaligned
+SELECT try(of) FROM (VALUES
+  ('3'::jsonb), ('{}'), ('{"relation": "records"}'), ('{"relation": "records", "id_column": "i"}'),
+  ('{"relation": "records", "id_column": "i", "columns": []}'), ('{"relation": "records", "id_column": "i", "columns": "sort"}'),
+  ('{"relation": "records", "id_column": "i", "column": ["sort"]}'),
+  ('{"relation": "nothing", "id_column": "i", "columns": ["sort"]}'),
+  ('{"relation": "records", "id_column": "id", "columns": ["sort"]}'),
+  ('{"relation": "records", "id_column": "i", "columns": ["sorts"]}'),
+  ('{"relation": "records", "id_column": "i", "columns": ["at"]}'),
+  ('{"relation": "records", "id_column": "i", "columns": ["sort", "sort"]}'),
+  ('{"relation": "records", "id_column": "i", "columns": ["i"]}'),
+  ('{"relation": "records", "id_column": "sort", "columns": ["year"]}'),
+  ('{"relation": "heard", "id_column": "i", "columns": ["u"]}')) AS v(of);
+SELECT try('{"relation": "records", "id_column": "i", "columns": ["sort"]}', 'train_ease');
+SELECT try('{"relation": "records", "id_column": "i", "columns": ["sort"]}', 'train_als', ', feedback => ''explicit'', value_column => ''i''');
+\pset format aligned
+-- A relation without any of the items teaches nothing and adds nothing.
+CREATE TABLE others AS SELECT 1000 + n AS i, n AS x FROM generate_series(1, 5) AS n;
+SELECT version FROM persona.train_als('o', 'heard', 'u', 'i', factors => 4, options => '{"item_features": {"relation": "others", "id_column": "i", "columns": ["x"]}}');
+SELECT count(*) AS items FROM persona.item_factors('o');
+-- A relation that is gone stops a retraining.
+DROP TABLE others;
+SELECT persona.retrain('o');
+-- The relation is read with the rights of the model's owner, whoever starts the training.
+CREATE ROLE regress_persona_hybrid;
+GRANT USAGE ON SCHEMA persona TO regress_persona_hybrid;
+GRANT USAGE, CREATE ON SCHEMA hybrid TO regress_persona_hybrid;
+GRANT SELECT ON heard TO regress_persona_hybrid;
+PREPARE theirs AS SELECT version FROM persona.train_als('theirs', 'heard', 'u', 'i', factors => 4,
+  options => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SET ROLE regress_persona_hybrid;
+EXECUTE theirs;
+RESET ROLE;
+GRANT SELECT ON records TO regress_persona_hybrid;
+SET ROLE regress_persona_hybrid;
+EXECUTE theirs;
+RESET ROLE;
+REVOKE SELECT ON records FROM regress_persona_hybrid;
+SELECT persona.retrain('theirs');
+SELECT persona.drop_model('theirs');
+DROP OWNED BY regress_persona_hybrid;
+DROP ROLE regress_persona_hybrid;
+DROP SCHEMA hybrid CASCADE;
