@@ -49,7 +49,8 @@ pub fn estimate(of: &Interactions, plan: &Plan<'_>) -> Estimate {
     const DIGITS: u64 = 4 << 16;
 
     let ids = of.users.bytes() + of.items.bytes();
-    let seen = (users as u64 + 1) * 8 + entries as u64 * 4;
+    // Each with its value, which an image leaves out where all are 1.
+    let seen = (users as u64 + 1) * 8 + entries as u64 * 8;
     let image = ids + fit.result + sections(users) + sections(items) + gram + 2 * item_list + seen;
     let image = image + image::OVERHEAD;
     let lists = gram + 3 * item_list + DIGITS;
