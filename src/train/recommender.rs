@@ -520,7 +520,7 @@ pub(crate) fn expect(
     let fit =
         algorithm.need(interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
     let (factors, threads) = (algorithm.factors(), settings::max_threads());
-    let holdout = holdout.then_some((HOLDOUT_USERS, CUTOFFS.len()));
+    let holdout = holdout.then_some((HOLDOUT_USERS, &CUTOFFS[..]));
     let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
     let task = "the training";
     let advice = "Use fewer \"factors\" or read fewer rows.";

@@ -21,6 +21,7 @@ pub(crate) const HOLDOUT: Task = task("holding rows out", "Train with holdout \"
 pub(crate) const TRAINING: Task = task("training the factors", "Use fewer \"factors\".");
 pub(crate) const SEARCH: Task = task("preparing the search", "Use fewer \"factors\".");
 pub(crate) const MEASURING: Task = task("measuring the model", "Train with holdout \"none\".");
+pub(crate) const RECORDING: Task = task("keeping what was measured", "Use a smaller cutoff \"k\".");
 pub(crate) const EASE: Task = task("training EASE", "Use fewer items or another trainer.");
 pub(crate) const ITEM_KNN: Task = task("comparing the items", "Use fewer \"neighbours\" or fewer items.");
 pub(crate) const POPULARITY: Task = task("counting the interactions", "Read fewer rows.");

@@ -2,9 +2,9 @@
 //! for an hour. An upper bound, at most a quarter above what is really taken.
 
 use crate::csr::Csr;
+use crate::evaluate::Records;
 use crate::image;
 use crate::interactions::Interactions;
-use crate::metrics::Summary;
 use crate::search::section_bytes;
 
 /// Memory of a fit, beside its input.
@@ -18,7 +18,7 @@ pub struct Need {
 
 /// What is to be trained.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// Numbers per user and per item.
     pub factors: usize,
     /// Of a fit on all interactions, or on all but the held-out ones.
@@ -26,7 +26,7 @@ pub struct Plan {
     /// Threads of every phase.
     pub threads: usize,
     /// Users that a holdout samples at most, and the cutoffs that it is measured at.
-    pub holdout: Option<(usize, usize)>,
+    pub holdout: Option<(usize, &'a [usize])>,
 }
 
 /// Bytes beside the interactions, phase by phase, each with what it holds from before.
@@ -39,7 +39,7 @@ pub struct Estimate {
 }
 
 /// An estimate of everything that follows on the interactions.
-pub fn estimate(of: &Interactions, plan: &Plan) -> Estimate {
+pub fn estimate(of: &Interactions, plan: &Plan<'_>) -> Estimate {
     let (users, items, entries) = (of.users.len(), of.items.len(), of.user_items.entries());
     let Plan { factors, fit, threads, holdout } = *plan;
     let sections = |rows: usize| section_bytes(rows, factors) as u64;
@@ -49,13 +49,14 @@ pub fn estimate(of: &Interactions, plan: &Plan) -> Estimate {
     const DIGITS: u64 = 4 << 16;
 
     let ids = of.users.bytes() + of.items.bytes();
-    let seen = (users as u64 + 1) * 8 + entries as u64 * 4;
+    // Each with its value, which an image leaves out where all are 1.
+    let seen = (users as u64 + 1) * 8 + entries as u64 * 8;
     let image = ids + fit.result + sections(users) + sections(items) + gram + 2 * item_list + seen;
     let image = image + image::OVERHEAD;
     let lists = gram + 3 * item_list + DIGITS;
     let writing = fit.result + sections(users) + sections(items) + lists.max(gram + 2 * item_list + image);
 
-    let measuring = holdout.map_or(0, |(sample, cutoffs)| {
+    let measuring = holdout.map_or(0, |(sample, ks)| {
         let sample = sample.min(users);
         let split = Csr::bytes_of(users, entries) + Csr::bytes_of(sample, 0) + sample as u64 * 4;
         // The keys of one row and its marks, while both old and new room are held; and the sample.
@@ -64,9 +65,11 @@ pub fn estimate(of: &Interactions, plan: &Plan) -> Estimate {
         let transposed = Csr::bytes_of(items, entries);
         // Further cursors of further threads take at most 2 bytes an entry.
         let cursors = items as u64 * 8 + if threads > 1 { entries as u64 * 2 } else { 0 };
-        let bits = Summary::words(items) as u64 * 8;
-        let figures = bits * (2 * cutoffs * (threads + 1) + threads) as u64;
-        let measuring = fit.result + sections(items) + (3 * item_list + DIGITS).max(item_list + figures);
+        let longest = ks.iter().copied().max().unwrap_or(0).min(items);
+        let records = Records::bytes_of(sample, 1, ks.len(), longest);
+        // Of popularity, beside counts and order: the marks of each thread, then the counts of what was shown.
+        let figures = records + (threads as u64 * items as u64 / 8).max(item_list);
+        let measuring = fit.result + sections(items) + (3 * item_list + DIGITS).max(2 * item_list + figures);
         let held = split + transposed;
         (split + choosing).max(held + cursors).max(held + fit.peak).max(held + measuring)
     });

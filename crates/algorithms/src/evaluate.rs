@@ -1,19 +1,30 @@
 //! Scoring models on held-out entries, beside popularity.
+//!
+//! Every sampled user's ranking is measured once and kept as a [`Records`]: means, slices and bootstrap intervals are
+//! computed from those.
 
-use std::sync::{Mutex, PoisonError};
+mod auc;
+mod bootstrap;
+mod ranker;
+mod records;
+mod slices;
 
 use crate::als::Factors;
-use crate::budget::{Budget, MEASURING};
+use crate::budget::{Budget, MEASURING, RECORDING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::interactions::{Pace, Split};
 use crate::jobs::share;
-use crate::metrics::{Estimates, Summary, rank_metrics};
-use crate::neighbours::{NeighboursRef, Scratch};
-use crate::popularity;
-use crate::recommender::Filter;
-use crate::search::{Index, Similarity, quantize};
+use crate::metrics::{Estimates, rank_metrics};
+use crate::neighbours::NeighboursRef;
+
+use auc::Auc;
+use ranker::{ByFactors, ByNeighbours, ByOrder, Marks, Popularity, Ranker, Search, User};
+
+pub use bootstrap::{Interval, Intervals};
+pub use records::Records;
+pub use slices::{Activity, HeldOut, activity};
 
 /// Users that a thread takes at a time.
 const CHUNK: usize = 16;
@@ -29,10 +40,45 @@ pub struct Evaluation {
     pub popularity: Estimates,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Cutoffs.
+    pub ks: &'a [usize],
+    /// Whether the AUC is: it needs the scores of all items, several times the work of finding the best of them.
+    pub auc: bool,
+    /// Whether the held-out items are also measured by how popular they are: [`HeldOut`].
+    pub held_out: bool,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// What was learned.
+#[derive(Debug, Clone, Copy)]
+pub enum Learned<'a> {
+    /// Factors, and what folds in the users whom a split kept out of them.
+    Factors {
+        /// The factors.
+        factors: &'a Factors,
+        /// `regularization` and `alpha` of [`crate::als::fold_in`].
+        fold: (f64, f64),
+    },
+    /// Neighbours; `weighted` says whether an item counts by the user's value instead of by 1.
+    Neighbours {
+        /// The neighbours.
+        neighbours: NeighboursRef<'a>,
+        /// See above.
+        weighted: bool,
+    },
+    /// One order of all items, the same for everybody.
+    Order(&'a [u32]),
+}
+
 /// Ranks all items that a user does not have in the training part, for every sampled user of the split, and
 /// measures the held-out ones at each cutoff of `ks`. Empty where the split holds no users.
 ///
-/// `item_users`: the transpose of the training part. Errors: `Cancelled`, `Memory`, `NoMemory`.
+/// `item_users`: the transpose of the training part. For users who were trained on: [`record`] has more choices.
+/// Errors: `Cancelled`, `Memory`, `NoMemory`.
 pub fn evaluate(
     split: &Split,
     item_users: &Csr,
@@ -41,18 +87,7 @@ pub fn evaluate(
     threads: usize,
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
-    let mut budget = Budget::new(control, MEASURING);
-    let sections = quantize(&factors.items, factors.factors, threads, control)?;
-    budget.adopt(sections.bytes());
-    let index = Index::new(&factors.items, factors.factors, &sections.quantized, &sections.bounds)?;
-    measure(split, item_users, ks, threads, control, |_| {
-        Ok(|user: u32, longest: usize, seen: &Marks<'_>, _: &[u32]| {
-            let query = &factors.users[user as usize * factors.factors..][..factors.factors];
-            let is_seen = |item: u32| seen.has(item);
-            let hits = index.search_with(query, longest, Similarity::InnerProduct, &is_seen, control)?;
-            Ok(hits.iter().map(|hit| hit.row).collect())
-        })
-    })
+    figures(split, item_users, Learned::Factors { factors, fold: (0.0, 0.0) }, ks, threads, control)
 }
 
 /// As [`evaluate`], for neighbours; `weighted` says whether an item counts by the user's value instead of by 1.
@@ -65,18 +100,7 @@ pub fn evaluate_neighbours(
     threads: usize,
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
-    measure(split, item_users, ks, threads, control, |budget| {
-        let mut scratch = Scratch::budgeted(neighbours.len(), budget)?;
-        let mut pace = Pace::new(control);
-        Ok(move |user: u32, longest: usize, _: &Marks<'_>, by_popularity: &[u32]| {
-            let (items, values) = split.train.row(user as usize);
-            let user = (items, weighted.then_some(values));
-            let look = &mut |steps| pace.step(steps);
-            let found =
-                neighbours.rank(user, longest, Filter::default(), by_popularity, &mut scratch, look)?;
-            Ok(found.iter().map(|each| each.item).collect())
-        })
-    })
+    figures(split, item_users, Learned::Neighbours { neighbours, weighted }, ks, threads, control)
 }
 
 /// As [`evaluate`], for one order of all items that is the same for everybody.
@@ -88,112 +112,123 @@ pub fn evaluate_order(
     threads: usize,
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
-    measure(split, item_users, ks, threads, control, |_| {
-        let mut pace = Pace::new(control);
-        Ok(move |_: u32, longest: usize, seen: &Marks<'_>, _: &[u32]| seen.others(order, longest, &mut pace))
-    })
+    figures(split, item_users, Learned::Order(order), ks, threads, control)
 }
 
-/// Measures what ranks: of each thread, called with a user, the number of items, the marks of the user's items and all
-/// items by popularity.
-fn measure<R>(
+fn figures(
     split: &Split,
     item_users: &Csr,
+    learned: Learned<'_>,
     ks: &[usize],
     threads: usize,
     control: &Control,
-    ranker: impl Fn(&mut Budget<'_>) -> Result<R> + Sync,
-) -> Result<Vec<Evaluation>>
-where
-    R: FnMut(u32, usize, &Marks<'_>, &[u32]) -> Result<Vec<u32>>,
-{
-    let items = item_users.rows();
+) -> Result<Vec<Evaluation>> {
+    let plan = Plan { ks, auc: false, held_out: false, threads };
+    let records = record(split, item_users, learned, plan, control)?;
+    let figures = records.figures(records.all(), None, control);
+    control.give(records.bytes());
+    figures
+}
+
+/// Measures every sampled user of a split. [`Records::bytes`] stay taken from the control. The same to the bit for every
+/// number of threads. Errors: `Cancelled`, `Memory`, `NoMemory`.
+pub fn record(
+    split: &Split,
+    item_users: &Csr,
+    learned: Learned<'_>,
+    plan: Plan<'_>,
+    control: &Control,
+) -> Result<Records> {
     let mut budget = Budget::new(control, MEASURING);
-    let item_counts = popularity::counts(item_users, &mut budget)?;
-    let by_popularity = popularity::order(&item_counts, &mut budget)?;
-    budget.free(item_counts);
-    let longest = ks.iter().copied().max().unwrap_or(0);
-    let empty = |budget: &mut Budget<'_>| -> Result<Vec<[Summary; 2]>> {
-        let mut one = || Ok(Summary::with(items, budget.zeroed(Summary::words(items))?));
-        ks.iter().map(|_| Ok([one()?, one()?])).collect()
-    };
-    let totals = Mutex::new(empty(&mut budget)?);
+    let popularity = Popularity::new(item_users, &mut budget)?;
+    match learned {
+        Learned::Factors { factors, fold } => {
+            let search = Search::new(factors, fold, split, plan.threads, control)?;
+            measure(split, &popularity, plan, control, |_| ByFactors::new(&search, control))
+        }
+        Learned::Neighbours { neighbours, weighted } => {
+            let ranker = |budget: &mut Budget<'_>| {
+                ByNeighbours::new(neighbours, weighted, &popularity, control, budget)
+            };
+            measure(split, &popularity, plan, control, ranker)
+        }
+        Learned::Order(order) => {
+            let ranker = |_: &mut Budget<'_>| Ok(ByOrder { order, pace: Pace::new(control) });
+            measure(split, &popularity, plan, control, ranker)
+        }
+    }
+}
+
+/// Measures by a ranker of each thread.
+fn measure<R: Ranker>(
+    split: &Split,
+    popularity: &Popularity,
+    plan: Plan<'_>,
+    control: &Control,
+    ranker: impl Fn(&mut Budget<'_>) -> Result<R> + Sync,
+) -> Result<Records> {
+    let items = popularity.counts.len();
+    let mut budget = Budget::new(control, RECORDING);
+    let held_out = if plan.held_out { Some(slices::held_out(popularity, &mut budget)?) } else { None };
+    let mut records = Records::new(split.users.len(), items, plan, &mut budget)?;
+    let longest = records.longest();
     let users = split.users.len();
     control.start(users as u64);
 
-    let jobs = split.users.chunks(CHUNK).zip((0..).step_by(CHUNK));
-    let threads = threads.min(users.div_ceil(CHUNK)).max(1);
+    let jobs = split.users.chunks(CHUNK).zip((0..).step_by(CHUNK)).zip(records.parts(CHUNK));
+    let threads = plan.threads.min(users.div_ceil(CHUNK)).max(1);
     share(jobs, threads, control, |jobs| {
         // Dropped after what it counts.
         let mut budget = Budget::new(control, MEASURING);
-        let mut mine = empty(&mut budget)?;
-        let mut seen = Marks { words: budget.zeroed(items.div_ceil(64))?, pace: Pace::new(control) };
-        let mut pace = Pace::new(control);
+        let mut seen = Marks::new(items, &mut budget)?;
+        let mut auc = if plan.auc { Some(Auc::new(items, &mut budget)?) } else { None };
         let mut ranker = ranker(&mut budget)?;
-        while let Some((users, first)) = jobs.next()? {
+        let mut pace = Pace::new(control);
+        let mut of_class = Vec::new();
+        while let Some(((users, first), mut part)) = jobs.next()? {
             for (position, &user) in (first..).zip(users) {
-                let (trained, _) = split.train.row(user as usize);
+                let user = User::of(split, position, user);
                 let (relevant, _) = split.held_out.row(position);
-                seen.flip(trained)?;
-                let ranked = ranker(user, longest, &seen, &by_popularity)?;
-                let popular = seen.others(&by_popularity, longest, &mut pace)?;
-                seen.flip(trained)?;
-                for (summaries, &k) in mine.iter_mut().zip(ks) {
-                    for (summary, list) in summaries.iter_mut().zip([&ranked, &popular]) {
-                        let shown = &list[..k.min(list.len())];
-                        summary.add(&rank_metrics(shown, relevant, k), shown);
+                seen.flip(user.items)?;
+                let ranked = ranker.rank(&user, longest, &seen)?;
+                let popular = seen.others(&popularity.order, longest, &mut pace)?;
+                part.show(position - first, [&ranked, &popular]);
+                let pairs = match &mut auc {
+                    Some(auc) => auc.pairs(&mut ranker, &user, relevant, popularity, &mut seen)?,
+                    None => [None, None],
+                };
+                seen.flip(user.items)?;
+                for view in 0..part.views() {
+                    let relevant = match (view, &held_out) {
+                        (1.., Some(class)) => {
+                            of_class.clear();
+                            let same = |&&item: &&u32| usize::from(class[item as usize]) + 1 == view;
+                            of_class.extend(relevant.iter().filter(same));
+                            &of_class[..]
+                        }
+                        _ => relevant,
+                    };
+                    if relevant.is_empty() {
+                        continue;
+                    }
+                    for (cutoff, &k) in plan.ks.iter().enumerate() {
+                        for (side, list) in [&ranked, &popular].into_iter().enumerate() {
+                            let shown = &list[..k.min(list.len())];
+                            let mut ranking = rank_metrics(shown, relevant, k);
+                            ranking.novelty = popularity.novelty(shown);
+                            ranking.auc = pairs[side].as_ref().and_then(|pairs| pairs.mean(relevant));
+                            part.set(position - first, view, cutoff, side, ranking);
+                        }
                     }
                 }
             }
             control.advance(users.len() as u64);
         }
-        let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
-        for (total, mine) in totals.iter_mut().zip(&mine) {
-            total[0].merge(&mine[0]);
-            total[1].merge(&mine[1]);
-        }
         Ok(())
     })?;
-    let totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let figures = totals.iter().zip(ks).filter_map(|([model, popularity], &k)| {
-        Some(Evaluation { k, model: model.estimates()?, popularity: popularity.estimates()? })
-    });
-    Ok(figures.collect())
-}
-
-/// A bit for each item that a user has. A search in the user's list instead would take a second for somebody who has
-/// millions of the items that are looked at first.
-struct Marks<'c> {
-    words: Vec<u64>,
-    pace: Pace<'c>,
-}
-
-impl Marks<'_> {
-    /// Marks items that are not marked, unmarks those that are.
-    fn flip(&mut self, items: &[u32]) -> Result<()> {
-        for &item in items {
-            self.pace.step(1)?;
-            self.words[item as usize / 64] ^= 1 << (item % 64);
-        }
-        Ok(())
+    if let Some(class) = held_out {
+        budget.free(class);
     }
-
-    fn has(&self, item: u32) -> bool {
-        self.words[item as usize / 64] >> (item % 64) & 1 == 1
-    }
-
-    /// The first `count` of `items` that are not marked.
-    fn others(&self, items: &[u32], count: usize, pace: &mut Pace<'_>) -> Result<Vec<u32>> {
-        let mut others = Vec::new();
-        for &item in items {
-            if others.len() == count {
-                break;
-            }
-            pace.step(1)?;
-            if !self.has(item) {
-                others.push(item);
-            }
-        }
-        Ok(others)
-    }
+    budget.keep(records.bytes());
+    Ok(records)
 }

@@ -337,7 +337,7 @@ mod tests {
             indices: vec![5; SAMPLE as usize],
             values: vec![1.0; SAMPLE as usize],
         };
-        let split = Split { train: user_items, users, held_out };
+        let split = Split { train: user_items, users, held_out, known: None };
         phase("evaluate", &control, || {
             evaluate_neighbours(&split, &item_users, model.view(), true, &[1, 50], THREADS, &control)
         })

@@ -8,7 +8,7 @@ mod split;
 
 pub use builder::{InteractionsBuilder, Repeats};
 pub(crate) use counting::Pace;
-pub use split::{Holdout, Split, split, train_times, transpose};
+pub use split::{Holdout, LONGEST_NEW, Split, split, train_times, transpose};
 
 use crate::csr::Csr;
 use crate::ids::Ids;

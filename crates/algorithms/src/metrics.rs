@@ -1,6 +1,6 @@
 //! Ranking metrics of held-out items, and their means over users with intervals.
 
-/// The metrics of one ranking, each in 0..=1.
+/// The metrics of one ranking, each in 0..=1 but novelty.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Ranking {
     /// Hits by k, also where fewer than k items are ranked.
@@ -15,11 +15,17 @@ pub struct Ranking {
     pub hit_rate: f64,
     /// One by the position of the first hit, 0 without one.
     pub mrr: f64,
+    /// Mean self-information of what is shown, in bits: see [`crate::evaluate`]. At most 64.
+    pub novelty: f64,
+    /// How often a relevant item ranks above one that the user has not; nothing where that was not asked or there is no
+    /// such pair.
+    pub auc: Option<f64>,
 }
 
 /// The metrics of the first `k` of `ranked` (best first) against `relevant` (rising, each once).
 ///
-/// All are 0 for `k` = 0 and without relevant items: such users say nothing and belong in no mean.
+/// All are 0 for `k` = 0 and without relevant items: such users say nothing and belong in no mean. Novelty and AUC need
+/// more than the list: who knows it adds them.
 pub fn rank_metrics(ranked: &[u32], relevant: &[u32], k: usize) -> Ranking {
     let possible = k.min(relevant.len());
     if possible == 0 {
@@ -46,6 +52,7 @@ pub fn rank_metrics(ranked: &[u32], relevant: &[u32], k: usize) -> Ranking {
         map: precisions / possible as f64,
         hit_rate: if hits > 0.0 { 1.0 } else { 0.0 },
         mrr: first,
+        ..Ranking::default()
     }
 }
 
@@ -77,10 +84,15 @@ pub struct Estimates {
     pub map: Estimate,
     pub hit_rate: Estimate,
     pub mrr: Estimate,
+    pub novelty: Estimate,
+    /// Over the users who have one.
+    pub auc: Option<Estimate>,
     /// Users behind the means.
     pub users: u64,
     /// Distinct recommended items by items.
     pub coverage: f64,
+    /// How unequally items are recommended: see [`exposure`].
+    pub gini: f64,
 }
 
 /// Collects the rankings of up to 2^32 users over a catalogue of items.
@@ -88,35 +100,34 @@ pub struct Estimates {
 /// Sums are integers, so the order of users and of merges changes no bit of the result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    items: usize,
-    /// A bit for each recommended item.
-    seen: Vec<u64>,
+    /// How often each item was recommended.
+    shown: Vec<u32>,
     users: u64,
     /// In the order of [`parts`].
     sums: [Sum; METRICS],
+    /// Of the AUC, and how many users have one.
+    auc: (Sum, u64),
 }
 
-const METRICS: usize = 6;
+const METRICS: usize = 7;
+
+/// More bits than any novelty has.
+const BITS: f64 = 64.0;
 
 fn parts(ranking: &Ranking) -> [f64; METRICS] {
-    let Ranking { precision, recall, ndcg, map, hit_rate, mrr } = *ranking;
-    [precision, recall, ndcg, map, hit_rate, mrr]
+    let Ranking { precision, recall, ndcg, map, hit_rate, mrr, novelty, auc: _ } = *ranking;
+    [precision, recall, ndcg, map, hit_rate, mrr, novelty / BITS]
 }
 
 impl Summary {
     /// No users yet; items are numbered from 0 to `items` - 1.
     pub fn new(items: usize) -> Self {
-        Self::with(items, vec![0; Self::words(items)])
+        Self::with(vec![0; items])
     }
 
-    /// Words of the bits of so many items.
-    pub(crate) fn words(items: usize) -> usize {
-        items.div_ceil(64)
-    }
-
-    /// As `new`, with `words(items)` zeros.
-    pub(crate) fn with(items: usize, seen: Vec<u64>) -> Self {
-        Self { items, seen, users: 0, sums: Default::default() }
+    /// As `new`, with a zero for each item.
+    pub(crate) fn with(shown: Vec<u32>) -> Self {
+        Self { shown, users: 0, sums: Default::default(), auc: Default::default() }
     }
 
     /// Adds a user with the metrics `ranking`, to whom `recommended` was shown: the first k of the ranked
@@ -126,10 +137,13 @@ impl Summary {
         for (sum, value) in self.sums.iter_mut().zip(parts(ranking)) {
             sum.add(value);
         }
+        if let Some(auc) = ranking.auc {
+            self.auc.0.add(auc);
+            self.auc.1 += 1;
+        }
         for &item in recommended {
-            let item = item as usize;
-            if item < self.items {
-                self.seen[item / 64] |= 1 << (item % 64);
+            if let Some(times) = self.shown.get_mut(item as usize) {
+                *times += 1;
             }
         }
     }
@@ -138,11 +152,12 @@ impl Summary {
     pub fn merge(&mut self, other: &Summary) {
         self.users += other.users;
         for (sum, other) in self.sums.iter_mut().zip(&other.sums) {
-            sum.first += other.first;
-            sum.second += other.second;
+            sum.merge(other);
         }
-        for (seen, other) in self.seen.iter_mut().zip(&other.seen) {
-            *seen |= other;
+        self.auc.0.merge(&other.auc.0);
+        self.auc.1 += other.auc.1;
+        for (shown, other) in self.shown.iter_mut().zip(&other.shown) {
+            *shown += other;
         }
     }
 
@@ -151,11 +166,52 @@ impl Summary {
         if self.users == 0 {
             return None;
         }
-        let [precision, recall, ndcg, map, hit_rate, mrr] = self.sums.map(|sum| sum.estimate(self.users));
-        let seen: u64 = self.seen.iter().map(|word| u64::from(word.count_ones())).sum();
-        let coverage = if self.items == 0 { 0.0 } else { seen as f64 / self.items as f64 };
-        Some(Estimates { precision, recall, ndcg, map, hit_rate, mrr, users: self.users, coverage })
+        let [precision, recall, ndcg, map, hit_rate, mrr, novelty] =
+            self.sums.map(|sum| sum.estimate(self.users));
+        let novelty = Estimate {
+            mean: novelty.mean * BITS,
+            standard_error: novelty.standard_error.map(|error| error * BITS),
+        };
+        let auc = (self.auc.1 > 0).then(|| self.auc.0.estimate(self.auc.1));
+        let (coverage, gini) = exposure(&self.shown, self.shown.len());
+        let users = self.users;
+        Some(Estimates { precision, recall, ndcg, map, hit_rate, mrr, novelty, auc, users, coverage, gini })
     }
+}
+
+/// Times shown that are counted in an array.
+const USUAL: usize = 1024;
+
+/// Coverage and Gini coefficient of how often items were shown, among `items` of which those that are not listed were
+/// never shown: 0 where all were shown alike, 1 - 1 / `items` where one alone was. 0 and 0 where nothing was.
+///
+/// `sum (2 i - items - 1) x_i / (items sum x)` for the rising `x_1 ..`, in whole numbers: items that were shown equally
+/// often take one step, so no list is sorted and it costs as much as reading the counts.
+pub fn exposure(shown: &[u32], items: usize) -> (f64, f64) {
+    let covered = shown.iter().filter(|&&times| times > 0).count();
+    if covered == 0 {
+        return (0.0, 0.0);
+    }
+    // How many items were shown so often: an array for what is usual, which takes no memory of its own.
+    let mut equal = [0u64; USUAL];
+    let mut more = std::collections::BTreeMap::<u32, u64>::new();
+    for &times in shown {
+        match equal.get_mut(times as usize) {
+            Some(count) => *count += 1,
+            None => *more.entry(times).or_default() += 1,
+        }
+    }
+    let mut before = (items - covered) as i128;
+    let (mut weighted, mut all) = (0i128, 0i128);
+    for (times, count) in (0u32..).zip(equal).skip(1).chain(more) {
+        let (times, count) = (i128::from(times), i128::from(count));
+        // The ranks before + 1 ..= before + count, twice their sum, less (items + 1) each.
+        let ranks = count * (2 * before + count + 1) - count * (items as i128 + 1);
+        weighted += ranks * times;
+        all += count * times;
+        before += count;
+    }
+    (covered as f64 / items as f64, weighted as f64 / (items as f64 * all as f64))
 }
 
 /// Sums of values in 0..=1 and of their squares, in fixed point.
@@ -173,6 +229,11 @@ impl Sum {
         let value = (value.clamp(0.0, 1.0) * Self::ONE).round() as i128;
         self.first += value;
         self.second += value * value;
+    }
+
+    fn merge(&mut self, other: &Sum) {
+        self.first += other.first;
+        self.second += other.second;
     }
 
     /// Mean and standard error of the mean of `users` values, at least one.

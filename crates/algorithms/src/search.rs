@@ -178,6 +178,14 @@ impl<'a> Index<'a> {
         rank_rows(level(), &scorer, rows.into_iter(), k, excluded)
     }
 
+    /// The inner products of `query`, of as many factors as a row, with the rows from `first` on: one for each hit.
+    pub(crate) fn products(&self, query: &[f32], first: u32, hits: &mut [Hit]) {
+        for (hit, row) in hits.iter_mut().zip(first..) {
+            hit.row = row;
+        }
+        Scorer::new(self.rows, self.factors, query, Similarity::InnerProduct).score_all(level(), hits);
+    }
+
     /// [`Index::search`] with the instructions of `level`, which the processor must have.
     fn search_at(
         &self,

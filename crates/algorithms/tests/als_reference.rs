@@ -132,7 +132,7 @@ fn items_are_ranked_as_well_as_by_implicit() {
     }
     held_out.values = vec![1.0; held_out.indices.len()];
     assert_eq!(users.len(), 602);
-    let split = Split { train, users, held_out };
+    let split = Split { train, users, held_out, known: None };
     let models = &reference("recsys_implicit_ml_ge4.json")["models"];
     // Their confidence is alpha * value, ours 1 + alpha * value.
     for (factors, reg, alpha) in [(32, "0.05", 10.0), (32, "10.0", 2.0), (64, "20.0", 2.0)] {

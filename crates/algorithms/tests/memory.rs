@@ -396,7 +396,7 @@ fn the_estimate_is_just_above_what_is_taken() {
         case.train_from(&data, &rest).unwrap();
         let fit = als::need(data.users.len(), data.items.len(), &case.params());
         let (factors, threads) = (case.factors, case.threads);
-        let holdout = Some((SAMPLE, CUTOFFS.len()));
+        let holdout = Some((SAMPLE, &CUTOFFS[..]));
         let expected = estimate(&data, &Plan { factors, fit, threads, holdout });
         let (all, peak) = (expected.holdout.max(expected.training), rest.peak());
         println!("{case:?}: {expected:?}, {peak} taken");

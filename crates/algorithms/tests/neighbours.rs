@@ -215,7 +215,7 @@ fn a_measurement_ranks_as_recommendations_do() {
     };
     let mut by_popularity: Vec<u32> = (0..items as u32).collect();
     by_popularity.sort_by_key(|&item| std::cmp::Reverse(item_users.row(item as usize).0.len()));
-    let split = Split { train, users, held_out };
+    let split = Split { train, users, held_out, known: None };
     for weighted in [false, true] {
         let (mut scratch, mut summary) = (Scratch::new(items), Summary::new(items));
         for (at, &user) in split.users.iter().enumerate() {

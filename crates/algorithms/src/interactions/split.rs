@@ -21,23 +21,41 @@ pub enum Holdout {
     Time,
     /// Those with the smallest hash of user, item and seed.
     Hash,
+    /// A fifth of the entries of users whom the training part does not have at all, chosen as by `Hash`: strong
+    /// generalization (Marlin 2004; Liang, Krishnan, Hoffman and Jebara, WWW 2018). At most a tenth of the users, of those
+    /// with at most [`LONGEST_NEW`] entries.
+    User,
 }
+
+/// The most entries of a user who is kept out of the fit: folding one in is not interrupted.
+pub const LONGEST_NEW: usize = 10_000;
 
 /// Interactions with a part held out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
     /// `user_items` without the held-out entries, of the same shape.
     pub train: Csr,
-    /// The sampled users, rising. Each has at least one entry in `train` and one in `held_out`.
+    /// The sampled users, rising. Each has at least one entry in `train` or `known` and one in `held_out`.
     pub users: Vec<u32>,
     /// One row per sampled user, one column per item.
     pub held_out: Csr,
+    /// What else is known of the sampled users, where `train` has nothing of them: rows as those of `held_out`.
+    pub known: Option<Csr>,
 }
 
 impl Split {
     /// Memory held, all of which is taken from the control that was given to [`split`].
     pub fn bytes(&self) -> u64 {
-        self.train.bytes() + self.held_out.bytes() + self.users.len() as u64 * 4
+        let known = self.known.as_ref().map_or(0, Csr::bytes);
+        self.train.bytes() + self.held_out.bytes() + known + self.users.len() as u64 * 4
+    }
+
+    /// What is known of a sampled user, by its position among those.
+    pub fn known_of(&self, position: usize) -> (&[u32], &[f32]) {
+        match &self.known {
+            Some(known) => known.row(position),
+            None => self.train.row(self.users[position] as usize),
+        }
     }
 }
 
@@ -61,10 +79,22 @@ pub fn split(
         });
     }
     let mut budget = Budget::new(control, HOLDOUT);
-    let users = sample(from, seed, max_users, &mut budget)?;
-    let held_entries = users.iter().map(|&user| held(from.user_items.row(user as usize).0.len())).sum();
+    let users = sample(from, holdout, seed, max_users, &mut budget)?;
+    let held = |entries: usize| match holdout {
+        Holdout::User => (entries / 5).max(1),
+        Holdout::Time | Holdout::Hash => held(entries),
+    };
+    let entries = |user: &u32| from.user_items.row(*user as usize).0.len();
+    let held_entries = users.iter().map(|user| held(entries(user))).sum();
     let mut held_out = matrix(users.len(), held_entries, &mut budget)?;
-    let mut train = matrix(from.user_items.rows(), from.user_items.entries() - held_entries, &mut budget)?;
+    let mut known = None;
+    let mut trained = from.user_items.entries() - held_entries;
+    if holdout == Holdout::User {
+        let others = users.iter().map(entries).sum::<usize>() - held_entries;
+        known = Some(matrix(users.len(), others, &mut budget)?);
+        trained -= others;
+    }
+    let mut train = matrix(from.user_items.rows(), trained, &mut budget)?;
     let mut order = Vec::new();
     let mut chosen = Vec::new();
     let mut sampled = users.iter().peekable();
@@ -82,7 +112,7 @@ pub fn split(
             order.clear();
             budget.reserve(&mut order, indices.len())?;
             budget.reserve(&mut chosen, indices.len())?;
-            rank(from, holdout, seed, user, &mut order, &mut pace)?;
+            rank(from, holdout, seed, user, (&mut order, held(indices.len())), &mut pace)?;
             chosen.resize(indices.len(), false);
             for piece in order[..held(indices.len())].chunks(PIECE) {
                 pace.step(piece.len())?;
@@ -94,19 +124,22 @@ pub fn split(
             for ((indices, values), chosen) in entries {
                 pace.step(indices.len())?;
                 for ((&index, &value), &out) in indices.iter().zip(values).zip(chosen) {
-                    let to = if out { &mut held_out } else { &mut train };
+                    let to = if out { &mut held_out } else { known.as_mut().unwrap_or(&mut train) };
                     to.indices.push(index);
                     to.values.push(value);
                 }
             }
             held_out.offsets.push(held_out.indices.len() as u64);
+            if let Some(known) = &mut known {
+                known.offsets.push(known.indices.len() as u64);
+            }
             chosen.clear();
         }
         train.offsets.push(train.indices.len() as u64);
     }
     budget.free(order);
     budget.free(chosen);
-    let split = Split { train, users, held_out };
+    let split = Split { train, users, held_out, known };
     budget.keep(split.bytes());
     Ok(split)
 }
@@ -163,15 +196,25 @@ fn hash(ids: IdsRef<'_>, position: usize, seed: u64) -> u64 {
 }
 
 /// The users with the smallest hashes, rising.
-fn sample(from: &Interactions, seed: u64, max_users: usize, budget: &mut Budget<'_>) -> Result<Vec<u32>> {
+fn sample(
+    from: &Interactions,
+    holdout: Holdout,
+    seed: u64,
+    max_users: usize,
+    budget: &mut Budget<'_>,
+) -> Result<Vec<u32>> {
     let ids = from.users.view();
-    let most = max_users.min(ids.len());
+    let most = match holdout {
+        Holdout::User => max_users.min(ids.len().div_ceil(10)),
+        Holdout::Time | Holdout::Hash => max_users.min(ids.len()),
+    };
+    let longest = if holdout == Holdout::User { LONGEST_NEW } else { usize::MAX };
     // The greatest of the smallest is on top; one more slot, because it is pushed before one is popped.
     let mut smallest = BinaryHeap::from(budget.with_capacity::<(u64, u32)>(most + 1)?);
     let mut pace = Pace::new(budget.control());
     for user in 0..from.user_items.rows() {
         pace.step(1)?;
-        if from.user_items.row(user).0.len() < 2 {
+        if !(2..=longest).contains(&from.user_items.row(user).0.len()) {
             continue;
         }
         let key = (hash(ids, user, seed), user as u32);
@@ -195,7 +238,7 @@ fn rank(
     holdout: Holdout,
     seed: u64,
     user: usize,
-    order: &mut Vec<Entry>,
+    (order, count): (&mut Vec<Entry>, usize),
     pace: &mut Pace<'_>,
 ) -> Result<()> {
     let start = from.user_items.offsets[user] as usize;
@@ -206,7 +249,7 @@ fn rank(
                 pace.step(1)?;
                 order.push((time, n as u32));
             }
-            select(order, held(indices.len()), |a, b| a > b, pace)
+            select(order, count, |a, b| a > b, pace)
         }
         _ => {
             let user = hash(from.users.view(), user, seed);
@@ -216,7 +259,7 @@ fn rank(
                 let key = (hash(from.items.view(), item as usize, user) ^ 1 << 63) as i64;
                 order.push((key, n as u32));
             }
-            select(order, held(indices.len()), |a, b| a < b, pace)
+            select(order, count, |a, b| a < b, pace)
         }
     }
 }

@@ -1,0 +1,158 @@
+//! Bootstrap intervals: the users are drawn again and again, with replacement, and the figures computed from each draw
+//! (Efron and Tibshirani 1993). Their 2.5 and 97.5 percentiles are the interval.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::budget::{Budget, RECORDING};
+use crate::control::Control;
+use crate::error::Result;
+use crate::interactions::Pace;
+use crate::jobs::share;
+use crate::metrics::exposure;
+
+use super::Records;
+
+/// Draws that a thread takes at a time.
+const CHUNK: usize = 8;
+
+/// Figures of a draw: seven means, the AUC, coverage and Gini.
+const FIGURES: usize = 10;
+
+/// The lower and the upper end.
+pub type Interval = (f64, f64);
+
+/// The interval of each figure of the model, at one cutoff.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs, reason = "named as in Estimates")]
+pub struct Intervals {
+    pub precision: Interval,
+    pub recall: Interval,
+    pub ndcg: Interval,
+    pub map: Interval,
+    pub hit_rate: Interval,
+    pub mrr: Interval,
+    pub novelty: Interval,
+    pub auc: Option<Interval>,
+    pub coverage: Interval,
+    pub gini: Interval,
+}
+
+impl Records {
+    /// Intervals of [`Records::figures`] at the cutoff of that number, from `resamples` draws of as many users as there
+    /// are. Nothing below two users. The same for every number of threads.
+    pub fn bootstrap(
+        &self,
+        users: &[u32],
+        class: Option<usize>,
+        cutoff: usize,
+        (resamples, seed): (usize, u64),
+        threads: usize,
+        control: &Control,
+    ) -> Result<Option<Intervals>> {
+        let mut budget = Budget::new(control, RECORDING);
+        let view = class.map_or(0, |class| class + 1);
+        let mut drawn_from = budget.with_capacity(users.len())?;
+        let measured = |&&user: &&u32| self.ranking(user, view, cutoff, 0).is_some();
+        drawn_from.extend(users.iter().filter(measured).copied());
+        if drawn_from.len() < 2 || resamples == 0 {
+            return Ok(None);
+        }
+        // Items that were shown to anybody, renumbered so that a draw clears and counts those alone.
+        let mut number = budget.zeroed::<u32>(self.items())?;
+        let mut lists = budget.with_capacity(drawn_from.len() * self.ks()[cutoff].min(self.items()))?;
+        let mut ends = budget.with_capacity(drawn_from.len())?;
+        let mut distinct = 0;
+        let mut pace = Pace::new(control);
+        for &user in &drawn_from {
+            for &item in self.shown(user, cutoff, 0) {
+                pace.step(1)?;
+                let number = &mut number[item as usize];
+                if *number == 0 {
+                    distinct += 1;
+                    *number = distinct;
+                }
+                lists.push(*number - 1);
+            }
+            ends.push(lists.len());
+        }
+        let mut draws = budget.zeroed::<[f64; FIGURES]>(resamples)?;
+        control.start(resamples as u64);
+        let jobs = draws.chunks_mut(CHUNK).zip((0..).step_by(CHUNK));
+        share(jobs, threads.clamp(1, resamples), control, |jobs| {
+            let mut budget = Budget::new(control, RECORDING);
+            let mut pace = Pace::new(control);
+            let mut times = budget.zeroed::<u32>(drawn_from.len())?;
+            let mut shown = budget.zeroed::<u32>(distinct as usize)?;
+            while let Some((draws, first)) = jobs.next()? {
+                for (draw, number) in draws.iter_mut().zip(first..) {
+                    // A stream of its own for each draw, so that no thread needs to know of another.
+                    let mut random = ChaCha8Rng::seed_from_u64(seed);
+                    random.set_stream(number);
+                    times.fill(0);
+                    for _ in 0..times.len() {
+                        pace.step(1)?;
+                        times[random.random_range(0..drawn_from.len())] += 1;
+                    }
+                    shown.fill(0);
+                    let (mut sums, mut with_auc, mut begin) = ([0.0; 8], 0.0, 0);
+                    for ((&user, &times), &end) in drawn_from.iter().zip(&times).zip(&ends) {
+                        let list = &lists[std::mem::replace(&mut begin, end)..end];
+                        let ranking = self.ranking(user, view, cutoff, 0).filter(|_| times > 0);
+                        let Some(ranking) = ranking else { continue };
+                        pace.step(list.len() + 4)?;
+                        let weight = f64::from(times);
+                        let values = [
+                            ranking.precision,
+                            ranking.recall,
+                            ranking.ndcg,
+                            ranking.map,
+                            ranking.hit_rate,
+                            ranking.mrr,
+                            ranking.novelty,
+                            ranking.auc.unwrap_or(0.0),
+                        ];
+                        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+                        with_auc += if ranking.auc.is_some() { weight } else { 0.0 };
+                        list.iter().for_each(|&item| shown[item as usize] += times);
+                    }
+                    let count = drawn_from.len() as f64;
+                    let means = draw.iter_mut().zip(sums);
+                    means.for_each(|(mean, sum)| *mean = sum / count);
+                    draw[7] = if with_auc > 0.0 { sums[7] / with_auc } else { f64::NAN };
+                    (draw[8], draw[9]) = exposure(&shown, self.items());
+                }
+                control.advance(draws.len() as u64);
+            }
+            Ok(())
+        })?;
+        let mut values = budget.with_capacity::<f64>(resamples)?;
+        let mut interval = |figure: usize| {
+            values.clear();
+            values.extend(draws.iter().map(|draw| draw[figure]).filter(|value| !value.is_nan()));
+            values.sort_unstable_by(f64::total_cmp);
+            (percentile(&values, 0.025), percentile(&values, 0.975))
+        };
+        let auc = interval(7);
+        Ok(Some(Intervals {
+            precision: interval(0),
+            recall: interval(1),
+            ndcg: interval(2),
+            map: interval(3),
+            hit_rate: interval(4),
+            mrr: interval(5),
+            novelty: interval(6),
+            auc: (!auc.0.is_nan()).then_some(auc),
+            coverage: interval(8),
+            gini: interval(9),
+        }))
+    }
+}
+
+/// Of rising values, between the two nearest ones; NaN without values.
+fn percentile(values: &[f64], part: f64) -> f64 {
+    let at = part * values.len().saturating_sub(1) as f64;
+    let value = |at: f64| values.get(at as usize).copied().unwrap_or(f64::NAN);
+    let (low, high) = (value(at.floor()), value(at.ceil()));
+    low + (high - low) * at.fract()
+}

@@ -1,0 +1,164 @@
+//! What was measured of each user, and means over some of them.
+
+use crate::budget::{Budget, RECORDING};
+use crate::control::Control;
+use crate::error::Result;
+use crate::interactions::Pace;
+use crate::metrics::{Estimates, Ranking, Summary};
+
+use super::{Evaluation, HeldOut, Plan};
+
+/// In place of an item, after the last one of a list.
+const END: u32 = u32::MAX;
+
+/// The rankings of the measured users, by the model and by popularity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Records {
+    items: usize,
+    /// All positions.
+    users: Vec<u32>,
+    ks: Vec<usize>,
+    /// 1, and one more for each class of held-out items.
+    views: usize,
+    /// Items of the longest list.
+    longest: usize,
+    /// By user, view, cutoff and side. Nothing where a user has no held-out item of a class.
+    rankings: Vec<Option<Ranking>>,
+    /// By user and side, `longest` items each.
+    shown: Vec<u32>,
+}
+
+/// The records of some users, for the thread that measures them.
+pub(super) struct Part<'a> {
+    rankings: &'a mut [Option<Ranking>],
+    shown: &'a mut [u32],
+    views: usize,
+    cutoffs: usize,
+    longest: usize,
+}
+
+impl Records {
+    pub(super) fn new(users: usize, items: usize, plan: Plan<'_>, budget: &mut Budget<'_>) -> Result<Self> {
+        let longest = plan.ks.iter().copied().max().unwrap_or(0).min(items);
+        let views = if plan.held_out { 1 + HeldOut::NAMES.len() } else { 1 };
+        let mut rankings = budget.with_capacity(users * views * plan.ks.len() * 2)?;
+        let mut shown = budget.with_capacity(users * 2 * longest)?;
+        let mut pace = Pace::new(budget.control());
+        for _ in 0..users {
+            pace.step(2 * longest)?;
+            rankings.resize(rankings.len() + views * plan.ks.len() * 2, None);
+            shown.resize(shown.len() + 2 * longest, END);
+        }
+        let mut all = budget.with_capacity(users)?;
+        all.extend(0..users as u32);
+        Ok(Self { items, users: all, ks: plan.ks.to_vec(), views, longest, rankings, shown })
+    }
+
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Memory held.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.users.len(), self.views, self.ks.len(), self.longest)
+    }
+
+    /// Memory for so many users.
+    pub(crate) fn bytes_of(users: usize, views: usize, cutoffs: usize, longest: usize) -> u64 {
+        (users * (4 + 2 * (views * cutoffs * size_of::<Option<Ranking>>() + longest * 4))) as u64
+    }
+
+    /// The records of `chunk` users each.
+    pub(super) fn parts(&mut self, chunk: usize) -> impl Iterator<Item = Part<'_>> + Send {
+        let (views, cutoffs, longest) = (self.views, self.ks.len(), self.longest);
+        let rankings = self.rankings.chunks_mut((chunk * views * cutoffs * 2).max(1));
+        // Without items nothing is shown: an empty slice for each part all the same.
+        let mut shown = &mut self.shown[..];
+        rankings.map(move |rankings| {
+            let users = rankings.len() / (views * cutoffs * 2).max(1);
+            let (mine, rest) = std::mem::take(&mut shown).split_at_mut(users * 2 * longest);
+            shown = rest;
+            Part { rankings, shown: mine, views, cutoffs, longest }
+        })
+    }
+
+    /// Positions of all measured users.
+    pub fn all(&self) -> &[u32] {
+        &self.users
+    }
+
+    /// What was measured of a user.
+    pub(super) fn ranking(&self, user: u32, view: usize, cutoff: usize, side: usize) -> Option<&Ranking> {
+        let at = ((user as usize * self.views + view) * self.ks.len() + cutoff) * 2 + side;
+        self.rankings.get(at).and_then(Option::as_ref)
+    }
+
+    /// What was shown to a user.
+    pub(super) fn shown(&self, user: u32, cutoff: usize, side: usize) -> &[u32] {
+        let list =
+            &self.shown[(user as usize * 2 + side) * self.longest..][..self.longest.min(self.ks[cutoff])];
+        &list[..list.iter().position(|&item| item == END).unwrap_or(list.len())]
+    }
+
+    /// The cutoffs.
+    pub fn ks(&self) -> &[usize] {
+        &self.ks
+    }
+
+    /// Items of the catalogue.
+    pub(super) fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The figures over some users, at each cutoff; empty where none of them was measured. With a class of
+    /// [`HeldOut::NAMES`], over the users who have a held-out item of it, of those items; what was shown is the same.
+    pub fn figures(&self, users: &[u32], class: Option<usize>, control: &Control) -> Result<Vec<Evaluation>> {
+        let view = class.map_or(0, |class| class + 1);
+        let mut figures = Vec::new();
+        for (cutoff, &k) in self.ks.iter().enumerate() {
+            let model = self.estimates(users, view, cutoff, 0, control)?;
+            let popularity = self.estimates(users, view, cutoff, 1, control)?;
+            if let (Some(model), Some(popularity)) = (model, popularity) {
+                figures.push(Evaluation { k, model, popularity });
+            }
+        }
+        Ok(figures)
+    }
+
+    fn estimates(
+        &self,
+        users: &[u32],
+        view: usize,
+        cutoff: usize,
+        side: usize,
+        control: &Control,
+    ) -> Result<Option<Estimates>> {
+        let mut budget = Budget::new(control, RECORDING);
+        let mut pace = Pace::new(control);
+        let mut summary = Summary::with(budget.zeroed(self.items)?);
+        for &user in users {
+            let Some(ranking) = self.ranking(user, view, cutoff, side) else { continue };
+            let shown = self.shown(user, cutoff, side);
+            pace.step(shown.len() + 8)?;
+            summary.add(ranking, shown);
+        }
+        Ok(summary.estimates())
+    }
+}
+
+impl Part<'_> {
+    pub(super) fn views(&self) -> usize {
+        self.views
+    }
+
+    /// Notes what was shown to a user of this part.
+    pub(super) fn show(&mut self, user: usize, lists: [&[u32]; 2]) {
+        for (side, list) in lists.into_iter().enumerate() {
+            self.shown[(user * 2 + side) * self.longest..][..list.len()].copy_from_slice(list);
+        }
+    }
+
+    pub(super) fn set(&mut self, user: usize, view: usize, cutoff: usize, side: usize, ranking: Ranking) {
+        self.rankings[((user * self.views + view) * self.cutoffs + cutoff) * 2 + side] = Some(ranking);
+    }
+}

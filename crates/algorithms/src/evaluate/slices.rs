@@ -1,0 +1,69 @@
+//! Parts of users and of held-out items.
+
+use crate::budget::Budget;
+use crate::control::Control;
+use crate::error::Result;
+use crate::interactions::{Pace, Split};
+
+use super::ranker::Popularity;
+
+/// How much is known of users: terciles of the number of their training entries, over the measured users. Users of equal
+/// number stay together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Activity {
+    /// Positions of the users of each class, rising: cold, medium, heavy.
+    pub users: [Vec<u32>; 3],
+    /// The most entries of a cold user, and of a medium one.
+    pub bounds: (usize, usize),
+}
+
+impl Activity {
+    /// The names of the classes.
+    pub const NAMES: [&'static str; 3] = ["cold", "medium", "heavy"];
+}
+
+/// The classes of the measured users.
+pub fn activity(split: &Split, control: &Control) -> Result<Activity> {
+    let mut pace = Pace::new(control);
+    let count = |position: usize| split.known_of(position).0.len();
+    let mut counts = Vec::with_capacity(split.users.len());
+    for position in 0..split.users.len() {
+        pace.step(1)?;
+        counts.push(count(position));
+    }
+    counts.sort_unstable();
+    let third = |n: usize| counts.get((n * counts.len()).div_ceil(3).max(1) - 1).copied().unwrap_or(0);
+    let bounds = (third(1), third(2));
+    let mut users = <[Vec<u32>; 3]>::default();
+    for position in 0..split.users.len() {
+        let class = usize::from(count(position) > bounds.0) + usize::from(count(position) > bounds.1);
+        users[class].push(position as u32);
+    }
+    Ok(Activity { users, bounds })
+}
+
+/// How popular held-out items are: the head are the most popular items that have a third of the training entries, the
+/// torso those that have the next third, the tail the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldOut;
+
+impl HeldOut {
+    /// The names of the classes.
+    pub const NAMES: [&'static str; 3] = ["head", "torso", "tail"];
+}
+
+/// The class of each item. An item belongs to the third that its first entry falls into, counted from the most popular
+/// one on; without any, it is of the tail.
+pub(super) fn held_out(popularity: &Popularity, budget: &mut Budget<'_>) -> Result<Vec<u8>> {
+    let mut class = budget.zeroed::<u8>(popularity.counts.len())?;
+    let mut pace = Pace::new(budget.control());
+    let mut before = 0u64;
+    for &item in &popularity.order {
+        pace.step(1)?;
+        let count = popularity.counts[item as usize];
+        let third = if count == 0 { 2 } else { 3 * before / popularity.entries };
+        class[item as usize] = third.min(2) as u8;
+        before += u64::from(count);
+    }
+    Ok(class)
+}
