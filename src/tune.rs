@@ -19,7 +19,7 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version};
 use crate::spec::{Spec, object};
-use crate::train::recommender::{Request, measure_splits};
+use crate::train::recommender::{Request, figure, measure_splits};
 use crate::train::{DEPLOYS, as_owner, choose, content};
 use crate::trainers::{self, Trainer};
 use crate::{deploy, identity, locks, notice};
@@ -204,7 +204,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
             format!("trial {trial} of model {} is not running", identity::shown(&named.name)),
         )
-        .set_detail("Another session tunes the model."));
+        .set_detail("It has ended, or another session goes on with the search."));
     };
     let (spec, trainer) = with(&base, &mine.settings);
     content::still_there(&spec)?;
@@ -228,7 +228,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
         return Err(fail(Code::ERRCODE_NO_DATA, "no row can be held out")
             .set_detail("A trial is measured on held-out rows of users that have at least two items."));
     }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let mean = |values: &[f64]| figure(values.iter().sum::<f64>() / values.len() as f64);
     let measured = Measured {
         finished: folds.len() == seeds.len(),
         metric,

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::content;
 use super::guard::GUARD_CUTOFF;
-pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored};
+pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored, figure};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
 use super::target::{Beside, IdType, as_owner, same_types};
 use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Training, begin, choose};
@@ -491,9 +491,6 @@ fn on_splits(
             break;
         };
         let scored = prepared.measure(&mut training, algorithm, cutoffs)?.or_report()?.0;
-        let bytes = prepared.bytes();
-        drop(prepared);
-        control.give(bytes);
         if !each(&scored) {
             break;
         }
