@@ -61,6 +61,7 @@ DECLARE
   started CONSTANT timestamptz := pg_catalog.clock_timestamp();
   waiting text[];
   name text;
+  lost bool;
 BEGIN
   IF work_queue.max_seconds OPERATOR(pg_catalog.<=) 0 OR work_queue.max_seconds OPERATOR(pg_catalog.=) 'NaN' THEN
     RAISE EXCEPTION '"max_seconds" must be above 0, got %', work_queue.max_seconds USING ERRCODE = 'invalid_parameter_value';
@@ -91,19 +92,25 @@ BEGIN
               OPERATOR(pg_catalog.>=) work_queue.max_seconds;
     BEGIN
       -- Another session may have worked it off meanwhile.
-      IF EXISTS (SELECT FROM persona.queue q WHERE q.model OPERATOR(pg_catalog.=) name AND q.oldest IS NOT NULL) THEN
+      SELECT q.lost INTO lost FROM persona.queue q WHERE q.model OPERATOR(pg_catalog.=) name AND q.oldest IS NOT NULL;
+      IF lost THEN
         PERFORM persona.retrain(name);
+      ELSIF NOT lost THEN
+        BEGIN
+          PERFORM persona.update_model(name);
+        EXCEPTION
+          -- A model that cannot follow the changed rows alone, or a version that is too old to.
+          WHEN feature_not_supported OR object_not_in_prerequisite_state THEN PERFORM persona.retrain(name);
+        END;
       END IF;
     EXCEPTION
       WHEN lock_not_available THEN NULL;  -- somebody trains it right now
       WHEN OTHERS THEN
         RAISE WARNING 'model "%" was not brought up to date: %', name, SQLERRM
           USING ERRCODE = SQLSTATE, HINT = 'Its queue is kept; the other models go on.';
-    END;
-    COMMIT;
+    END; COMMIT;
   END LOOP;
-END;
-$$;
+END $$;
 COMMENT ON PROCEDURE persona.work_queue(text, float8) IS
-$$Brings attached models up to date: those with something in their queue that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
+$$Brings attached models up to date, by persona.update_model() where they can follow the changed rows alone and by persona.retrain() otherwise: those with something in their queue that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
 CALL it outside of a transaction block (2D000). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;

@@ -91,10 +91,10 @@ CREATE FUNCTION persona.recommend(
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend';
 COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
 $$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
-user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true is not supported yet (0A000).
+user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true reads the user's rows in the model's source now, with the rights of the caller, and answers from these (source 'fresh') instead of those of the training; without rows of known items as false. It needs SELECT on the source (42501) and, to be quick, an index on its user column.
 options: {"offset": rows passed over, 0; "diversity": 0 to 1, 0; "max_per_category": at least 1, with "categories": {"relation", "item_column": that of the model, "category_column"}; "eligible": a relation that shows the items that may come, "eligible_column": that of the model}. Relations are read with the caller's rights, under the statement's snapshot, at the rows of the items in question.
 score: product of the factors, of ratings the rating that is expected, or the item's share of all interactions. Needs SELECT on the model's view.
-Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id or a column of another type, 22023 k below 0 or an option; 42P01, 42703 and 42501 of a relation in options.$$;
+Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id or a column of another type, 22023 k below 0 or an option; 42P01, 42703 and 42501 of a relation in options; with fresh, 42P01, 42703, 42804 where the source has changed.$$;
 
 CREATE FUNCTION persona.recommend_as(
   model text, user_id anycompatible, item_type anyelement, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, start};
+use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, refine, start};
 use algorithms::estimate::Need;
 use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
@@ -16,7 +16,7 @@ use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+    Algorithm, Data, Fitted, Learned, Request, Trains, Warm, column_arguments, train_first,
 };
 
 /// What `options` may hold.
@@ -135,6 +135,27 @@ impl Algorithm for Als {
             iterations: params.iterations,
             converged,
             losses,
+            regularization,
+            alpha,
+        })
+    }
+
+    fn updates(&self) -> bool {
+        !self.rates
+    }
+
+    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let from = Instant::now();
+        let Warm { factors: Some(factors), users, items, regularization, alpha } = warm else {
+            return self.fit(data, control);
+        };
+        let params = Params { factors: factors.factors, regularization, alpha, ..self.usual() };
+        let factors = refine(data.user_items, data.item_users, factors, (users, items), &params, control)?;
+        Ok(Fitted {
+            learned: Learned::Factors(factors),
+            iterations: 1,
+            converged: true,
+            losses: vec![(f64::NAN, from.elapsed().as_secs_f64())],
             regularization,
             alpha,
         })

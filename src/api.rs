@@ -10,7 +10,7 @@ use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
     als, attach, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
-    publish, queue, recommend, segments, sgd, tune, values,
+    publish, queue, recommend, segments, sgd, tune, update, values,
 };
 
 /// A function as the library declares it.
@@ -56,6 +56,7 @@ sql_functions! {
     persona_rollback("text") -> "integer" = deploy::rollback;
     persona_prewarm("text") -> "bigint" = images::prewarm;
     persona_retrain("text, jsonb") -> "persona.training_result" = lifecycle::retrain;
+    persona_update_model("text, jsonb") -> "persona.training_result" = update::update_model;
     persona_alter_model("text, regclass, jsonb") -> "void" = lifecycle::alter_model;
     persona_drop_model("text") -> "void" = lifecycle::drop_model;
     persona_grant_model("text, name") -> "void" = lifecycle::grant_model;

@@ -35,6 +35,7 @@ mod sql;
 mod train;
 mod trainers;
 mod tune;
+mod update;
 mod values;
 mod work;
 

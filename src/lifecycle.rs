@@ -14,7 +14,6 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, queue, write};
 use crate::source::Source;
-use crate::train::content;
 use crate::trainers::{self, Column};
 use crate::{attach, deploy, locks, outputs};
 
@@ -60,7 +59,6 @@ pub(crate) fn train_again(
     kept: Map<String, Value>,
 ) -> Answer {
     let relation = trained_from(&named, &spec)?;
-    content::still_there(&spec)?;
     let pending = queue::pending(model.model_id)?;
     let before = write::newest_deployment(model.model_id)?;
     let answer = (trainers::of(&spec).run)(call, named.name, relation, spec, kept)?;
@@ -73,6 +71,7 @@ pub(crate) fn train_again(
 
 /// The relation that a spec names; 42P01 where it is gone.
 pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
+    crate::train::content::still_there(spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     // What a temporary relation was called may be another one in this session.
     let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };

@@ -173,6 +173,10 @@ impl Algorithm for Ease {
         Ok(fitted(ease::fit(user_items, item_users, &params, control)?, regularization, from))
     }
 
+    fn updates(&self) -> bool {
+        true
+    }
+
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
         object(json!({ "regularization": fitted.regularization, "neighbours": self.params.kept }))
     }
@@ -199,6 +203,10 @@ impl Algorithm for ItemKnn {
         let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         Ok(fitted(item_knn::fit(user_items, item_users, &self.params, control)?, 0.0, from))
+    }
+
+    fn updates(&self) -> bool {
+        true
     }
 
     fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {

@@ -106,6 +106,11 @@ impl Algorithm for Popularity {
         })
     }
 
+    fn updates(&self) -> bool {
+        // The image has no times.
+        self.half_life.is_none()
+    }
+
     fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
         object(json!({ "half_life": self.half_life }))
     }

@@ -20,7 +20,7 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version};
 use crate::spec::{Spec, object};
 use crate::train::recommender::{Request, figure, measure_splits};
-use crate::train::{DEPLOYS, as_owner, choose, content};
+use crate::train::{DEPLOYS, as_owner, choose};
 use crate::trainers::{self, Trainer};
 use crate::{deploy, identity, locks, notice};
 use space::Space;
@@ -207,7 +207,6 @@ pub(crate) fn measure(call: &Call) -> Answer {
         .set_detail("It has ended, or another session goes on with the search."));
     };
     let (spec, trainer) = with(&base, &mine.settings);
-    content::still_there(&spec)?;
     let relation = trained_from(&named, &spec)?;
     let request = Request::of(named.name.clone(), relation, &Spec::new(&spec), None, Map::new())?;
     let Some(make) = trainer.algorithm else { return Err(deploy::not_deployed(&named)) };

@@ -79,6 +79,7 @@ fn draw(generator: &mut ChaCha8Rng, cumulated: &[f64]) -> usize {
     cumulated.partition_point(|&sum| sum <= point).min(cumulated.len() - 1)
 }
 
+#[allow(dead_code, reason = "not every bench that shares this file writes")]
 /// Writes the matrix as raw little-endian files, for `benches/peers`.
 pub(crate) fn write(user_items: &Csr, folder: &str) -> std::io::Result<()> {
     let bytes = |words: &mut dyn Iterator<Item = [u8; 4]>| words.flatten().collect::<Vec<u8>>();

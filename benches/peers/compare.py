@@ -7,6 +7,7 @@ from implicit.als import AlternatingLeastSquares
 from implicit.cpu.als import calculate_loss
 
 import data
+import recommenders
 import segments
 from report import Memory, Report, busy, machine, median, seconds
 
@@ -140,7 +141,7 @@ def compare_als(connection, name, iterations, rounds, bars):
     fits = [each["fit"] for each in phases]
     line("table to served model / bare fit", clock, ours, theirs, ratio(ours), bars.get("time"))
     line("the fit alone", clock, fits, theirs, ratio(fits))
-    line("peak of private memory", lambda peak: f"{peak / 1e6:.0f} MB", peak_ours, peak_theirs, peak_ours / peak_theirs)
+    line("peak of private memory", lambda peak: f"{peak / 1e6:.0f} MB", peak_ours, peak_theirs, peak_ours / peak_theirs, 1.2)
     mine = (data.factors(connection, "user_factors", model, users, FACTORS),
             data.factors(connection, "item_factors", model, items, FACTORS))
     yours = rival.user_factors, rival.item_factors
@@ -306,7 +307,12 @@ def measure_segments(connection):
     segments.compare(connection, report, note)
 
 
-MEASUREMENTS = {"als": measure_als, "segments": measure_segments, "read": measure_read, "recommend": measure_recommend, "call": measure_call, "als10m": measure_als10m}
+def measure_recommenders(connection):
+    """Every recommender, its training and its answers for many."""
+    recommenders.compare(connection, report, note, folder)
+
+
+MEASUREMENTS = {"als": measure_als, "recommenders": measure_recommenders, "segments": measure_segments, "read": measure_read, "recommend": measure_recommend, "call": measure_call, "als10m": measure_als10m}
 
 
 def main():

@@ -20,13 +20,9 @@ pub(crate) fn explain(call: &Call) -> Answer {
     let options = Options::new(call.object(3, "options")?, &["k"])?;
     let k = options.integer("k", 0, i32::MAX.into())?.map_or(ROWS, |k| k as usize);
     by_name(call, |served| {
-        if served.model.facts.factors > 0 && served.algorithm != EXPLAINED {
+        let sampled = served.model.facts.factors > 0 && served.algorithm != EXPLAINED;
+        if sampled || !served.model.explains() {
             return Err(not_explained(served.algorithm));
-        }
-        if served.model.rates() {
-            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "expected ratings cannot be explained")
-                .set_detail("They rest on the ratings of the user, which a model does not keep.")
-                .set_hint("similar_items() shows what is like an item."));
         }
         let mut rows = call.rows()?;
         let (Some(user), Some(item)) = (served.user(call, 1)?, served.item(call, 2)?) else { return Ok(()) };
@@ -45,10 +41,11 @@ pub(crate) fn explain(call: &Call) -> Answer {
 }
 
 fn not_explained(algorithm: &str) -> pgrx::pg_sys::panic::ErrorReport {
+    let trained = if algorithm == EXPLAINED { "on ratings".to_string() } else { format!("by {algorithm}") };
     fail(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("scores of a model trained by {algorithm} cannot be explained"),
+        format!("scores of a model trained {trained} cannot be explained"),
     )
-    .set_detail("Its factors of a user come of many steps over samples, not of the user's items alone.")
-    .set_hint("Train with persona.train_als(), persona.train_ease() or persona.train_item_knn(), whose scores are sums over the user's items.")
+    .set_detail("They are no sums over the items of the user.")
+    .set_hint("Explained are those of persona.train_ease(), persona.train_item_knn(), and persona.train_als() with implicit feedback.")
 }

@@ -1,7 +1,8 @@
-//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id.
+//! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id; `fresh` alone reads rows.
 
 pub(crate) mod all;
 pub(crate) mod explain;
+mod fresh;
 mod live;
 mod served;
 mod wishes;
@@ -32,39 +33,45 @@ fn no_options(call: &Call, index: usize) -> Result<()> {
     Options::new(call.object(index, "options")?, &[]).map(|_| ())
 }
 
-/// Where the arguments of the forms of `recommend` stand, and whether the user's own items may come.
+/// Where the arguments of the forms of `recommend` stand, whether the user's own items may come, and whether those are
+/// read now.
 struct Asked {
     k: usize,
     exclude: usize,
     candidates: usize,
     keep_seen: bool,
+    fresh: bool,
     wishes: Wishes,
 }
 
 impl Asked {
     fn find(&self, call: &Call, served: &Served<'_>) -> Result<Vec<Recommendation>> {
-        let user = served.user(call, 1)?;
+        let id = served.user_id(call, 1)?;
+        let user = id.as_ref().and_then(|id| served.model.users.find(id.borrow()));
         let exclude = served.items(call, self.exclude)?.unwrap_or_default();
         let candidates = served.items(call, self.candidates)?;
         let filter =
             Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen: self.keep_seen };
-        self.wishes.open(served)?.list(self.k, |n| served.model.recommend(user, n, filter))
+        let live = match id.filter(|_| self.fresh) {
+            Some(id) => fresh::read(served, &id)?,
+            None => None,
+        };
+        self.wishes.open(served)?.list(self.k, |n| match &live {
+            Some(live) => served.model.recommend_fresh(&live.items, &live.values, n, filter),
+            None => served.model.recommend(user, n, filter),
+        })
     }
 }
 
-/// Checks `remove_seen` and `fresh`, which follow each other; the value of `keep_seen`.
-fn switches(call: &Call, first: usize) -> Result<bool> {
-    if call.get(first + 1) == Some(true) {
-        return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "fresh => true is not supported yet")
-            .set_hint("Use recommend_for_items() with the items of the moment, or retrain."));
-    }
-    Ok(call.get(first) == Some(false))
+/// `remove_seen` and `fresh`, which follow each other, as the values of `keep_seen` and `fresh`.
+fn switches(call: &Call, first: usize) -> (bool, bool) {
+    (call.get(first) == Some(false), call.get(first + 1) == Some(true))
 }
 
 /// `persona.recommend(model, user_id, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend(call: &Call) -> Answer {
-    let (k, keep_seen, wishes) = (count(call, 2)?, switches(call, 5)?, Wishes::read(call, 7)?);
-    let asked = Asked { k, exclude: 3, candidates: 4, keep_seen, wishes };
+    let (k, (keep_seen, fresh), wishes) = (count(call, 2)?, switches(call, 5), Wishes::read(call, 7)?);
+    let asked = Asked { k, exclude: 3, candidates: 4, keep_seen, fresh, wishes };
     by_name(call, |served| {
         let found = asked.find(call, served)?;
         served.push_text(&mut call.rows()?, &[], &found, asked.wishes.offset)
@@ -74,8 +81,8 @@ pub(crate) fn recommend(call: &Call) -> Answer {
 
 /// `persona.recommend_as(model, user_id, item_type, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend_as(call: &Call) -> Answer {
-    let (k, keep_seen, wishes) = (count(call, 3)?, switches(call, 6)?, Wishes::read(call, 8)?);
-    let asked = Asked { k, exclude: 4, candidates: 5, keep_seen, wishes };
+    let (k, (keep_seen, fresh), wishes) = (count(call, 3)?, switches(call, 6), Wishes::read(call, 8)?);
+    let asked = Asked { k, exclude: 4, candidates: 5, keep_seen, fresh, wishes };
     by_name(call, |served| {
         let found = asked.find(call, served)?;
         served.push_typed(&mut call.rows()?, &found, asked.wishes.offset)
@@ -87,7 +94,8 @@ pub(crate) fn recommend_as(call: &Call) -> Answer {
 /// type of the items; a NULL of that type would not pass the constraints of a domain.
 pub(crate) fn typed_recommend(call: &Call) -> Answer {
     let wishes = Wishes::default();
-    let asked = Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false, wishes };
+    let asked =
+        Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false, fresh: false, wishes };
     by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?, 0))?;
     Ok(None)
 }

@@ -2,12 +2,12 @@
 
 use algorithms::ids::{IdRef, IdsRef};
 use algorithms::recommender::{Recommendation, Recommender};
-use pgrx::pg_sys;
+use pgrx::{Uuid, pg_sys};
 
 use crate::arrays;
 use crate::call::{Call, Rows, datum};
 use crate::error::Result;
-use crate::ids::Class;
+use crate::ids::{Class, Id};
 use crate::images::{self, Loaded};
 
 /// The live version of a model, and the types of its ids.
@@ -15,9 +15,9 @@ pub(super) struct Served<'a> {
     pub(super) model: Recommender<'a>,
     /// What trained it, such as `als`.
     pub(super) algorithm: &'a str,
-    user: Class,
+    pub(super) user: Class,
     pub(super) item: Class,
-    pub(super) model_id: pgrx::Uuid,
+    pub(super) model_id: Uuid,
 }
 
 /// Asks the model that the first argument names, a text.
@@ -41,12 +41,20 @@ fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Resul
 
 /// The row of an id given as an argument of any type; NULL and unknown ids have none.
 fn row(call: &Call, index: usize, class: Class, ids: IdsRef<'_>) -> Result<Option<u32>> {
-    let Some(value) = call.datum(index) else { return Ok(None) };
-    let id = class.read(value, call.argument_type(index))?;
-    Ok(ids.find(id.borrow()))
+    Ok(id(call, index, class)?.and_then(|id| ids.find(id.borrow())))
+}
+
+/// An id given as an argument of any type.
+fn id(call: &Call, index: usize, class: Class) -> Result<Option<Id>> {
+    call.datum(index).map(|value| class.read(value, call.argument_type(index))).transpose()
 }
 
 impl Served<'_> {
+    /// The user in an argument, known or not.
+    pub(super) fn user_id(&self, call: &Call, index: usize) -> Result<Option<Id>> {
+        id(call, index, self.user)
+    }
+
     /// The row of the user in an argument.
     pub(super) fn user(&self, call: &Call, index: usize) -> Result<Option<u32>> {
         row(call, index, self.user, self.model.users)

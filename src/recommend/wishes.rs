@@ -1,6 +1,6 @@
 //! `options` of the forms of `recommend`: paging, diversity, few of a category, only what a relation shows.
 
-use algorithms::recommender::{Arrangement, Recommendation, Standing};
+use algorithms::recommender::{Arrangement, Look, Recommendation, Standing};
 
 use super::live::{Admission, Categories};
 use super::served::Served;
@@ -121,8 +121,7 @@ impl Opened<'_> {
             }
             Ok(standings)
         };
-        type Look<'l> = dyn FnMut(&[u32]) -> Result<Vec<Standing>> + 'l;
-        let look: Option<&mut Look<'_>> = if live { Some(&mut look) } else { None };
+        let look: Option<&mut Look<'_, _>> = if live { Some(&mut look) } else { None };
         served.model.arrange(arrangement, ranking, look, &mut || {
             pgrx::check_for_interrupts!();
         })

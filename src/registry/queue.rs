@@ -48,10 +48,6 @@ pub(crate) fn append(model_id: Uuid, users: Option<&[String]>) -> Result<()> {
 pub(crate) struct Pending {
     model_id: Uuid,
     /// Whose rows changed; `None` where anything may have changed, or nobody keeps a queue.
-    #[expect(
-        dead_code,
-        reason = "a work-off reads the whole source; one of these users alone will read them"
-    )]
     pub(crate) users: Option<Vec<String>>,
     /// The rows that were seen: rows of a transaction that ends later are not among them, whatever their age.
     seen: Vec<Uuid>,

@@ -120,8 +120,8 @@ impl Content {
             for (column, ((&value, _), kind)) in cells.filter(|(_, ((_, null), _))| !**null) {
                 match kind {
                     Kind::Number => builder.number(column, f64::from_bits(value.value() as u64)),
-                    // SAFETY: a text that is not NULL: `stream` compared the types.
                     Kind::Category => {
+                        // SAFETY: a text that is not NULL: `stream` compared the types.
                         let word = unsafe { read_text(value, Class::Text) };
                         builder.word(column, &word).or_report()?;
                     }

@@ -24,6 +24,7 @@ use batch::{BATCHES, Batch, Sink};
 pub(crate) use content::{Content, Read};
 pub(crate) use features::{Feature, Matrix, read_matrix};
 use receiver::{Receiver, Skipped};
+pub(crate) use rows::stream;
 
 /// A relation to read from.
 pub(crate) struct Source {
@@ -176,6 +177,21 @@ impl Source {
     pub(crate) fn read<'c>(
         &self,
         columns: &InteractionColumns,
+        builder: InteractionsBuilder<'c>,
+        control: &'c Control,
+        threads: usize,
+        any_value: bool,
+        on_batch: &mut dyn FnMut(u64),
+    ) -> Result<(Counts, InteractionsBuilder<'c>)> {
+        self.read_with(columns, "", builder, control, threads, any_value, on_batch)
+    }
+
+    /// The same of `FROM` this relation, which a clause of SQL follows: `WHERE` and what meets it.
+    #[allow(clippy::too_many_arguments, reason = "those of read and the clause")]
+    pub(crate) fn read_with<'c>(
+        &self,
+        columns: &InteractionColumns,
+        clause: &str,
         mut builder: InteractionsBuilder<'c>,
         control: &'c Control,
         threads: usize,
@@ -185,7 +201,7 @@ impl Source {
         let mut list = vec![identity::quote(&columns.user.name), identity::quote(&columns.item.name)];
         list.extend(columns.value.as_ref().map(|column| identity::quote(&column.name)));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
-        let query = format!("SELECT {} FROM {}", list.join(", "), self.name);
+        let query = format!("SELECT {} FROM {} {clause}", list.join(", "), self.name);
         let mut receive = |sink: Sink<'_, '_>| {
             let mut receiver = Receiver::new(columns, any_value, sink, on_batch);
             receiver.run(&query)?;
@@ -223,6 +239,16 @@ const TIMES: [pg_sys::Oid; 4] =
     [pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPOID, pg_sys::DATEOID, pg_sys::INT8OID];
 
 impl InteractionColumns {
+    /// The newest of these times, as the column stores them; infinities say nothing.
+    pub(crate) fn newest(&self, times: Option<&[i64]>) -> Option<i64> {
+        let infinities = match self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid)) {
+            Some(pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID) => [i64::MIN, i64::MAX],
+            Some(pg_sys::DATEOID) => [i64::from(i32::MIN), i64::from(i32::MAX)],
+            _ => return times?.iter().copied().max(),
+        };
+        times?.iter().copied().filter(|time| !infinities.contains(time)).max()
+    }
+
     /// How many units of the time column make a day; 1 for whole numbers, whose unit is not known.
     pub(crate) fn day(&self) -> f64 {
         let type_oid = self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid));

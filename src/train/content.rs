@@ -13,6 +13,12 @@ use crate::source::{Content, InteractionColumns, Read};
 /// The options, users first.
 const KEYS: [&str; 2] = ["user_features", "item_features"];
 
+/// Whether a spec asks for any.
+pub(crate) fn asks(spec: &Map<String, Value>) -> bool {
+    let options = spec.get("options");
+    KEYS.iter().any(|key| options.and_then(|options| options.get(key)).is_some_and(|given| !given.is_null()))
+}
+
 /// A relation by an option.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {

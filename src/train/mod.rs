@@ -16,7 +16,7 @@ use crate::error::{Code, Result, fail, words};
 use crate::source::Source;
 pub(crate) use guard::{DEPLOYS, DeployChoice};
 pub(crate) use holdout::HOLDOUTS;
-pub(crate) use publish::{Deploy, Finished};
+pub(crate) use publish::{Deploy, Finished, Published};
 pub(crate) use running::Training;
 pub(crate) use target::{Beside, IdType, Target, as_owner, same_types};
 

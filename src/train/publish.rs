@@ -164,6 +164,31 @@ impl Finished<'_> {
 }
 
 impl Published {
+    /// What an update answers that found nothing to do: the live version.
+    pub(crate) fn unchanged(
+        target: Target,
+        version: &registry::Version,
+        algorithm: &'static str,
+        seconds: f64,
+    ) -> Published {
+        Published {
+            model: target.name,
+            version: version.version,
+            algorithm,
+            rows_used: version.rows_used,
+            rows_skipped: 0,
+            iterations: 0,
+            converged: true,
+            metric: version.metric.clone(),
+            value: version.value,
+            baseline: version.baseline,
+            live_value: version.value,
+            seconds,
+            deployed: true,
+            deploy_reason: "nothing changed".into(),
+        }
+    }
+
     /// Warns of a live version that is worse than recommending what is popular.
     pub(crate) fn warn(&self) {
         let (Some(value), Some(baseline), true) = (self.value, self.baseline, self.deployed) else { return };

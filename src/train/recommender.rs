@@ -4,11 +4,12 @@ use algorithms::Control;
 use algorithms::als::{Factors, explicit};
 use algorithms::content::{Placed, place};
 use algorithms::estimate::{Need, Plan, estimate};
+use algorithms::image::AlignedBytes;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
 use algorithms::neighbours::Neighbours;
 use algorithms::popularity::Decayed;
-use algorithms::recommender::{Parts, encode_with_content};
-use pgrx::pg_sys;
+use algorithms::recommender::{Content, Parts, encode_with_content};
+use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
 use super::content;
@@ -181,7 +182,31 @@ pub(crate) trait Algorithm: Send + Sync {
     }
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
+    /// Whether a version can follow rows that changed, from what its image holds.
+    fn updates(&self) -> bool {
+        false
+    }
+    /// Learns what changed. Where a fit is quick, it is one on all entries of now.
+    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        self.fit(data, control)
+    }
 }
+
+/// What an update begins with.
+pub(crate) struct Warm<'a> {
+    /// The factors of before, zeros where they are new.
+    pub(crate) factors: Option<Factors>,
+    /// Users whose entries changed.
+    pub(crate) users: &'a [u32],
+    /// Items that they have or had.
+    pub(crate) items: &'a [u32],
+    /// Those of the version.
+    pub(crate) regularization: f64,
+    pub(crate) alpha: f64,
+}
+
+/// The fact of a version that says up to which time it has seen rows, as the time column stores it.
+pub(crate) const NEWEST: &str = "newest_time";
 
 impl Beside for InteractionColumns {
     fn kind(&self) -> &'static str {
@@ -388,6 +413,7 @@ pub(crate) fn train(
     }
 
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
+    let newest = columns.newest(interactions.times.as_deref());
     let mut placed = Placed::default();
     if let Learned::Factors(factors) = &mut fitted.learned
         && features.iter().any(Option::is_some)
@@ -396,28 +422,16 @@ pub(crate) fn train(
             .phase("map features", 0, || place(&mut interactions, factors, features, threads, &control))?;
     }
 
-    let image_id = write::new_id()?;
-    let image = training.phase("encode", 0, || {
-        let parts = Parts {
-            users: &interactions.users,
-            items: &interactions.items,
-            user_items: &interactions.user_items,
-            item_users: &interactions.item_users,
-            learned: fitted.learned.view(),
-            regularization: fitted.regularization,
-            alpha: fitted.alpha,
-            user_class: columns.user_class as u8,
-            item_class: columns.item_class as u8,
-        };
-        encode_with_content(&parts, placed.content(), *image_id.as_bytes(), threads, &control)
-    })?;
-    training.store(image_id, &image)?;
+    let (image_id, image) = image(&mut training, &interactions, &columns, &fitted, placed.content())?;
 
     // What was learned is in the image: its memory goes back before the image is written to a file, too.
     drop(interactions);
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.extend(chosen.facts);
+    if let Some(newest) = newest {
+        hyperparameters.insert(NEWEST.into(), newest.into());
+    }
     hyperparameters.extend(content::facts(&placed));
     hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
@@ -446,6 +460,34 @@ pub(crate) fn train(
     drop(identity);
     result.warn();
     result.record(call)
+}
+
+/// Encodes what was learned and stores it.
+pub(crate) fn image(
+    training: &mut Training<'_>,
+    interactions: &Interactions,
+    columns: &InteractionColumns,
+    fitted: &Fitted,
+    content: Content<'_>,
+) -> Result<(Uuid, AlignedBytes)> {
+    let (control, threads) = (training.control, settings::max_threads());
+    let image_id = write::new_id()?;
+    let image = training.phase("encode", 0, || {
+        let parts = Parts {
+            users: &interactions.users,
+            items: &interactions.items,
+            user_items: &interactions.user_items,
+            item_users: &interactions.item_users,
+            learned: fitted.learned.view(),
+            regularization: fitted.regularization,
+            alpha: fitted.alpha,
+            user_class: columns.user_class as u8,
+            item_class: columns.item_class as u8,
+        };
+        encode_with_content(&parts, content, *image_id.as_bytes(), threads, control)
+    })?;
+    training.store(image_id, &image)?;
+    Ok((image_id, image))
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.

@@ -50,6 +50,7 @@ FUNCTIONS = {
     "persona.recommend_for_items(text,text[],integer,jsonb)": (SERVED, f"persona.recommend_for_items({M}, '{{item-03}}')"),
     "persona.recommend_for_users(text,text[],integer,jsonb)": (SERVED, f"persona.recommend_for_users({M}, '{{7}}')"),
     "persona.retrain(text,jsonb)": (OWNERS, f"persona.retrain({M})"),
+    "persona.update_model(text,jsonb)": (OWNERS, f"persona.update_model({M})"),
     "persona.revoke_model(text,name)": (OWNERS, f"persona.revoke_model({M}, 'web')"),
     "persona.rollback(text)": (OWNERS, f"persona.rollback({M})"),
     "persona.score(text,anycompatible,anyelement)": (SERVED, f"persona.score({M}, 7, 'item-03'::varchar)"),

@@ -18,6 +18,7 @@ mod gram;
 mod half;
 pub(crate) mod kernel;
 mod loss;
+mod refine;
 mod solve;
 mod start;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests;
 pub use explain::explain;
 pub use fold::fold_in;
 pub use loss::loss;
+pub use refine::refine;
 pub(crate) use start::normal;
 pub use start::start;
 

@@ -61,12 +61,14 @@ fn processor_time() -> u64 {
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use crate::als::{Params, Solver, explicit, fit, start};
+    use crate::als::{Params, Solver, explicit, fit, refine, start};
     use crate::control::Control;
     use crate::evaluate::evaluate;
     use crate::ids::{IdKind, IdRef, Ids};
+    use crate::image::Image;
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
-    use crate::recommender::{Learned, Parts, encode};
+    use crate::recommender::{Learned, Parts, Recommender, encode};
+    use crate::update::{merge, moved};
 
     /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
     /// Measured are up to 12 ms; one transpose of this input without a look takes 43 ms.
@@ -214,7 +216,21 @@ mod tests {
             user_class: 0,
             item_class: 0,
         };
-        phase("encode", &control, || encode(&parts, [0; 16], THREADS, &control)).unwrap();
+        let image = phase("encode", &control, || encode(&parts, [0; 16], THREADS, &control)).unwrap();
+        let opened = Image::open(&image).unwrap();
+        let model = Recommender::new(&opened).unwrap();
+        // Everybody is read again and has other values.
+        let mut fresh = data.clone();
+        fresh.user_items.values.iter_mut().for_each(|value| *value += 1.0);
+        let users = data.users.view();
+        let merged = phase("merge", &control, || merge(&model, users, &fresh, THREADS, &control)).unwrap();
+        assert_eq!(merged.users.len(), data.users.len());
+        let warm = phase("move", &control, || moved(&model, &merged, &control)).unwrap().unwrap();
+        let (all, changed) = (&merged.interactions, (&merged.users[..], &merged.items[..]));
+        phase("refine", &control, || {
+            refine(&all.user_items, &all.item_users, warm, changed, &params, &control)
+        })
+        .unwrap();
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub mod sgd;
 pub mod simd;
 pub mod stats;
 pub mod tune;
+pub mod update;
 
 pub use control::Control;
 pub use csr::Csr;

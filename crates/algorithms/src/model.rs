@@ -8,6 +8,7 @@ use crate::segments::Segments;
 
 /// A view of an image by what is in it.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a view of slices, which lives on the stack of one call")]
 pub enum Model<'a> {
     /// Factors and interactions.
     Recommender(Recommender<'a>),

@@ -7,7 +7,7 @@ mod explain;
 mod ratings;
 mod serve;
 
-pub use arrange::{Arrangement, SHORTLIST, Standing};
+pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
 pub use encode::{Content, Learned, Parts, encode, encode_with_content};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
@@ -58,9 +58,14 @@ pub struct Recommender<'a> {
     by_popularity: &'a [u32],
     seen_offsets: &'a [u64],
     seen: &'a [u32],
+    /// Nothing in images that are older than the section.
+    seen_values: Option<&'a [f32]>,
     content_users: &'a [u32],
     content_items: &'a [u32],
 }
+
+/// Values looked through between two looks at the control: less than 1 ms.
+const VALUES: usize = 1 << 18;
 
 /// What was learned of the interactions.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +128,7 @@ impl<'a> Recommender<'a> {
             by_popularity: image.section(kinds::BY_POPULARITY)?,
             seen_offsets: image.section(kinds::SEEN_OFFSETS)?,
             seen: image.section(kinds::SEEN_INDICES)?,
+            seen_values: image.optional_section(kinds::SEEN_VALUES)?,
             content_users: image.optional_section(kinds::CONTENT_USERS)?.unwrap_or_default(),
             content_items: image.optional_section(kinds::CONTENT_ITEMS)?.unwrap_or_default(),
         };
@@ -137,7 +143,9 @@ impl<'a> Recommender<'a> {
             Body::Neighbours(body) => body.len() == items && factors == 0,
             Body::Popular(shares) => shares.len() == items && factors == 0,
         };
+        let valued = |values: &[f32]| values.is_empty() || values.len() == model.seen.len();
         let fits = learned
+            && model.seen_values.is_none_or(valued)
             && model.popularity.len() == items
             && model.by_popularity.len() == items
             && model.seen_offsets.len() == users + 1;
@@ -203,6 +211,12 @@ impl<'a> Recommender<'a> {
                 return Err(Error::Corrupted("an item out of range"));
             }
         }
+        for values in self.seen_values.unwrap_or(&[]).chunks(VALUES) {
+            control.check()?;
+            if values.iter().any(|value| value.is_nan()) {
+                return Err(Error::Corrupted("a value that is no number"));
+            }
+        }
         Ok(())
     }
 
@@ -228,9 +242,8 @@ impl<'a> Recommender<'a> {
     fn check_content(&self, control: &Control) -> Result<()> {
         let users = |row: u32| (row as usize) < self.users.len() && self.seen(row).is_empty();
         let items = |row: u32| self.popularity.get(row as usize) == Some(&0);
-        let sides: [(&[u32], &dyn Fn(u32) -> bool); 2] =
-            [(self.content_users, &users), (self.content_items, &items)];
-        for (rows, fits) in sides {
+        type Fits<'f> = &'f dyn Fn(u32) -> bool;
+        for (rows, fits) in [(self.content_users, &users as Fits<'_>), (self.content_items, &items)] {
             if !rows.is_sorted_by(|a, b| a < b) {
                 return Err(Error::Corrupted("rows of content are not in order"));
             }
@@ -282,6 +295,20 @@ impl<'a> Recommender<'a> {
             (Some(&start), Some(&end)) => self.seen.get(start as usize..end as usize).unwrap_or(&[]),
             _ => &[],
         }
+    }
+
+    /// Whether the values of what is seen are known: images of earlier versions do not have them.
+    pub fn has_values(&self) -> bool {
+        self.seen_values.is_some()
+    }
+
+    /// The items of a user, rising, and their values; no values where all are 1, or not known.
+    pub fn entries_of(&self, user: u32) -> (&'a [u32], Option<&'a [f32]>) {
+        let items = self.seen(user);
+        let start = self.seen_offsets.get(user as usize).map_or(0, |&start| start as usize);
+        let end = start.saturating_add(items.len());
+        let values = self.seen_values.filter(|values| !values.is_empty());
+        (items, values.and_then(|values| values.get(start..end)))
     }
 
     /// What is searched for a user: the factors; nothing where none were learned.

@@ -130,6 +130,9 @@ impl<'a> Segments<'a> {
     pub fn check(&self) -> Result<()> {
         self.features.check()?;
         self.labels.check()?;
+        if (0..self.labels.len()).any(|at| self.labels.get(at).is_empty()) {
+            return Err(Error::Corrupted("a segment without a label"));
+        }
         let mut ids = self.ids.to_vec();
         ids.sort_unstable();
         if ids.first() == Some(&0) || !ids.is_sorted_by(|a, b| a < b) {

@@ -189,17 +189,6 @@ fn a_map_solves_the_weighted_normal_equations() {
 }
 
 #[test]
-fn where_features_say_nothing_the_mean_is_answered() {
-    let control = Control::unlimited();
-    let world = world(600, 100.0);
-    let all = world.extend(&control).unwrap();
-    let mapping = all.mapping.as_ref().unwrap();
-    // A strong lambda, and about as much unexplained as the mean leaves.
-    assert!(mapping.lambda >= 1.0, "{}", mapping.lambda);
-    assert!((0.95..1.1).contains(&mapping.unexplained), "{}", mapping.unexplained);
-}
-
-#[test]
 fn without_a_trained_row_that_has_features_nothing_is_added() {
     let control = Control::unlimited();
     let mut world = world(90, 0.0);

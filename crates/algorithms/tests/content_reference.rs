@@ -37,9 +37,11 @@ fn rows(file: &str) -> Vec<Vec<String>> {
     String::from_utf8(output.stdout).unwrap().lines().skip(1).map(split).collect()
 }
 
+/// Genres, year and words of the users.
+type Film = (Vec<String>, Option<f64>, Vec<String>);
+
 struct Data {
-    /// Genres, year and words of the users, of each film.
-    films: BTreeMap<u32, (Vec<String>, Option<f64>, Vec<String>)>,
+    films: BTreeMap<u32, Film>,
     cold: BTreeSet<u32>,
     /// What each user liked of the other films, and of these.
     liked: BTreeMap<u32, (BTreeSet<u32>, BTreeSet<u32>)>,

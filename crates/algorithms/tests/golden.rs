@@ -22,14 +22,17 @@ use algorithms::recommender::{Filter, Recommendation, Recommender, Source};
 use sample::{Sample, Shape};
 
 /// Names end in the kinds of user and item ids.
-const GOLDEN: [(&str, IdKind, IdKind); 3] = [
+const GOLDEN: [(&str, IdKind, IdKind); 6] = [
     ("format1-integer-bytes.image", Integer, Bytes),
     ("format1-fixed16-integer.image", Fixed16, Integer),
     ("format1-bytes-fixed16.image", Bytes, Fixed16),
+    ("format1-values-integer-bytes.image", Integer, Bytes),
+    ("format1-values-fixed16-integer.image", Fixed16, Integer),
+    ("format1-values-bytes-fixed16.image", Bytes, Fixed16),
 ];
 
 /// What is written today: the newest of the golden images.
-const TODAY: [&str; 3] = [GOLDEN[0].0, GOLDEN[1].0, GOLDEN[2].0];
+const TODAY: [&str; 3] = [GOLDEN[3].0, GOLDEN[4].0, GOLDEN[5].0];
 
 fn sample(user_kind: IdKind, item_kind: IdKind) -> Sample {
     Sample::new(Shape { users: 20, items: 18, factors: 5, user_kind, item_kind })
@@ -80,7 +83,12 @@ fn every_golden_image_gives_the_known_answers() {
         for user in 0..20 {
             let row = user as usize * 5..user as usize * 5 + 5;
             assert_eq!(model.user_factors(user), Some(&sample.factors.users[row]));
-            assert_eq!(model.seen(user), sample.user_items.row(user as usize).0);
+            let (seen, values) = sample.user_items.row(user as usize);
+            assert_eq!(model.seen(user), seen);
+            // The first images had no values.
+            assert_eq!(model.has_values(), name.contains("values"));
+            let ones = values.iter().all(|&value| value == 1.0);
+            assert_eq!(model.entries_of(user), (seen, Some(values).filter(|_| model.has_values() && !ones)));
         }
 
         let none = Filter::default();

@@ -10,19 +10,22 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 use algorithms::als::{self, Factors, Params, Solver, explicit};
+use algorithms::content::{Features, Kind, RowsBuilder, place};
 use algorithms::ease;
 use algorithms::estimate::{Plan, estimate};
 use algorithms::evaluate::{evaluate, evaluate_neighbours};
 use algorithms::ids::{IdKind, Ids};
+use algorithms::image::Image;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
 use algorithms::item_knn::{self, Similarity};
 use algorithms::kmeans::{self, Points};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
-use algorithms::recommender::{Learned, Parts, encode};
+use algorithms::recommender::{Learned, Parts, Recommender, encode};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
+use algorithms::update::{merge, moved};
 use algorithms::{Control, Error, Result, sgd};
 
 /// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
@@ -614,5 +617,125 @@ fn every_refused_allocation_of_an_exact_fit_is_an_error() {
         }
         println!("{points} allocations of {LARGE} bytes and more");
         assert!(points >= 10, "{points}");
+    }
+}
+
+#[test]
+fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
+    let _turn = turn();
+    for kind in [IdKind::Integer, IdKind::Bytes] {
+        let case = Case { users: 40_000, items: 12_000, kind, time: false, ..CASE };
+        let control = Control::unlimited();
+        let data = case.read(&control).unwrap();
+        let factors = case.fit(&data.user_items, &data.item_users, &control).unwrap();
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            learned: Learned::Factors(&factors),
+            regularization: 0.1,
+            alpha: 1.0,
+            user_class: 1,
+            item_class: 1,
+        };
+        let image = encode(&parts, [7; 16], 1, &control).unwrap();
+        let opened = Image::open(&image).unwrap();
+        let model = Recommender::new(&opened).unwrap();
+        // Every user is read again, and has twice as much of everything.
+        let mut fresh = data.clone();
+        fresh.user_items.values.iter_mut().for_each(|value| *value *= 2.0);
+        let update = |control: &Control| -> Result<()> {
+            let merged = merge(&model, data.users.view(), &fresh, case.threads, control)?;
+            let Some(warm) = moved(&model, &merged, control)? else { return Ok(()) };
+            let all = &merged.interactions;
+            let changed = (&merged.users[..], &merged.items[..]);
+            als::refine(&all.user_items, &all.item_users, warm, changed, &case.params(), control).map(|_| ())
+        };
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            LEFT.store(points, Relaxed);
+            let outcome = update(&Control::unlimited());
+            LEFT.store(-1, Relaxed);
+            if REFUSED.load(Relaxed) == 0 {
+                assert_eq!(outcome, Ok(()));
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{kind:?} {points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{kind:?}: {points} allocations of {LARGE} bytes and more");
+        assert!(points > 30, "{points}");
+        let free = Control::unlimited();
+        update(&free).unwrap();
+        for step in 1..=11 {
+            let limit = free.peak() * step / 10;
+            let control = Control::new(limit);
+            let before = HELD.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            let outcome = update(&control);
+            let really = (PEAK.load(Relaxed) - before) as u64;
+            assert!(really <= limit + limit / 10 + (2 << 20), "{kind:?}: {really} of {limit}");
+            match outcome {
+                Ok(()) => assert!(step >= 10),
+                Err(error) => assert!(step < 10 && matches!(error, Error::Memory { .. }), "{error:?}"),
+            }
+        }
+    }
+}
+
+/// Features of items, half of which are trained: a number, a category and a tag each.
+fn known_of_items(control: &Control) -> Result<Features> {
+    let kinds = [Kind::Number, Kind::Category, Kind::Tags];
+    let mut builder = RowsBuilder::new(IdKind::Integer, &kinds, control);
+    for n in 0..9000u64 {
+        builder.start(algorithms::ids::IdRef::Integer(n as i64))?;
+        builder.number(0, n as f64);
+        builder.word(1, format!("category {}", n % 50).as_bytes())?;
+        builder.word(2, format!("tag {}", n * n % 4000).as_bytes())?;
+    }
+    builder.finish()
+}
+
+/// Reads features and places items that were not trained beside those that were.
+fn join(control: &Control) -> Result<()> {
+    let case = Case { users: 4500, items: 4500, rows: 20_000, ..CASE };
+    let mut data = case.read(&Control::unlimited())?;
+    let numbers = |rows: usize| (0..rows * 8).map(|n| (n % 13) as f32).collect::<Vec<f32>>();
+    let (users, items) = (numbers(data.users.len()), numbers(data.items.len()));
+    let mut factors = Factors { factors: 8, users, items };
+    let features = known_of_items(control)?;
+    let placed = place(&mut data, &mut factors, [None, Some(features)], 2, control)?;
+    assert!(placed.items.len() > 4000 && data.items.len() == 9000);
+    Ok(())
+}
+
+#[test]
+fn every_refused_allocation_of_features_is_an_error() {
+    let _turn = turn();
+    // Reading the interactions has a test of its own: its allocations come first.
+    let mut points = 0;
+    loop {
+        REFUSED.store(0, Relaxed);
+        let control = Control::unlimited();
+        LEFT.store(points, Relaxed);
+        let outcome = known_of_items(&control);
+        LEFT.store(-1, Relaxed);
+        if REFUSED.load(Relaxed) == 0 {
+            assert_eq!(outcome.map(|features| features.bytes()), Ok(control.used()));
+            break;
+        }
+        assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}");
+        assert_eq!(control.used(), 0, "{points}");
+        points += 1;
+    }
+    println!("{points} allocations of {LARGE} bytes and more");
+    assert!(points >= 15, "{points}");
+    let free = Control::unlimited();
+    assert_eq!(join(&free), Ok(()));
+    let peak = free.peak();
+    for limit in [0, peak / 4, peak / 2, peak - 1] {
+        assert!(matches!(join(&Control::new(limit)), Err(Error::Memory { .. })), "{limit}");
     }
 }

@@ -11,7 +11,7 @@ CREATE TABLE likes (user_id int, item_id text, value real, gone int, extra jsonb
 INSERT INTO likes SELECT u, 'i' || i, 1, 1, '{}', timestamptz '2024-01-01' + i * interval '1 hour'
 FROM generate_series(1, 10) AS u, generate_series(1, 10) AS i WHERE (u + i) % 2 = 0 AND u <> i;
 ALTER TABLE likes DROP COLUMN gone;
-SELECT (persona.train_als('m', 'likes', 'user_id', 'item_id', factors => 2, iterations => 2, holdout => 'none')).version;
+SELECT (persona.train_als('m', 'likes', 'user_id', 'item_id', time_column => 'taken_at', factors => 2, iterations => 2, holdout => 'none')).version;
 SELECT (persona.retrain('m')).version;
 -- A search for its settings: a trial that ended, and one that runs.
 SELECT persona._tune_begin('m', 3, 'grid', '{"factors": [2, 3, 4]}', 1, 'never', 42, '{}');
@@ -85,6 +85,7 @@ FROM (VALUES
   ('segment_distances', $$'s'::text | '{1,2}'::float8[]$$),
   ('similar_items', $$'m'::text | 'i1'::text | 3 | '{}'::jsonb$$),
   ('similar_users', $$'m'::text | 1 | 3 | '{}'::jsonb$$),
+  ('update_model', $$'m'::text | '{}'::jsonb$$),
   ('train_als', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'implicit'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_bpr', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('train_ease', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | NULL::float8 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),

@@ -55,7 +55,6 @@ SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id
 
 -- 0A000: not yet
 SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'item_id', feedback => 'told')$$);
-SELECT * FROM fails($$SELECT persona.recommend('m', 1, fresh => true)$$);
 
 -- 22023: parameters out of range, words that nobody knows
 SELECT * FROM fails($$SELECT persona.train_als('x', 'likes', 'user_id', 'user_id')$$);

@@ -50,5 +50,10 @@ SELECT persona.explain(NULL, 101, 7);
 SELECT persona.explain('likes', 101, 7);
 \set VERBOSITY verbose
 SELECT persona.explain('bpr', 101, 7);
+SELECT version FROM persona.train_popularity('popular', 'likes', 'u', 'i', holdout => 'none');
+SELECT persona.explain('popular', 101, 7);
+CREATE TABLE rated AS SELECT u, i, 1 + (u + i) % 5 AS stars FROM likes;
+SELECT version FROM persona.train_als('rated_model', 'rated', 'u', 'i', 'stars', feedback => 'explicit', factors => 4, holdout => 'none');
+SELECT persona.explain('rated_model', 101, 7);
 \set VERBOSITY default
 DROP SCHEMA explain CASCADE;

@@ -56,12 +56,11 @@ pub fn explain(
     Ok(parts)
 }
 
+/// Writes the product of a matrix and a vector.
+type Product<'a> = dyn FnMut(&[f64], &mut [f64]) -> Result<()> + 'a;
+
 /// Solves a symmetric positive definite system that is given by its product with a vector.
-fn conjugate_gradients(
-    right: &[f32],
-    steps: usize,
-    times: &mut dyn FnMut(&[f64], &mut [f64]) -> Result<()>,
-) -> Result<Vec<f64>> {
+fn conjugate_gradients(right: &[f32], steps: usize, times: &mut Product<'_>) -> Result<Vec<f64>> {
     let mut residual: Vec<f64> = right.iter().map(|&each| f64::from(each)).collect();
     let mut solution = vec![0.0; residual.len()];
     let mut direction = residual.clone();

@@ -250,10 +250,10 @@ fn assign(
         if pooled < RARE {
             continue;
         }
-        for term in 0..of.len() {
+        for (term, of) in of.iter_mut().enumerate() {
             pace.step(1)?;
-            if of[term] == NONE && column(term) == number {
-                of[term] = columns as u32;
+            if *of == NONE && column(term) == number {
+                *of = columns as u32;
             }
         }
         columns += 1;

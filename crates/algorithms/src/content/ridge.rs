@@ -110,7 +110,7 @@ pub fn fit(
 /// Rows are in the order of their ids: which are left out does not depend on how they came.
 fn is_left_out(number: usize) -> bool {
     let mixed = (number as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) % LEFT_OUT == 0
+    ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32).is_multiple_of(LEFT_OUT)
 }
 
 /// Normal equations: a symmetric matrix, of which the lower half counts, and right sides.

@@ -77,3 +77,5 @@ pub const USER_BIASES: u32 = 36;
 pub const CONTENT_USERS: u32 = 37;
 /// Items whose factors follow from their features alone: `[u32]`, rising. Missing where there are none.
 pub const CONTENT_ITEMS: u32 = 38;
+/// The value of each of `SEEN_INDICES`: `[f32]`, none where all are 1.
+pub const SEEN_VALUES: u32 = 39;

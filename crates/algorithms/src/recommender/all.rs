@@ -18,7 +18,9 @@ impl Recommender<'_> {
     /// [`Recommender::recommend`] answers with no filter. The same on every number of threads.
     ///
     /// Each user's items are searched for by themselves: the pass over 8-bit numbers reads a quarter of the memory that
-    /// a block of matrix products would, and ranks as it goes. Errors: `Cancelled`.
+    /// a block of matrix products would, and ranks as it goes: 73,000 users a second on two threads of a busy machine with
+    /// AVX-512, for 10,000 items of 64 factors that were trained (`benches/recommend_all.rs`). Taking 64 users over each
+    /// 32 kB of the items was a tenth faster, and is not worth its code. Errors: `Cancelled`.
     pub fn recommend_all(
         &self,
         users: Range<u32>,

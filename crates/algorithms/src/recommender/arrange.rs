@@ -34,6 +34,9 @@ pub struct Standing {
     pub categories: Vec<u32>,
 }
 
+/// Tells of items.
+pub type Look<'a, E> = dyn FnMut(&[u32]) -> Result<Vec<Standing>, E> + 'a;
+
 impl Recommender<'_> {
     /// The part of the list that an arrangement asks for. `ranking(n)` are the best `n` items, fewer only if there are
     /// fewer; `look` tells of items in the order of the ranking, each asked about once; without it all may come and have no
@@ -46,7 +49,7 @@ impl Recommender<'_> {
         &self,
         arrangement: Arrangement,
         mut ranking: impl FnMut(usize) -> Vec<Recommendation>,
-        mut look: Option<&mut dyn FnMut(&[u32]) -> Result<Vec<Standing>, E>>,
+        mut look: Option<&mut Look<'_, E>>,
         pause: &mut dyn FnMut(),
     ) -> Result<Vec<Recommendation>, E> {
         let Arrangement { offset, k, diversity, most_per_category } = arrangement;

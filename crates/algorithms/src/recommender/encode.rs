@@ -131,6 +131,11 @@ pub fn encode_with_content(
     image.section(kinds::BY_POPULARITY, by_popularity);
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
     image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
+    if !matches!(parts.learned, Learned::Ratings(..)) {
+        // What an update needs of the entries; most models have nothing but ones.
+        let values = &parts.user_items.values;
+        image.section(kinds::SEEN_VALUES, if all_ones(values, control)? { &[] } else { &values[..] });
+    }
     for (kind, rows) in [(kinds::CONTENT_USERS, content.users), (kinds::CONTENT_ITEMS, content.items)] {
         if !rows.is_empty() {
             image.section(kind, rows);
@@ -141,6 +146,16 @@ pub fn encode_with_content(
     let image = image.write(control)?;
     budget.keep(length);
     Ok(image)
+}
+
+fn all_ones(values: &[f32], control: &Control) -> Result<bool> {
+    for piece in values.chunks(1 << 18) {
+        control.check()?;
+        if piece.iter().any(|&value| value != 1.0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Factors with what their search needs.
@@ -166,7 +181,12 @@ impl<'a> Searchable<'a> {
         budget.adopt(items_sections.bytes());
         budget.take((factors * factors) as u64 * 4)?;
         let gram = match known {
-            Some(known) => known.to_vec(),
+            Some(known) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(known.len()).map_err(|_| budget.refused())?;
+                copy.extend_from_slice(known);
+                copy
+            }
             None => gram(items, *factors, threads, control)?,
         };
         Ok(Searchable { factors: learned, users, items: items_sections, gram })

@@ -8,21 +8,25 @@ use crate::neighbours::Contribution;
 use super::{Body, Recommender};
 
 impl Recommender<'_> {
+    /// Whether scores are sums over the user's items. Those of ratings are not: values are not stored.
+    pub fn explains(&self) -> bool {
+        !matches!(self.body, Body::Popular(_)) && self.ratings().is_none()
+    }
+
     /// The user's items by what each adds to the score of an item: the largest contributions of either sign first, equal
-    /// ones by rising item; without those that add nothing. Empty where the user or the item is not known.
+    /// ones by rising item; without those that add nothing. Empty where the user or the item is not known,
+    /// or nothing is explained.
     ///
     /// Neighbours: the sum is [`Recommender::score`]. Factors: it is the score of [`Recommender::recommend_for_items`] for
     /// the user's items, since the factors that a training stores are near to those of its last items only, and values are not
-    /// stored at all; that is an explanation of factors by alternating least squares alone. Empty for ratings, whose values
-    /// would be needed, and for popularity. Errors: `Cancelled`.
+    /// stored at all; that is an explanation of factors by alternating least squares alone. Errors: `Cancelled`.
     pub fn explain(&self, user: u32, item: u32, control: &Control) -> Result<Vec<Contribution>> {
-        if item as usize >= self.items.len() {
+        if item as usize >= self.items.len() || !self.explains() {
             return Ok(Vec::new());
         }
         let own = self.seen(user);
         let mut parts = match &self.body {
             Body::Popular(_) => Vec::new(),
-            Body::Factors(body) if body.ratings.is_some() => Vec::new(),
             Body::Neighbours(body) => body.explain(own, None, item),
             Body::Factors(body) => {
                 let facts = &self.facts;

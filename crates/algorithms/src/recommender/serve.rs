@@ -18,6 +18,8 @@ pub enum Source {
     Content,
     /// Popularity alone: the user is not known.
     Popular,
+    /// What the user has at this moment, which may be more or less than the training saw.
+    Fresh,
 }
 
 impl Source {
@@ -27,6 +29,7 @@ impl Source {
             Source::Model => "model",
             Source::Content => "content",
             Source::Popular => "popular",
+            Source::Fresh => "fresh",
         }
     }
 }
@@ -101,33 +104,73 @@ impl Recommender<'_> {
     /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in, or their
     /// neighbours added up. Of ratings, all of them are taken to be the highest.
     pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
+        self.for_entries(items, None, k, Filter { keep_seen: false, ..filter })
+    }
+
+    /// The best `k` items for a user who has these items (rising) with these values at this moment, whatever the training
+    /// saw of the user: folded in with the values as the training weighs them, or the neighbours added up. Neighbours were
+    /// learned of what users have, not of how much, and so are the items counted here.
+    pub fn recommend_fresh(
+        &self,
+        items: &[u32],
+        values: &[f32],
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        let mut answer = self.for_entries(items, Some(values), k, filter);
+        for each in answer.iter_mut().filter(|each| each.source == Source::Model) {
+            each.source = Source::Fresh;
+        }
+        answer
+    }
+
+    fn for_entries(
+        &self,
+        items: &[u32],
+        values: Option<&[f32]>,
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Vec<Recommendation> {
+        let seen = if filter.keep_seen { &[] } else { items };
         let excluded =
-            |item: u32| items.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
+            |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
             return self.popular(k, filter.candidates, &excluded);
         }
         let body = match &self.body {
-            Body::Neighbours(body) => {
-                return self.by_neighbours(body, items, k, Filter { keep_seen: false, ..filter });
-            }
+            Body::Neighbours(body) => return self.by_neighbours(body, items, k, filter),
             Body::Popular(_) => return self.popular(k, filter.candidates, &excluded),
             Body::Factors(body) => body,
         };
         let facts = &self.facts;
         if let Some(ratings) = &body.ratings {
-            let values = vec![ratings.high(); items.len()];
+            let highest;
+            let values = match values {
+                Some(values) => values,
+                None => {
+                    highest = vec![ratings.high(); items.len()];
+                    &highest
+                }
+            };
             let width = facts.factors as usize;
-            let (query, bias) = ratings.fold_in(body.items, width, (items, &values), facts.regularization);
+            let (query, bias) = ratings.fold_in(body.items, width, (items, values), facts.regularization);
             let found = body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded);
             return self.rated(found, |_| bias);
         }
-        let values = vec![1.0; items.len()];
+        let ones;
+        let values = match values {
+            Some(values) => values,
+            None => {
+                ones = vec![1.0; items.len()];
+                &ones
+            }
+        };
         let query = fold_in(
             body.gram,
             body.items,
             facts.factors as usize,
             items,
-            &values,
+            values,
             facts.regularization,
             facts.alpha,
         );

@@ -40,6 +40,10 @@ pub(crate) const REFUSED: [(&str, Damage<Draft>); 33] = [
     }),
     ("a section is missing", |draft, choices| {
         let at = choices.below(draft.sections.len());
+        // Images of earlier versions do not have it.
+        if draft.sections[at].0 == SEEN_VALUES {
+            return false;
+        }
         draft.sections.remove(at);
         true
     }),

@@ -1,0 +1,285 @@
+//! Interactions brought up to date from an image, against reading everything; and factors that follow, against a training.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+
+use algorithms::als::{Factors, Params, fit, refine, start};
+use algorithms::ids::{IdBuilder, IdKind, IdRef, Ids};
+use algorithms::image::{AlignedBytes, Image};
+use algorithms::interactions::{Interactions, InteractionsBuilder};
+use algorithms::recommender::{Filter, Learned, Parts, Recommender, encode};
+use algorithms::update::{Merged, NOWHERE, merge, moved};
+use algorithms::{Control, Error};
+
+/// Values by user and item.
+type Rows = BTreeMap<(i64, i64), f32>;
+
+fn ids(kind: IdKind, numbers: impl Iterator<Item = i64>) -> Ids {
+    match kind {
+        IdKind::Integer => Ids::Integer(numbers.collect()),
+        IdKind::Fixed16 => Ids::Fixed16(numbers.map(|n| u128::from(n as u64).to_be_bytes()).collect()),
+        IdKind::Bytes => {
+            let (mut offsets, mut bytes) = (vec![0], Vec::new());
+            for number in numbers {
+                bytes.extend(format!("id {number}").bytes());
+                offsets.push(bytes.len() as u64);
+            }
+            Ids::Bytes { offsets, bytes }
+        }
+    }
+}
+
+fn read(kind: IdKind, rows: &Rows, of: &dyn Fn(i64) -> bool) -> Interactions {
+    let control = Control::unlimited();
+    let mut builder = InteractionsBuilder::new(kind, kind, false, &control);
+    let rows: Vec<_> = rows.iter().filter(|((user, _), _)| of(*user)).collect();
+    let users = ids(kind, rows.iter().map(|(key, _)| key.0));
+    let items = ids(kind, rows.iter().map(|(key, _)| key.1));
+    let values: Vec<f32> = rows.iter().map(|(_, value)| **value).collect();
+    builder.push(users.view(), items.view(), &values, &[]).unwrap();
+    builder.finish(1).unwrap()
+}
+
+fn sorted(kind: IdKind, users: &[i64]) -> Ids {
+    let control = Control::unlimited();
+    let mut builder = IdBuilder::new(kind, "users", &control);
+    let mut places = vec![0; users.len()];
+    builder.insert(ids(kind, users.iter().copied()).view(), &mut places).unwrap();
+    builder.finish().unwrap().ids
+}
+
+const PARAMS: Params = Params {
+    factors: 8,
+    regularization: 1.0,
+    alpha: 5.0,
+    iterations: 12,
+    solver: algorithms::als::Solver::ConjugateGradient,
+    cg_steps: 3,
+    seed: 3,
+    threads: 1,
+};
+
+fn trained(data: &Interactions) -> Factors {
+    let control = Control::unlimited();
+    let begin = start(data.users.len(), data.items.len(), &PARAMS, &control).unwrap();
+    fit(&data.user_items, &data.item_users, begin, &PARAMS, &control, &mut |_, _| ()).unwrap()
+}
+
+fn image(data: &Interactions, factors: &Factors) -> AlignedBytes {
+    let parts = Parts {
+        users: &data.users,
+        items: &data.items,
+        user_items: &data.user_items,
+        item_users: &data.item_users,
+        learned: Learned::Factors(factors),
+        regularization: PARAMS.regularization,
+        alpha: PARAMS.alpha,
+        user_class: 3,
+        item_class: 3,
+    };
+    encode(&parts, [7; 16], 1, &Control::unlimited()).unwrap()
+}
+
+/// Users of five groups; each has six of its group's twenty items, and one of another group.
+fn before(valued: bool) -> Rows {
+    let mut rows = Rows::new();
+    for user in 0..300i64 {
+        let value = |n: i64| if valued { 1.0 + ((user + n) % 4) as f32 } else { 1.0 };
+        for n in 0..6 {
+            rows.insert((user, user % 5 * 20 + (user * 7 + n * 3) % 20), value(n));
+        }
+        rows.insert((user, (user * 13) % 100), value(9));
+    }
+    rows.insert((50, 777), 1.0);
+    rows
+}
+
+const AGAIN: [i64; 8] = [-4, 9, 10, 50, 51, 120, 299, 4000];
+
+/// Inserts, updates, deletes; users and items that come and go, at both ends and in the middle.
+fn after(mut rows: Rows) -> Rows {
+    rows.insert((9, 3), 7.0);
+    rows.insert((10, 101), 1.0);
+    rows.retain(|&(user, item), _| user != 51 && (user, item) != (50, 777));
+    for n in 0..6 {
+        rows.insert((-4, 40 + 3 * n), 1.0);
+        rows.insert((4000, 61 + 3 * n), 2.0);
+    }
+    rows.insert((120, -9), 1.0);
+    for value in rows.iter_mut().filter(|(key, _)| key.0 == 299).map(|(_, value)| value) {
+        *value += 1.0;
+    }
+    rows
+}
+
+fn merged(kind: IdKind, was: &Rows, now: &Rows, again: &[i64]) -> (Interactions, Merged) {
+    let data = read(kind, was, &|_| true);
+    let bytes = image(&data, &trained(&data));
+    let opened = Image::open(&bytes).unwrap();
+    let model = Recommender::new(&opened).unwrap();
+    model.check(&Control::unlimited()).unwrap();
+    let fresh = read(kind, now, &|user| again.contains(&user));
+    let control = Control::unlimited();
+    let merged = merge(&model, sorted(kind, again).view(), &fresh, 2, &control).unwrap();
+    assert_eq!(control.used(), merged.bytes());
+    (data, merged)
+}
+
+#[test]
+fn what_is_merged_is_what_a_training_would_read() {
+    for kind in [IdKind::Integer, IdKind::Fixed16, IdKind::Bytes] {
+        for valued in [false, true] {
+            let was = before(valued);
+            let now = after(was.clone());
+            let (data, merged) = merged(kind, &was, &now, &AGAIN);
+            let all = read(kind, &now, &|_| true);
+            assert_eq!(merged.interactions, Interactions { rows: now.len() as u64, ..all });
+            assert!(merged.changed);
+            // Everybody comes from where the id says.
+            for (row, &was) in (0..).zip(&merged.users_before) {
+                let id = merged.interactions.users.view().get(row).unwrap();
+                assert_eq!(data.users.view().find(id).unwrap_or(NOWHERE), was);
+            }
+            for (row, &was) in (0..).zip(&merged.items_before) {
+                let id = merged.interactions.items.view().get(row).unwrap();
+                assert_eq!(data.items.view().find(id).unwrap_or(NOWHERE), was);
+            }
+            // 51 is gone; all others of them differ.
+            assert_eq!(merged.users.len(), AGAIN.len() - 1);
+            let place = |number| {
+                let id = ids(kind, std::iter::once(number));
+                merged.interactions.items.view().find(id.view().get(0).unwrap())
+            };
+            let touched = |number| place(number).is_some_and(|item| merged.items.contains(&item));
+            assert!(touched(3) && touched(101) && touched(-9) && touched(40) && place(777).is_none());
+            // An item that only the user who is gone had of these.
+            let theirs: Vec<i64> = was.keys().filter(|key| key.0 == 51).map(|key| key.1).collect();
+            assert!(theirs.into_iter().all(touched));
+        }
+    }
+}
+
+#[test]
+fn nothing_differs_where_nothing_changed() {
+    for valued in [false, true] {
+        let was = before(valued);
+        for again in [&[][..], &[5, 6, 7], &[-1, 5, 9999]] {
+            let (data, merged) = merged(IdKind::Integer, &was, &was, again);
+            assert!(!merged.changed && merged.users.is_empty() && merged.items.is_empty());
+            assert_eq!(merged.interactions, Interactions { rows: was.len() as u64, ..data });
+        }
+    }
+    // A value alone is a change.
+    let was = before(true);
+    let mut now = was.clone();
+    *now.iter_mut().find(|(key, _)| key.0 == 6).unwrap().1 += 0.5;
+    assert_eq!(merged(IdKind::Integer, &was, &now, &[5, 6, 7]).1.users, [6]);
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// Mean nDCG of the first ten items of a user's group that the user does not have.
+fn quality(data: &Interactions, factors: &Factors, users: &[i64], group: &dyn Fn(i64) -> i64) -> f64 {
+    let bytes = image(data, factors);
+    let opened = Image::open(&bytes).unwrap();
+    let model = Recommender::new(&opened).unwrap();
+    let ndcg = |&user: &i64| {
+        let row = data.users.view().find(IdRef::Integer(user)).unwrap();
+        let found = model.recommend(Some(row), 10, Filter::default());
+        let gain = |(place, good): (usize, bool)| if good { 1.0 / (place as f64 + 2.0).log2() } else { 0.0 };
+        let good = found.iter().map(|each| match data.items.view().get(each.item) {
+            Some(IdRef::Integer(item)) => item / 20 == group(user),
+            _ => false,
+        });
+        let ideal: f64 = (0..10).map(|place| gain((place, true))).sum();
+        good.enumerate().map(gain).sum::<f64>() / ideal
+    };
+    users.iter().map(ndcg).sum::<f64>() / users.len() as f64
+}
+
+#[test]
+fn changed_users_are_recommended_what_a_training_would_recommend() {
+    let was = before(false);
+    let mut now = was.clone();
+    // Thirty who have changed sides, and ten who are new.
+    let users: Vec<i64> = (100..130).chain(1000..1010).collect();
+    let group = |user: i64| (user + 2) % 5;
+    now.retain(|key, _| !users.contains(&key.0));
+    for &user in &users {
+        for n in 0..6 {
+            now.insert((user, group(user) * 20 + (user * 7 + n * 3) % 20), 1.0);
+        }
+    }
+    let data = read(IdKind::Integer, &was, &|_| true);
+    let old = trained(&data);
+    let bytes = image(&data, &old);
+    let opened = Image::open(&bytes).unwrap();
+    let model = Recommender::new(&opened).unwrap();
+    let fresh = read(IdKind::Integer, &now, &|user| users.contains(&user));
+    let control = Control::unlimited();
+    let merged = merge(&model, sorted(IdKind::Integer, &users).view(), &fresh, 1, &control).unwrap();
+    let all = &merged.interactions;
+    let warm = moved(&model, &merged, &control).unwrap().unwrap();
+    let run = |threads| {
+        let params = Params { threads, ..PARAMS };
+        let changed = (&merged.users[..], &merged.items[..]);
+        refine(&all.user_items, &all.item_users, warm.clone(), changed, &params, &control).unwrap()
+    };
+    let updated = run(1);
+    assert_eq!(updated, run(2));
+
+    let full = quality(all, &trained(all), &users, &group);
+    let after = quality(all, &updated, &users, &group);
+    assert!(full > 0.9 && after >= 0.97 * full, "{after} after an update, {full} after a training");
+    // Without the update they get what they had liked.
+    assert!(quality(all, &warm, &users, &group) < 0.5 * full);
+
+    // Nobody else moved.
+    for (row, &before) in merged.users_before.iter().enumerate() {
+        if merged.users.binary_search(&(row as u32)).is_err() {
+            assert_eq!(updated.users[row * 8..][..8], old.users[before as usize * 8..][..8]);
+        }
+    }
+    // And each of them is where the equation of a user has its solution.
+    let user = merged.users[0] as usize;
+    let x = &updated.users[user * 8..][..8];
+    for factor in 0..8 {
+        let mut gradient = f64::from(x[factor]) * PARAMS.regularization;
+        for item in 0..all.items.len() {
+            let y = &updated.items[item * 8..][..8];
+            let has = all.user_items.row(user).0.binary_search(&(item as u32)).is_ok();
+            let (confidence, wanted) = if has { (1.0 + PARAMS.alpha, 1.0) } else { (1.0, 0.0) };
+            gradient += confidence * (dot(x, y) - wanted) * f64::from(y[factor]);
+        }
+        assert!(gradient.abs() < 1e-2, "{gradient}");
+    }
+}
+
+#[test]
+fn limits_hold_and_a_cancel_ends_it() {
+    let was = before(true);
+    let data = read(IdKind::Integer, &was, &|_| true);
+    let bytes = image(&data, &trained(&data));
+    let opened = Image::open(&bytes).unwrap();
+    let model = Recommender::new(&opened).unwrap();
+    let fresh = read(IdKind::Integer, &was, &|user| user < 9);
+    let again = sorted(IdKind::Integer, &(0..9).collect::<Vec<_>>());
+    let control = Control::unlimited();
+    let enough = merge(&model, again.view(), &fresh, 1, &control).unwrap();
+    let peak = control.peak();
+    for limit in [0, 1000, peak / 2, peak - 1] {
+        let control = Control::new(limit);
+        let refused = merge(&model, again.view(), &fresh, 1, &control);
+        assert!(matches!(refused, Err(Error::Memory { .. })), "{limit}");
+        assert_eq!(control.used(), 0);
+    }
+    assert!(merge(&model, again.view(), &fresh, 1, &Control::new(peak)).is_ok());
+    let control = Control::unlimited();
+    control.cancel();
+    assert_eq!(merge(&model, again.view(), &fresh, 1, &control), Err(Error::Cancelled));
+    assert_eq!(moved(&model, &enough, &control), Err(Error::Cancelled));
+    assert_eq!(control.used(), 0);
+}

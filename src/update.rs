@@ -1,0 +1,309 @@
+//! `persona.update_model`: a version that follows the rows that changed, without reading all others.
+
+use algorithms::Control;
+use algorithms::ids::{IdBuilder, Ids};
+use algorithms::interactions::{Interactions, InteractionsBuilder};
+use algorithms::recommender::Content;
+use algorithms::update::{merge, moved};
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+
+use crate::access::Identity;
+use crate::automatic::CHOSEN;
+use crate::call::Call;
+use crate::error::{Code, OrReport, Result, fail};
+use crate::fault::point;
+use crate::identity::{self, Named};
+use crate::ids::{base_type, stored_type, type_name};
+use crate::lifecycle::{owned_to_train, trained_from};
+use crate::options::Options;
+use crate::outputs::literal;
+use crate::registry::scan::Seen;
+use crate::registry::{self, Version, queue, write};
+use crate::source::{Counts, InteractionColumns, Source, stream};
+use crate::spec::Spec;
+use crate::train::content;
+use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, image};
+use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, begin, choose};
+use crate::work::GiveMemoryBack;
+use crate::{deploy, images, locks, settings, trainers};
+
+/// How long before the newest row of the last version rows may have been written that it did not see.
+const LATE: &str = "1 hour";
+
+/// `persona.update_model(model, options)`.
+pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
+    locks::writable(c"persona.update_model()");
+    let _memory = GiveMemoryBack::from_now();
+    let options = Options::new(call.object(1, "options")?, &["late"])?;
+    let (named, model) = owned_to_train(call)?;
+    let name = identity::shown(&named.name);
+    if model.kind != "recommender" {
+        return Err(fail(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("model {name} is of kind {}, not recommender", model.kind),
+        )
+        .set_hint("Bring it in line with its relation by persona.retrain()."));
+    }
+    let live =
+        registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(&named))?.version;
+    let version = registry::version(model.model_id, Some(live), Seen::Latest)?
+        .ok_or_else(|| deploy::not_deployed(&named))?;
+    let relation = trained_from(&named, &model.spec)?;
+    let algorithm = algorithm(&named, relation, &model.spec, &version)?;
+
+    let control = Control::new(settings::max_memory());
+    let mut training = Training::start(&named.name, algorithm.name(), &control);
+    let (target, (source, columns), identity) = begin(&named.name, &model.spec, || {
+        let source = Source::open(relation)?;
+        let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
+        let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
+        let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+        Ok((source, columns))
+    })?;
+    let loaded = images::prepare(&named, model.model_id, version.image_id, version.version)?;
+    let before = loaded.recommender()?;
+    if !before.has_values() {
+        return Err(fail(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("version {live} of model {name} does not hold the values that it was trained on"),
+        )
+        .set_detail("It was trained by an earlier version of pg_persona.")
+        .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
+    }
+
+    let pending = queue::pending(model.model_id)?;
+    let again = match (&pending.users, queue::attached(model.model_id)?.is_empty()) {
+        (Some(users), _) => queued(&control, &columns, users)?,
+        (None, true) => changed(&mut training, (&named, &version), (&source, &columns), &options)?,
+        (None, false) => {
+            let message = format!("the queue of model {name} does not know all that changed");
+            return Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).set_hint(format!(
+                "Read everything once: SELECT persona.retrain({});",
+                literal(&named.name)
+            )));
+        }
+    };
+    let (counts, fresh) = read(&mut training, &source, &columns, &again)?;
+    let threads = settings::max_threads();
+    let merged = training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, &control))?;
+    if !merged.changed {
+        drop(identity);
+        pending.forget()?;
+        let seconds = training.started.elapsed().as_secs_f64();
+        return Published::unchanged(target, &version, algorithm.name(), seconds).record(call);
+    }
+    let interactions = &merged.interactions;
+    if interactions.user_items.entries() == 0 {
+        return Err(algorithms::Error::NoData).or_report();
+    }
+    let data =
+        Data { user_items: &interactions.user_items, item_users: &interactions.item_users, times: None };
+    let fitted = training.phase("fit", 1, || {
+        let warm = Warm {
+            factors: moved(&before, &merged, &control)?,
+            users: &merged.users,
+            items: &merged.items,
+            regularization: before.facts.regularization,
+            alpha: before.facts.alpha,
+        };
+        algorithm.update(&data, warm, &control)
+    })?;
+    let (image_id, image) = image(&mut training, interactions, &columns, &fitted, Content::default())?;
+
+    let mut hyperparameters = version.hyperparameters.clone();
+    let mark = newest(&version).max(columns.newest(fresh.times.as_deref()));
+    if let Some(mark) = mark {
+        hyperparameters.insert(NEWEST.into(), mark.into());
+    }
+    hyperparameters.insert("updated_from".into(), live.into());
+    hyperparameters.insert("users_updated".into(), merged.users.len().into());
+    hyperparameters.insert("rows_read_again".into(), counts.rows_read.into());
+    let finished = Finished {
+        image_id,
+        image: &image,
+        algorithm: algorithm.name(),
+        rows_used: interactions.user_items.entries() as i64,
+        rows_skipped: counts.skipped.total() as i64,
+        users: Some(interactions.users.len() as i64),
+        items: Some(interactions.items.len() as i64),
+        iterations: fitted.iterations as i32,
+        converged: fitted.converged,
+        metric: None,
+        value: None,
+        baseline: None,
+        metrics: Vec::new(),
+        reason: None,
+        hyperparameters,
+    };
+    let spec = Spec::new(&model.spec);
+    let kept = Options::new(spec.object("options"), trainers::of(&model.spec).options)?;
+    let word = spec.text("deploy")?.unwrap_or_else(|| "auto".into());
+    let deploy = Deploy {
+        choice: choose("deploy", &word, &DEPLOYS)?,
+        guarded: true,
+        keep_versions: kept.integer("keep_versions", 1, 1000)?,
+    };
+    let deployed = write::newest_deployment(model.model_id)?;
+    let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
+    drop(identity);
+    // A version that went live has all that was queued.
+    if write::newest_deployment(model.model_id)? != deployed {
+        pending.forget()?;
+    }
+    result.record(call)
+}
+
+/// The algorithm that a version was trained by, with the settings of then; 0A000 where it cannot follow changes.
+fn algorithm(
+    named: &Named,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+    version: &Version,
+) -> Result<Box<dyn Algorithm>> {
+    let used = &version.hyperparameters;
+    let spec = match used.get(CHOSEN).and_then(Value::as_object) {
+        Some(chosen) => chosen.clone(),
+        None => trainers::of(spec).spec_of_version(spec.clone(), used),
+    };
+    let made = match trainers::of(&spec).algorithm {
+        Some(make) if !content::asks(&spec) => Some(make(named.name.clone(), relation, &spec)?),
+        _ => None,
+    };
+    made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
+        fail(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
+        )
+        .set_detail(format!(
+            "Version {} was trained by {}. Models of implicit ALS without features, EASE, item-kNN and popularity without a half-life can.",
+            version.version, version.algorithm
+        ))
+        .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))
+    })
+}
+
+/// The newest time that a version saw, as its column stores it.
+fn newest(version: &Version) -> Option<i64> {
+    version.hyperparameters.get(NEWEST).and_then(Value::as_i64)
+}
+
+/// The users that a queue lists, sorted.
+fn queued(control: &Control, columns: &InteractionColumns, users: &[String]) -> Result<Ids> {
+    let mut ids = IdBuilder::new(columns.user_class.kind(), "users", control);
+    for user in users {
+        ids.insert_one(columns.user_class.parse(user)?.borrow()).or_report()?;
+    }
+    Ok(ids.finish().or_report()?.ids)
+}
+
+/// The users whose rows may differ from what the version saw, sorted; 55000 where nothing tells.
+fn changed(
+    training: &mut Training<'_>,
+    (named, version): (&Named, &Version),
+    (source, columns): (&Source, &InteractionColumns),
+    options: &Options,
+) -> Result<Ids> {
+    let unknown = |message: String, hint: &str| {
+        Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .set_hint(format!("{hint}SELECT persona.retrain({});", literal(&named.name))))
+    };
+    let name = identity::shown(&named.name);
+    let Some(time) = &columns.time else {
+        return unknown(
+            format!("nothing tells which rows of model {name} changed"),
+            "Train it with a \"time_column\", or read everything: ",
+        );
+    };
+    let Some(mark) = newest(version) else {
+        return unknown(
+            format!("version {} of model {name} does not say up to which time it has read", version.version),
+            "Train it once more: ",
+        );
+    };
+    let since = since(base_type(time.type_oid), mark, version, options)?;
+    let user = identity::quote(&columns.user.name);
+    let query = format!(
+        "SELECT DISTINCT {user} FROM {} WHERE {} >= {since} AND {user} IS NOT NULL",
+        source.name,
+        identity::quote(&time.name)
+    );
+    let mut users = IdBuilder::new(columns.user_class.kind(), "users", training.control);
+    training.phase_here("find", |_| {
+        stream(&query, &[columns.user.type_oid], &mut |values, _| {
+            let id = columns.user_class.read(values[0], columns.user.type_oid)?;
+            users.insert_one(id.borrow()).or_report()?;
+            Ok(true)
+        })
+    })?;
+    Ok(training.phase("sort users", 0, || users.finish())?.ids)
+}
+
+/// The time from which on rows are looked at, as SQL: before the newest that was seen, and before the training of the
+/// version began, for a row may lie in the future.
+fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, options: &Options) -> Result<String> {
+    if type_oid == pg_sys::INT8OID {
+        let late = options.integer("late", 0, i64::MAX)?.unwrap_or(0);
+        return Ok(format!("{}::pg_catalog.int8", literal(&mark.saturating_sub(late).to_string())));
+    }
+    let late = literal(&options.text("late")?.unwrap_or_else(|| LATE.into()));
+    let micros = |of: &str, n: i64| {
+        format!("('2000-01-01 00:00:00+00'::pg_catalog.{of} + {n} * '1 microsecond'::pg_catalog.interval)")
+    };
+    // When its training began, and before it read.
+    let ended = i64::from(version.trained_at);
+    let trained = micros("timestamptz", ended.saturating_sub((version.seconds * 1e6) as i64));
+    Ok(match type_oid {
+        pg_sys::TIMESTAMPTZOID => {
+            format!("LEAST({}, {trained}) - {late}::pg_catalog.interval", micros("timestamptz", mark))
+        }
+        pg_sys::DATEOID => format!(
+            "LEAST('2000-01-01'::pg_catalog.date + {mark}, {trained}::pg_catalog.date) - {late}::pg_catalog.interval"
+        ),
+        _ => format!(
+            "LEAST({}, {trained}::pg_catalog.timestamp) - {late}::pg_catalog.interval",
+            micros("timestamp", mark)
+        ),
+    })
+}
+
+/// All rows of these users, as they are now.
+fn read(
+    training: &mut Training<'_>,
+    source: &Source,
+    columns: &InteractionColumns,
+    users: &Ids,
+) -> Result<(Counts, Interactions)> {
+    let control = training.control;
+    let (user, item) = (columns.user_class, columns.item_class);
+    let mut builder = InteractionsBuilder::new(user.kind(), item.kind(), columns.time.is_some(), control);
+    let mut counts = Counts::default();
+    let threads = settings::max_threads();
+    if !users.is_empty() {
+        let mut array = String::from("{");
+        for at in 0..users.len() as u32 {
+            let Some(id) = users.view().get(at) else { continue };
+            let separator = if at == 0 { "\"" } else { ",\"" };
+            array.push_str(separator);
+            array.push_str(&user.text(id).replace('\\', "\\\\").replace('"', "\\\""));
+            array.push('"');
+        }
+        array.push('}');
+        let of_users = type_name(base_type(columns.user.type_oid));
+        // Not `= ANY`: the planner knows how many rows an unnested constant has, and takes the index or one hash.
+        let clause = format!(
+            "WHERE {} IN (SELECT pg_catalog.unnest({}::{}[]))",
+            identity::quote(&columns.user.name),
+            literal(&array),
+            stored_type(&of_users)
+        );
+        let _path = Identity::pinned_path();
+        (counts, builder) = training.phase_here("read", |progress| {
+            let mut report = |rows| progress.read(rows, control.used());
+            source.read_with(columns, &clause, builder, control, threads, false, &mut report)
+        })?;
+    }
+    point("read");
+    let interactions = training.phase("sort", 0, || builder.finish(threads))?;
+    Ok((counts, interactions))
+}
