@@ -10,7 +10,7 @@ PG_CONFIG  ?= pg_config
 CARGO      ?= cargo
 
 # The install script is these files of sql/, in this order: what uses something comes after it.
-SQL := registry types models recommenders update explain publish values segments attach views
+SQL := registry types models recommenders update explain publish values segments attach tune views
 
 # Expanded when used, not when read: `make deps` may install pg_config first.
 PG_MAJOR    = $(shell $(PG_CONFIG) --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')

@@ -10,7 +10,7 @@ use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
     als, attach, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity, progress,
-    publish, queue, recommend, segments, sgd, update, values,
+    publish, queue, recommend, segments, sgd, tune, update, values,
 };
 
 /// A function as the library declares it.
@@ -66,6 +66,11 @@ sql_functions! {
 
     persona_attach("text, jsonb") -> "void" = attach::attach;
     persona_detach("text") -> "void" = attach::detach;
+
+    persona_tune_begin("text, integer, text, jsonb, integer, text, bigint, jsonb") -> "void" = tune::begin;
+    persona_tune_next("text, integer, text") -> "integer" = tune::begin_trial;
+    persona_tune_measure("text, integer") -> "void" = tune::measure;
+    persona_tune_finish("text, text") -> "persona.training_result" = tune::finish;
     persona_queue_changes("") -> "trigger" = queue::queue_changes;
 
     persona_train_als(

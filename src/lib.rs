@@ -34,6 +34,7 @@ mod spec;
 mod sql;
 mod train;
 mod trainers;
+mod tune;
 mod update;
 mod values;
 mod work;

@@ -20,7 +20,7 @@ use crate::{attach, deploy, locks, outputs};
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// The model of the first argument, which the current user must own.
-fn owned(call: &Call) -> Result<(Named, Model)> {
+pub(crate) fn owned(call: &Call) -> Result<(Named, Model)> {
     let name: String = call.required(0, "model")?;
     let (named, model) = identity::model(&name, Seen::Latest)?;
     access::require_owner(named.relation, &named.name)?;
@@ -45,17 +45,23 @@ pub(crate) fn retrain(call: &Call) -> Answer {
     let mut spec = model.spec.clone();
     let trainer = trainers::of(&spec);
     let known: Vec<&str> = trainer.settings.iter().chain(trainer.options).copied().collect();
-    for (key, value) in Options::new(call.object(1, "options")?, &known)?.into_map() {
-        if trainer.settings.contains(&key.as_str()) {
-            spec.insert(key, value);
-        } else if let Some(Value::Object(options)) = spec.get_mut("options") {
-            options.insert(key, value);
-        }
-    }
+    trainer.overlay(&mut spec, Options::new(call.object(1, "options")?, &known)?.into_map());
+    let kept = model.spec.clone();
+    train_again(call, named, &model, spec, kept)
+}
+
+/// Trains a model again from a spec; `kept` is what the next retraining begins with. The caller holds the training lock.
+pub(crate) fn train_again(
+    call: &Call,
+    named: Named,
+    model: &Model,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Answer {
     let relation = trained_from(&named, &spec)?;
     let pending = queue::pending(model.model_id)?;
     let before = write::newest_deployment(model.model_id)?;
-    let answer = (trainer.run)(call, named.name, relation, spec, model.spec)?;
+    let answer = (trainers::of(&spec).run)(call, named.name, relation, spec, kept)?;
     // A version that went live has read all that was queued.
     if write::newest_deployment(model.model_id)? != before {
         pending.forget()?;
@@ -140,6 +146,7 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
     locks::training(named.relation, &named.name)?;
+    locks::tuning(named.relation, &named.name)?;
     attach::drop_triggers(model.model_id)?;
     // The view first, then the deploy lock: everybody takes them in this order. Its name may change until then.
     if !identity::seize(named.relation) {

@@ -14,6 +14,7 @@ enum Purpose {
     Training = 1,
     Deploying = 2,
     Creating = 3,
+    Tuning = 4,
 }
 
 /// How often, and how far apart, a lock is tried before somebody else really has it.
@@ -23,6 +24,11 @@ const STEP: std::time::Duration = std::time::Duration::from_millis(2);
 /// Takes the training lock of a model, or 55P03 where somebody trains it.
 pub(crate) fn training(relation: pg_sys::Oid, name: &str) -> Result<()> {
     try_acquire(relation.to_u32(), Purpose::Training, name)
+}
+
+/// Takes the tuning lock of a model, or 55P03 where somebody tunes it.
+pub(crate) fn tuning(relation: pg_sys::Oid, name: &str) -> Result<()> {
+    try_acquire(relation.to_u32(), Purpose::Tuning, name)
 }
 
 /// Takes the training lock of a model that does not exist yet.
@@ -49,11 +55,15 @@ fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
         pgrx::check_for_interrupts!();
         std::thread::sleep(STEP);
     }
+    let (done, by) = match purpose {
+        Purpose::Tuning => ("tuned", "tunes"),
+        _ => ("trained", "trains, alters"),
+    };
     Err(fail(
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
-        format!("model {} is being trained", crate::identity::shown(name)),
+        format!("model {} is being {done}", crate::identity::shown(name)),
     )
-    .set_detail("Another session trains, alters or drops it and has not ended its transaction yet.")
+    .set_detail(format!("Another session {by} or drops it and has not ended its transaction yet."))
     .set_hint("The view persona.training_progress shows running trainings."))
 }
 

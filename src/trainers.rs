@@ -61,6 +61,19 @@ impl Trainer {
         }
     }
 
+    /// Puts settings into a spec, where this trainer looks for them.
+    pub(crate) fn overlay(&self, spec: &mut Map<String, Value>, settings: Map<String, Value>) {
+        for (key, value) in settings {
+            if self.settings.contains(&key.as_str()) {
+                spec.insert(key, value);
+            } else if let Value::Object(options) =
+                spec.entry("options").or_insert_with(|| Value::Object(Map::new()))
+            {
+                options.insert(key, value);
+            }
+        }
+    }
+
     /// A model's spec with the settings that one of its versions was trained with.
     pub(crate) fn spec_of_version(
         &self,

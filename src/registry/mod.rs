@@ -41,6 +41,8 @@ pub(crate) enum Output {
     History,
     /// The recommendations of every user.
     Recs,
+    /// The trials of a search for settings.
+    Trials,
 }
 
 impl Output {
@@ -56,6 +58,7 @@ impl Output {
             Output::Profile => "profile",
             Output::History => "history",
             Output::Recs => "recs",
+            Output::Trials => "trials",
         }
     }
 }
@@ -98,9 +101,8 @@ pub(crate) fn outputs(model_id: Uuid, seen: Seen) -> Result<Vec<(Output, pg_sys:
     let mut found = Vec::new();
     while let Some(row) = scan.next() {
         let word: String = row.expect(2)?;
-        if let Some(output) =
-            Output::OF_SEGMENTS.into_iter().chain([Output::Recs]).find(|output| output.word() == word)
-        {
+        let known = Output::OF_SEGMENTS.into_iter().chain([Output::Recs, Output::Trials]);
+        if let Some(output) = known.into_iter().find(|output| output.word() == word) {
             found.push((output, row.expect(3)?));
         }
     }

@@ -72,7 +72,8 @@ pub(crate) fn insert_outputs(model_id: Uuid, outputs: &[(Output, pg_sys::Oid)]) 
     as_registry_owner(|| {
         for (output, relation) in outputs {
             run(
-                "INSERT INTO persona_internal.output VALUES ($1, $2, $3)",
+                "INSERT INTO persona_internal.output VALUES ($1, $2, $3)
+                 ON CONFLICT (model_id, word) DO UPDATE SET relation = excluded.relation",
                 &[argument(model_id), argument(output.word().to_string()), argument(*relation)],
             )?;
         }

@@ -107,7 +107,7 @@ impl Shape {
                 key: Some("segment_id, feature".into()),
                 comment: "what distinguishes each segment, feature by feature",
             },
-            Output::History | Output::Recs => Shape {
+            Output::History | Output::Recs | Output::Trials => Shape {
                 has_id: true,
                 columns: HISTORY.to_vec(),
                 key: Some(format!("{id}, entered_at")),

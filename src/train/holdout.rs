@@ -213,7 +213,7 @@ impl Drop for Prepared<'_> {
 }
 
 /// A mean as people read it: sums are exact to 3e-14, so twelve decimals are the figure's own.
-pub(super) fn figure(mean: f64) -> f64 {
+pub(crate) fn figure(mean: f64) -> f64 {
     (mean * 1e12).round() / 1e12
 }
 

@@ -13,7 +13,8 @@ use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
 use super::content;
-pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored};
+use super::guard::GUARD_CUTOFF;
+pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored, figure};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
 use super::target::{Beside, IdType, as_owner, same_types};
 use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Training, begin, choose};
@@ -491,6 +492,31 @@ pub(crate) fn image(
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.
 fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Vec<Metric>> {
+    let mut metrics = Vec::new();
+    on_splits(request, algorithm, &[k], &[request.seed], &mut |scored| {
+        metrics = scored.metrics();
+        true
+    })?;
+    Ok(metrics)
+}
+
+/// Measures a request by what the guard goes by, for each seed on another split; `each` says whether to go on.
+pub(crate) fn measure_splits(
+    request: &Request,
+    algorithm: &dyn Algorithm,
+    seeds: &[i64],
+    each: &mut dyn FnMut(&Scored) -> bool,
+) -> Result<()> {
+    on_splits(request, algorithm, &[GUARD_CUTOFF], seeds, each)
+}
+
+fn on_splits(
+    request: &Request,
+    algorithm: &dyn Algorithm,
+    cutoffs: &[usize],
+    seeds: &[i64],
+    each: &mut dyn FnMut(&Scored) -> bool,
+) -> Result<()> {
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, algorithm.name(), &control);
@@ -498,14 +524,20 @@ fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Ve
     let _identity = as_owner(&named)?;
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
-    let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };
+    let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(()) };
     let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
     expect(&control, &interactions, algorithm, true, 0).or_report()?;
     let times = (algorithm.wants_times(), columns.day());
-    let Some(prepared) = Prepared::new(&mut training, &interactions, holdout, request.seed, times)? else {
-        return Ok(Vec::new());
-    };
-    Ok(prepared.measure(&mut training, algorithm, &[k])?.or_report()?.0.metrics())
+    for seed in seeds {
+        let Some(prepared) = Prepared::new(&mut training, &interactions, holdout, *seed, times)? else {
+            break;
+        };
+        let scored = prepared.measure(&mut training, algorithm, cutoffs)?.or_report()?.0;
+        if !each(&scored) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower. `held` of it is

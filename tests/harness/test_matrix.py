@@ -12,6 +12,8 @@ CALLERS = {"postgres", "alice", "bob", "web", "mallory", "keeper"}  # USAGE on s
 DUMPERS = ROOT | {"keeper"}  # the owner of the database, who reads the registry for pg_dump
 
 M, S = "'alice.for_you'", "'alice.tiers'"
+# What the model is tuned by.
+TUNED = '{"factors": [2, 4, 8]}'
 # Each function of the extension: who may, and calls that answer. {id} is the id of the model.
 FUNCTIONS = {
     'persona."check"()': (CALLERS, 'persona."check"()'),
@@ -55,6 +57,11 @@ FUNCTIONS = {
     "persona.score(text,anycompatible,text)": (SERVED, f"persona.score({M}, 7, 'item-03')"),
     "persona.similar_items(text,anycompatible,integer,jsonb)": (SERVED, f"persona.similar_items({M}, 'item-03')"),
     "persona.similar_users(text,anycompatible,integer,jsonb)": (SERVED, f"persona.similar_users({M}, 7)"),
+    "persona._tune_begin(text,integer,text,jsonb,integer,text,bigint,jsonb)":
+        (OWNERS, f"persona._tune_begin({M}, 3, 'grid', '{TUNED}', 1, 'never', 42, '{{}}')"),
+    "persona._tune_next(text,integer,text)": (OWNERS, f"persona._tune_next({M}, 3, NULL)"),
+    "persona._tune_measure(text,integer)": (OWNERS, f"persona._tune_measure({M}, 2)"),
+    "persona._tune_finish(text,text)": (OWNERS, f"persona._tune_finish({M}, 'never')"),
     "persona.train_als(text,regclass,name,name,name,name,text,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_als({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
     "persona.recommend_all(text,integer)": (OWNERS, f"persona.recommend_all({M}, 3)"),
@@ -93,13 +100,15 @@ RELATIONS = {
     "persona_internal.problems": DUMPERS,
     "alice.for_you": TYPED,
     # Granted by grant_model, and to nobody else.
+    "alice.for_you_trials": SERVED,
     "alice.tiers": SERVED,
     **{f"alice.tiers_{table}": SERVED for table in ("members", "segments", "profile", "history")},
 }
 # Answers nobody outside of a deployment.
 PLACE = "persona._place(double precision[])"
-# No functions of a query: the trigger of attached tables, and the procedure that works queues off.
+# No functions of a query: the trigger of attached tables, the procedure that works queues off, and the one that tunes.
 TRIGGER, WORKER = "persona._queue_changes()", "persona.work_queue(text,double precision)"
+TUNER = "persona.tune(text,integer,text,jsonb,interval,integer,text,bigint,jsonb)"
 # Of the views that everybody may read, these show something to those who may be served only.
 FILTERED = ("persona.models", "persona.versions", "persona.metrics", "persona.training_log")
 
@@ -136,6 +145,10 @@ def world(cluster):
     interactions(alice)
     train(alice)
     train(alice, factors=10)
+    # One trial that ended, one that runs.
+    alice.run(f"""SELECT persona._tune_begin('for_you', 3, 'grid', '{TUNED}', 1, 'never', 42, '{{}}');
+                  SELECT persona._tune_next('for_you', 3, NULL); SELECT persona._tune_measure('for_you', 1);
+                  SELECT persona._tune_next('for_you', 3, NULL)""")
     alice.run("""CREATE TABLE people AS SELECT g AS id, g % 3 AS a, g % 2 AS b FROM generate_series(1, 30) g;
                  SELECT persona.train_kmeans('tiers', 'people', 'id', k => 2); SELECT persona.grant_model('tiers', 'web');
                  SELECT persona.train_rfm('best', 'events', 'user_id', 'at', 'weight')""")
@@ -174,7 +187,7 @@ def test_every_function_by_every_role(cluster):
     sessions, model = world(cluster)
     root = sessions["postgres"]
     known = {name for (name,) in root.run(CATALOG)}
-    known -= {PLACE, TRIGGER, WORKER}
+    known -= {PLACE, TRIGGER, WORKER, TUNER}
     assert known == FUNCTIONS.keys(), ("not in the table", known - FUNCTIONS.keys(), "gone", FUNCTIONS.keys() - known)
     for role, session in sessions.items():
         assert session.error("SELECT persona._place('{1,2}')").sqlstate == ("55000" if role in CALLERS else "42501"), role
@@ -194,6 +207,16 @@ def test_every_function_by_every_role(cluster):
             wrong += compare(f"{name} after SET ROLE", sql, allowed, {role: attempt(switched, sql)})
             switched.run("RESET ROLE")
     assert not wrong, "\n".join(wrong)
+    # It commits, and so comes last.
+    call = f"CALL persona.tune({M}, 3, 'grid', '{TUNED}')"
+    for role, session in sessions.items():
+        if role in OWNERS:
+            session.run(call)
+        else:
+            refused = session.error(call)
+            assert refused.sqlstate == "42501" and not any(secret in refused.text for secret in SECRETS), (role, refused)
+    owner = "SELECT DISTINCT relowner::regrole FROM pg_class WHERE relname IN ('for_you', 'for_you_trials')"
+    assert root.run(owner) == [("alice",)]
 
 
 def test_functions_of_values(cluster):

@@ -13,6 +13,9 @@ FROM generate_series(1, 10) AS u, generate_series(1, 10) AS i WHERE (u + i) % 2 
 ALTER TABLE likes DROP COLUMN gone;
 SELECT (persona.train_als('m', 'likes', 'user_id', 'item_id', time_column => 'taken_at', factors => 2, iterations => 2, holdout => 'none')).version;
 SELECT (persona.retrain('m')).version;
+-- A search for its settings: a trial that ended, and one that runs.
+SELECT persona._tune_begin('m', 3, 'grid', '{"factors": [2, 3, 4]}', 1, 'never', 42, '{}');
+SELECT persona._tune_next('m', 3, NULL), persona._tune_measure('m', 1), persona._tune_next('m', 3, NULL);
 -- Three groups, and their tables beside them.
 CREATE TABLE people (id int PRIMARY KEY, a float8, b interval);
 INSERT INTO people SELECT g, g % 3, g * interval '1 day' FROM generate_series(1, 12) g;
@@ -93,6 +96,10 @@ FROM (VALUES
   ('train_rfm', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'taken_at'::name | 'value'::name | NULL::name | NULL::timestamptz | 5 | 'auto'::text | '{}'::jsonb$$),
   ('train_sgd', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'warp'::text | 'adagrad'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('training_progress', $$$$),
+  ('_tune_begin', $$'m'::text | 3 | 'grid'::text | '{"factors": [2, 3, 4]}'::jsonb | 1 | 'never'::text | 42::int8 | '{}'::jsonb$$),
+  ('_tune_finish', $$'m'::text | 'never'::text$$),
+  ('_tune_measure', $$'m'::text | 2$$),
+  ('_tune_next', $$'m'::text | 3 | NULL::text$$),
   ('user_factors', $$'m'::text$$),
   ('visible_progress', $$$$)
 ) AS s (name, text), LATERAL (SELECT string_to_array(s.text, ' | ')) AS a (arguments)
