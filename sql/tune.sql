@@ -19,7 +19,7 @@ COMMENT ON FUNCTION persona._tune_measure(text, int) IS
 CREATE FUNCTION persona._tune_finish(model text, deploy text) RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_tune_finish';
 COMMENT ON FUNCTION persona._tune_finish(text, text) IS
-  'The last step of persona.tune(): trains with the settings of the best trial, which the model keeps. 55000 where no trial came to an end.';
+  'The last step of persona.tune(): trains with the settings of the best trial, which the model keeps unless deploy is ''auto'' and the version does not go live. 55000 where no trial came to an end.';
 
 CREATE PROCEDURE persona.tune(
   model text, trials int DEFAULT 20, method text DEFAULT 'tpe', space jsonb DEFAULT NULL, budget interval DEFAULT NULL,
@@ -53,14 +53,12 @@ BEGIN
     EXCEPTION
       WHEN lock_not_available THEN RAISE;  -- somebody else tunes the model
       WHEN OTHERS THEN problem := pg_catalog.concat(SQLSTATE, ': ', SQLERRM);
-    END;
-    COMMIT;
+    END; COMMIT;
   END LOOP;
   PERFORM persona._tune_finish(tune.model, tune.deploy);
-END;
-$$;
+END $$;
 COMMENT ON PROCEDURE persona.tune(text, int, text, jsonb, interval, int, text, bigint, jsonb) IS
-$$Searches for better settings of a recommender: each trial fits it with others on all but held-out rows, measures nDCG@10 on these (of ratings the RMSE, lower is better), and is committed as a row of the table <model>_trials beside the model. At the end a version is trained with the settings of the best trial, which later retrainings keep; a model of train_recommender becomes one of the trainer that was chosen.
+$$Searches for better settings of a recommender: each trial fits it with others on all but held-out rows, measures nDCG@10 on these (of ratings the RMSE, lower is better), and is committed as a row of the table <model>_trials beside the model. At the end a version is trained with the settings of the best trial, which later retrainings keep, unless deploy is 'auto' and the version does not go live; a model of train_recommender becomes one of the trainer that was chosen.
 trials: 1 to 1000 in all. method: 'tpe' (drawn where good trials lie, after 10 at random), 'random', 'grid' (every combination). space: settings of the trainer, each an array of values or {"min", "max", "scale": 'linear' or 'log'}; the others stay as they are; NULL = by the trainer. budget: no trial begins later than this, above 0; NULL = no limit. folds: 1 to 20 holdouts by hash, of which the mean counts; a trial below the median of the others so far is abandoned; 1 where the newest rows are held out. deploy as retrain. seed: of the search and of the holdouts.
 options: {"levels": values of each range in a grid, 1 to 100, 3; "restart": true forgets the trials}.
 A search that was cancelled or crashed goes on from its table when it is called again; what ran then counts as failed. What a trial fails with is in its row, and the search goes on. CALL it outside of a transaction block (2D000).

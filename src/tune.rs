@@ -7,7 +7,7 @@ mod table;
 use std::time::Instant;
 
 use algorithms::tune::{Outcome, below_median, next};
-use pgrx::pg_sys;
+use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
 use crate::automatic::CHOSEN;
@@ -17,7 +17,7 @@ use crate::identity::Named;
 use crate::lifecycle::{self, owned, trained_from};
 use crate::options::Options;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Model, Version};
+use crate::registry::{self, Model, Version, write};
 use crate::spec::{Spec, object};
 use crate::train::recommender::{Request, figure, measure_splits};
 use crate::train::{DEPLOYS, as_owner, choose};
@@ -243,7 +243,8 @@ pub(crate) fn measure(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// `persona._tune_finish(model, deploy)`: trains with the best settings, which the model keeps.
+/// `persona._tune_finish(model, deploy)`: trains with the best settings, which the model keeps unless the guard holds the
+/// version back.
 pub(crate) fn finish(call: &Call) -> Answer {
     let deploy: String = call.required(1, "deploy")?;
     let (named, model) = locked(call)?;
@@ -277,6 +278,13 @@ pub(crate) fn finish(call: &Call) -> Answer {
     };
     let (kept, _) = with(&base, &best.settings);
     let mut spec = kept.clone();
-    spec.insert("deploy".into(), deploy.into());
-    lifecycle::train_again(call, named, &model, spec, kept)
+    spec.insert("deploy".into(), deploy.clone().into());
+    let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
+    let before = write::newest_deployment(model.model_id)?;
+    let answer = lifecycle::train_again(call, named, &model, spec, kept)?;
+    if deploy == "auto" && write::newest_deployment(model.model_id)? == before {
+        // Nothing better was found: the next training begins with what serves.
+        write::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)))?;
+    }
+    Ok(answer)
 }

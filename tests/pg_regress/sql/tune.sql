@@ -34,6 +34,12 @@ CALL persona.tune('m', 20, 'grid', '{"regularization": [1, 1000, 100000]}', fold
 CALL persona.tune('m', 20, 'grid', '{"regularization": [1, 1000, 100000]}', options => '{"levels": 4}');
 CALL persona.tune('m', 20, 'grid', '{"regularization": [1, 1000]}', options => '{"restart": true}');
 SELECT trial, settings FROM m_trials ORDER BY trial;
+-- A search that finds nothing better changes nothing: its version does not go live, and retrainings keep what serves.
+CALL persona.tune('m', 20, 'grid', '{"regularization": [100000]}', options => '{"restart": true}');
+SELECT version, is_live, deploy_reason ~ '^more than 2 % below version' AS held_back, (hyperparameters ->> 'regularization')::float8 AS regularization
+FROM persona.versions WHERE model = 'm' ORDER BY version DESC LIMIT 2;
+SELECT version, deployed FROM persona.retrain('m');
+SELECT hyperparameters -> 'regularization' AS regularization FROM persona.versions WHERE model = 'm' AND is_live;
 
 -- Ranges in a grid have their ends and what lies between, by ratio where the scale is logarithmic.
 CALL persona.tune('m', method => 'grid', space => '{"regularization": {"min": 1, "max": 100, "scale": "log"}, "neighbours": {"min": 3, "max": 5}}', options => '{"restart": true}');
