@@ -12,6 +12,7 @@ use algorithms::recommender::{Content, Parts, encode_with_content};
 use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
+pub(crate) use super::ask::{Ask, Asked};
 use super::content;
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
@@ -278,15 +279,15 @@ pub(crate) fn algorithm<A: Trains>(
     Ok(Box::new(A::parse(model, relation, spec, Map::new())?.1))
 }
 
-/// Measures a spec at a cutoff without writing a version.
+/// Measures a spec without writing a version.
 pub(crate) fn measure<A: Trains>(
     model: String,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
-    k: usize,
+    ask: &Ask,
 ) -> Result<Vec<Metric>> {
     let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
-    measured(&request, &algorithm, k)
+    measured(&request, &algorithm, ask)
 }
 
 /// What settles which algorithm a version is fitted by.
@@ -488,7 +489,7 @@ pub(crate) fn image(
 }
 
 /// Measures a request without writing anything: a fit on a split of the rows of now.
-fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Vec<Metric>> {
+fn measured(request: &Request, algorithm: &dyn Algorithm, ask: &Ask) -> Result<Vec<Metric>> {
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, algorithm.name(), &control);
@@ -496,14 +497,27 @@ fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Ve
     let _identity = as_owner(&named)?;
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
-    let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(Vec::new()) };
+    let holdout = match ask.split {
+        Some(Asked::User) => Some(Holdout::User),
+        Some(Asked::Holdout(choice)) => holdout(choice, columns.time.is_some())?,
+        None => holdout(choice, columns.time.is_some())?,
+    };
+    let Some(holdout) = holdout else { return Ok(Vec::new()) };
+    if algorithm.rates() {
+        ask.refuse_for_ratings()?;
+    }
+    let groups = ask.group.as_ref().map(|group| group.open(&columns)).transpose()?;
     let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
     expect(&control, &interactions, algorithm, true, 0).or_report()?;
     let times = (algorithm.wants_times(), columns.day());
     let Some(prepared) = Prepared::new(&mut training, &interactions, holdout, request.seed, times)? else {
         return Ok(Vec::new());
     };
-    Ok(prepared.measure(&mut training, algorithm, &[k])?.or_report()?.0.metrics())
+    let groups = match groups {
+        Some(groups) => groups.read(&interactions, prepared.users())?,
+        None => Vec::new(),
+    };
+    prepared.ask(&mut training, algorithm, ask, &groups, request.seed)
 }
 
 /// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower. `held` of it is
