@@ -179,5 +179,8 @@ CREATE FUNCTION persona.evaluate(model text, version int DEFAULT NULL, k int DEF
   RETURNS SETOF persona.evaluation
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_evaluate';
 COMMENT ON FUNCTION persona.evaluate(text, int, int, jsonb) IS
-$$Precision, recall, nDCG, MAP, hit rate and catalogue coverage at k of a version (NULL = the live one) on rows that its first fit did not see, beside the most popular items.
-Stored with the version for k = 1, 5, 10, 20, 50; for any other k, or after holdout 'none', the owner of the model gets the figures of a new fit on a split of the rows of now.$$;
+$$How well a version (NULL = the live one) ranks rows that its first fit did not see, beside the most popular items: precision, recall, nDCG, MAP, hit rate, MRR, novelty, coverage and Gini at k; of ratings RMSE and MAE, with k = 0.
+Stored with the version for k = 1, 5, 10, 20, 50. For any other k, after holdout 'none', and with any option, the owner of the model gets the figures of a new fit on a split of the rows of now, with the AUC (k = 0).
+options: split 'time', 'hash' or 'user' (a tenth of the users is unknown to the fit); slices ["activity", "popularity"]; group_relation, group_id and group_column (a slice for each value of that column, 1000 at most, read as the model's owner); bootstrap 100..10000 resamples for the intervals.
+value, baseline, ci_low and ci_high are 0..1, of novelty bits. 22023 for a bad option, 42501 for others than the owner, 0A000 for slices of ratings and segments, 54000 beyond 1000 groups, 21000 for a user with two groups.
+Järvelin and Kekäläinen 2002 (nDCG), Voorhees 1999 (MRR), Vargas and Castells 2011 (novelty), Efron and Tibshirani 1993 (bootstrap).$$;

@@ -76,8 +76,8 @@ COMMENT ON COLUMN persona.metrics.model IS 'name under which this session finds 
 COMMENT ON COLUMN persona.metrics.version IS 'number of the version';
 COMMENT ON COLUMN persona.metrics.is_live IS 'whether the version serves';
 COMMENT ON COLUMN persona.metrics.trained_at IS 'when its training ended';
-COMMENT ON COLUMN persona.metrics.metric IS 'precision, recall, ndcg, map, hit_rate or coverage, with its cutoff: ndcg@10; of segments silhouette and inertia';
-COMMENT ON COLUMN persona.metrics.k IS 'the cutoff; of segments their number';
+COMMENT ON COLUMN persona.metrics.metric IS 'precision, recall, ndcg, map, hit_rate, mrr, novelty, coverage or gini, with its cutoff: ndcg@10; of ratings rmse and mae; of segments silhouette and inertia';
+COMMENT ON COLUMN persona.metrics.k IS 'the cutoff, 0 without one; of segments their number';
 COMMENT ON COLUMN persona.metrics.slice IS 'which users: all';
 COMMENT ON COLUMN persona.metrics.value IS 'the figure; 0 to 1 but for those of segments';
 COMMENT ON COLUMN persona.metrics.baseline IS 'the figure of the most popular items on the same rows';

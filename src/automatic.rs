@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
 use crate::spec::Spec;
+use crate::train::Ask;
 use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
 };
@@ -61,11 +62,11 @@ pub(crate) fn measure(
     model: String,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
-    k: usize,
+    ask: &Ask,
 ) -> Result<Vec<Metric>> {
     match spec.get(CHOSEN) {
         Some(Value::Object(chosen)) => match trainers::of(chosen).measure {
-            Some(measure) => measure(model, relation, chosen.clone(), k),
+            Some(measure) => measure(model, relation, chosen.clone(), ask),
             None => Ok(Vec::new()),
         },
         _ => Ok(Vec::new()),

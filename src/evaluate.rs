@@ -11,10 +11,11 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Metric};
 use crate::segments::has_segments;
+use crate::train::{ASK, Ask};
 use crate::trainers;
 
-/// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none, those of a
-/// refit on a split of the rows of now, which its owner alone may ask for.
+/// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none or options were given,
+/// those of a refit on a split of the rows of now, which its owner alone may ask for.
 pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let name: String = call.required(0, "model")?;
     let k = call.required::<i32>(2, "k")?;
@@ -24,7 +25,7 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
             format!("\"k\" must be at least 1, got {k}"),
         ));
     }
-    Options::new(call.object(3, "options")?, &[])?;
+    let ask = Ask::of(k as usize, &Options::new(call.object(3, "options")?, &ASK)?)?;
     let (named, model) = identity::model(&name, Seen::Statement)?;
     access::require_select(named.relation, &named.name)?;
     let version = match call.get::<i32>(1) {
@@ -42,18 +43,26 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .set_hint("The view persona.versions lists the versions of a model."));
     };
     if has_segments(&model.kind) {
+        if ask.is_special() {
+            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "segments are evaluated without options"));
+        }
         // The number of segments takes the place of the cutoff.
         let k = facts.hyperparameters.get("k").and_then(serde_json::Value::as_i64).unwrap_or(0);
         return push(call, &named, version, &registry::metrics(model.model_id, version, k as i32)?);
     }
-    let mut stored = registry::metrics(model.model_id, version, k)?;
+    let mut stored = Vec::new();
+    if !ask.is_special() {
+        stored = registry::metrics(model.model_id, version, k)?;
+        // What has no cutoff.
+        stored.extend(registry::metrics(model.model_id, version, 0)?);
+    }
     if stored.is_empty() {
         access::require_owner(named.relation, &named.name)?;
         let relation = lifecycle::trained_from(&named, &model.spec)?;
         let trainer = trainers::of(&model.spec);
         let spec = trainer.spec_of_version(model.spec, &facts.hyperparameters);
         if let Some(measure) = trainer.measure {
-            stored = measure(named.name.clone(), relation, spec, k as usize)?;
+            stored = measure(named.name.clone(), relation, spec, &ask)?;
         }
     }
     push(call, &named, version, &stored)

@@ -13,6 +13,7 @@ use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
 use crate::sgd::{self, Sgd};
 use crate::source::Source;
+use crate::train::Ask;
 use crate::train::recommender::{self, Algorithm, Trains};
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
@@ -37,8 +38,8 @@ pub(crate) struct Trainer {
     pub(crate) algorithm: Option<Make>,
 }
 
-/// Measures: model, relation, spec, cutoff.
-type Measure = fn(String, pg_sys::Oid, Map<String, Value>, usize) -> Result<Vec<Metric>>;
+/// Measures: model, relation, spec, what is asked.
+type Measure = fn(String, pg_sys::Oid, Map<String, Value>, &Ask) -> Result<Vec<Metric>>;
 
 /// The algorithm of a model, relation, spec.
 type Make = fn(String, pg_sys::Oid, &Map<String, Value>) -> Result<Box<dyn Algorithm>>;

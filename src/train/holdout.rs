@@ -1,11 +1,13 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
 use algorithms::als::explicit::{self, Errors};
-use algorithms::evaluate::{Evaluation, evaluate, evaluate_neighbours, evaluate_order};
+use algorithms::evaluate::{self, Evaluation, Intervals, evaluate, evaluate_neighbours, evaluate_order};
 use algorithms::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
+use algorithms::metrics::Estimate;
 use algorithms::{Control, Csr, Error};
 use serde_json::{Map, Value};
 
+use super::ask::{Ask, Group};
 use super::guard::{GUARD_CUTOFF, RMSE};
 use super::recommender::{Algorithm, Learned};
 use super::running::Training;
@@ -96,7 +98,8 @@ impl Scored {
 
     /// All figures as rows of the registry.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
-        let mut rows = metrics(&self.ranking);
+        let mut rows = Vec::new();
+        self.ranking.iter().for_each(|each| rows.extend(figures("all", each, None, false)));
         if let Some((model, baseline)) = self.ratings {
             for (metric, value, baseline) in
                 [(RMSE, model.rmse, baseline.rmse), ("mae", model.mae, baseline.mae)]
@@ -182,6 +185,48 @@ impl<'c> Prepared<'c> {
         Ok(Ok((scored, algorithm.hyperparameters(&fitted))))
     }
 
+    /// As `measure`, with the slices and intervals that were asked for.
+    pub(crate) fn ask(
+        &self,
+        training: &mut Training<'_>,
+        algorithm: &dyn Algorithm,
+        ask: &Ask,
+        groups: &[Group],
+        seed: i64,
+    ) -> Result<Vec<Metric>> {
+        let control = self.control;
+        let times = self.times.as_deref().map(|values| Times { values, day: self.day });
+        let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
+        let fitted =
+            training.phase("holdout fit", algorithm.iterations(), || algorithm.fit(&data, control))?;
+        let rows = training.phase("evaluate", 0, || {
+            let learned = match &fitted.learned {
+                Learned::Factors(factors) => {
+                    evaluate::Learned::Factors { factors, fold: (fitted.regularization, fitted.alpha) }
+                }
+                Learned::Neighbours(neighbours) => {
+                    evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false }
+                }
+                Learned::Popular(popular) => evaluate::Learned::Order(&popular.order),
+                // Slices and intervals of ratings were refused before.
+                Learned::Ratings(_) => return Ok(self.score(&fitted.learned, &[ask.k])?.metrics()),
+            };
+            let plan =
+                evaluate::Plan { ks: &[ask.k], auc: true, held_out: ask.popularity, threads: self.threads };
+            let records = evaluate::record(&self.split, &self.item_users, learned, plan, control)?;
+            let rows = ask.rows(&records, &self.split, groups, seed, self.threads, control);
+            control.give(records.bytes());
+            rows
+        })?;
+        control.give(fitted.learned.bytes());
+        Ok(rows)
+    }
+
+    /// The measured users, rising.
+    pub(crate) fn users(&self) -> &[u32] {
+        &self.split.users
+    }
+
     fn score(&self, learned: &Learned, cutoffs: &[usize]) -> algorithms::Result<Scored> {
         let Prepared { split, item_users, control, .. } = self;
         let threads = self.threads;
@@ -217,41 +262,51 @@ pub(crate) fn figure(mean: f64) -> f64 {
     (mean * 1e12).round() / 1e12
 }
 
-/// The figures of an evaluation as rows of the registry.
-fn metrics(evaluation: &[Evaluation]) -> Vec<Metric> {
+/// The figures at a cutoff as rows of the registry, with the intervals of a bootstrap or the normal ones. `part` says that
+/// they are of some of the held-out items, and what was shown is no news.
+pub(super) fn figures(
+    slice: &str,
+    evaluation: &Evaluation,
+    bootstrap: Option<&Intervals>,
+    part: bool,
+) -> Vec<Metric> {
+    let Evaluation { k, model, popularity } = evaluation;
     let mut rows = Vec::new();
-    for each in evaluation {
-        let (model, popularity, k) = (&each.model, &each.popularity, each.k);
-        let pairs = [
-            ("precision", model.precision, popularity.precision),
-            ("recall", model.recall, popularity.recall),
-            ("ndcg", model.ndcg, popularity.ndcg),
-            ("map", model.map, popularity.map),
-            ("hit_rate", model.hit_rate, popularity.hit_rate),
-        ];
-        for (metric, value, baseline) in pairs {
-            let interval = value.interval();
-            rows.push(Metric {
-                slice: "all".into(),
-                metric: format!("{metric}@{k}"),
-                k: k as i32,
-                value: Some(figure(value.mean)),
-                baseline: Some(figure(baseline.mean)),
-                ci_low: interval.map(|(low, _)| figure(low.max(0.0))),
-                ci_high: interval.map(|(_, high)| figure(high.min(1.0))),
-                users: model.users as i64,
-            });
-        }
+    let mut row = |metric: String, k: usize, value: f64, baseline: f64, interval: Option<(f64, f64)>| {
         rows.push(Metric {
-            slice: "all".into(),
-            metric: format!("coverage@{k}"),
+            slice: slice.into(),
+            metric,
             k: k as i32,
-            value: Some(model.coverage),
-            baseline: Some(popularity.coverage),
-            ci_low: None,
-            ci_high: None,
+            value: Some(figure(value)),
+            baseline: Some(figure(baseline)),
+            ci_low: interval.map(|(low, _)| figure(low)),
+            ci_high: interval.map(|(_, high)| figure(high)),
             users: model.users as i64,
         });
+    };
+    let drawn = |of: fn(&Intervals) -> (f64, f64)| bootstrap.map(of);
+    let share = |estimate: &Estimate| estimate.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
+    for (metric, value, baseline, interval) in [
+        ("precision", model.precision, popularity.precision, drawn(|of| of.precision)),
+        ("recall", model.recall, popularity.recall, drawn(|of| of.recall)),
+        ("ndcg", model.ndcg, popularity.ndcg, drawn(|of| of.ndcg)),
+        ("map", model.map, popularity.map, drawn(|of| of.map)),
+        ("hit_rate", model.hit_rate, popularity.hit_rate, drawn(|of| of.hit_rate)),
+        ("mrr", model.mrr, popularity.mrr, drawn(|of| of.mrr)),
+    ] {
+        row(format!("{metric}@{k}"), *k, value.mean, baseline.mean, interval.or_else(|| share(&value)));
+    }
+    if let (Some(value), Some(baseline)) = (model.auc, popularity.auc) {
+        let interval = bootstrap.and_then(|of| of.auc).or_else(|| share(&value));
+        row("auc".into(), 0, value.mean, baseline.mean, interval);
+    }
+    if !part {
+        let novelty = model.novelty;
+        let normal = novelty.interval().map(|(low, high)| (low.max(0.0), high));
+        let interval = drawn(|of| of.novelty).or(normal);
+        row(format!("novelty@{k}"), *k, novelty.mean, popularity.novelty.mean, interval);
+        row(format!("coverage@{k}"), *k, model.coverage, popularity.coverage, drawn(|of| of.coverage));
+        row(format!("gini@{k}"), *k, model.gini, popularity.gini, drawn(|of| of.gini));
     }
     rows
 }

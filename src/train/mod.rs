@@ -1,6 +1,7 @@
 //! What all trainers share: whose model it is, the phases of a training, the deploy guard, and writing a version. One
 //! transaction a version, all or nothing.
 
+mod ask;
 pub(crate) mod content;
 mod guard;
 mod holdout;
@@ -14,8 +15,9 @@ use serde_json::{Map, Value};
 use crate::access::Identity;
 use crate::error::{Code, Result, fail, words};
 use crate::source::Source;
+pub(crate) use ask::{ASK, Ask};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
-pub(crate) use holdout::HOLDOUTS;
+pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
 pub(crate) use publish::{Deploy, Finished, Published};
 pub(crate) use running::Training;
 pub(crate) use target::{Beside, IdType, Target, as_owner, same_types};

@@ -12,6 +12,7 @@ use algorithms::recommender::{Content, Parts, encode_with_content};
 use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
+pub(crate) use super::ask::{Ask, Asked};
 use super::content;
 use super::guard::GUARD_CUTOFF;
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored, figure};
@@ -279,15 +280,15 @@ pub(crate) fn algorithm<A: Trains>(
     Ok(Box::new(A::parse(model, relation, spec, Map::new())?.1))
 }
 
-/// Measures a spec at a cutoff without writing a version.
+/// Measures a spec without writing a version.
 pub(crate) fn measure<A: Trains>(
     model: String,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
-    k: usize,
+    ask: &Ask,
 ) -> Result<Vec<Metric>> {
     let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
-    measured(&request, &algorithm, k)
+    measured(&request, &algorithm, ask)
 }
 
 /// What settles which algorithm a version is fitted by.
@@ -490,14 +491,54 @@ pub(crate) fn image(
     Ok((image_id, image))
 }
 
-/// Measures a request without writing anything: a fit on a split of the rows of now.
-fn measured(request: &Request, algorithm: &dyn Algorithm, k: usize) -> Result<Vec<Metric>> {
-    let mut metrics = Vec::new();
-    on_splits(request, algorithm, &[k], &[request.seed], &mut |scored| {
-        metrics = scored.metrics();
-        true
+/// Reads the rows of now to measure a request on them, without writing anything. `open` says what is held out, and may
+/// open more, before the first row is read; `body` measures. Nothing where `open` says nothing.
+fn on_rows<B, T>(
+    request: &Request,
+    algorithm: &dyn Algorithm,
+    open: impl FnOnce(&InteractionColumns, HoldoutChoice) -> Result<Option<B>>,
+    body: impl for<'c> FnOnce(&mut Training<'c>, &Interactions, (bool, f64), B) -> Result<T>,
+) -> Result<Option<T>> {
+    let _memory = GiveMemoryBack::from_now();
+    let control = Control::new(settings::max_memory());
+    let mut training = Training::start(&request.model, algorithm.name(), &control);
+    let (named, _) = identity::model(&request.model, Seen::Statement)?;
+    let _identity = as_owner(&named)?;
+    let (source, columns) = request.open()?;
+    let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
+    let Some(opened) = open(&columns, choice)? else { return Ok(None) };
+    let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
+    expect(&control, &interactions, algorithm, true, 0).or_report()?;
+    let times = (algorithm.wants_times(), columns.day());
+    body(&mut training, &interactions, times, opened).map(Some)
+}
+
+/// What is asked of a request, on a split of the rows of now.
+fn measured(request: &Request, algorithm: &dyn Algorithm, ask: &Ask) -> Result<Vec<Metric>> {
+    let open = |columns: &InteractionColumns, choice| {
+        let holdout = match ask.split {
+            Some(Asked::User) => Some(Holdout::User),
+            Some(Asked::Holdout(choice)) => holdout(choice, columns.time.is_some())?,
+            None => holdout(choice, columns.time.is_some())?,
+        };
+        let Some(holdout) = holdout else { return Ok(None) };
+        if algorithm.rates() {
+            ask.refuse_for_ratings()?;
+        }
+        let groups = ask.group.as_ref().map(|group| group.open(columns)).transpose()?;
+        Ok(Some((holdout, groups)))
+    };
+    let found = on_rows(request, algorithm, open, |training, interactions, times, (holdout, groups)| {
+        let Some(prepared) = Prepared::new(training, interactions, holdout, request.seed, times)? else {
+            return Ok(Vec::new());
+        };
+        let groups = match groups {
+            Some(groups) => groups.read(interactions, prepared.users())?,
+            None => Vec::new(),
+        };
+        prepared.ask(training, algorithm, ask, &groups, request.seed)
     })?;
-    Ok(metrics)
+    Ok(found.unwrap_or_default())
 }
 
 /// Measures a request by what the guard goes by, for each seed on another split; `each` says whether to go on.
@@ -507,36 +548,17 @@ pub(crate) fn measure_splits(
     seeds: &[i64],
     each: &mut dyn FnMut(&Scored) -> bool,
 ) -> Result<()> {
-    on_splits(request, algorithm, &[GUARD_CUTOFF], seeds, each)
-}
-
-fn on_splits(
-    request: &Request,
-    algorithm: &dyn Algorithm,
-    cutoffs: &[usize],
-    seeds: &[i64],
-    each: &mut dyn FnMut(&Scored) -> bool,
-) -> Result<()> {
-    let _memory = GiveMemoryBack::from_now();
-    let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, algorithm.name(), &control);
-    let (named, _) = identity::model(&request.model, Seen::Statement)?;
-    let _identity = as_owner(&named)?;
-    let (source, columns) = request.open()?;
-    let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
-    let Some(holdout) = holdout(choice, columns.time.is_some())? else { return Ok(()) };
-    let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
-    expect(&control, &interactions, algorithm, true, 0).or_report()?;
-    let times = (algorithm.wants_times(), columns.day());
-    for seed in seeds {
-        let Some(prepared) = Prepared::new(&mut training, &interactions, holdout, *seed, times)? else {
-            break;
-        };
-        let scored = prepared.measure(&mut training, algorithm, cutoffs)?.or_report()?.0;
-        if !each(&scored) {
-            break;
+    let open = |columns: &InteractionColumns, choice| holdout(choice, columns.time.is_some());
+    on_rows(request, algorithm, open, |training, interactions, times, holdout| {
+        for &seed in seeds {
+            let Some(prepared) = Prepared::new(training, interactions, holdout, seed, times)? else { break };
+            let scored = prepared.measure(training, algorithm, &[GUARD_CUTOFF])?.or_report()?.0;
+            if !each(&scored) {
+                break;
+            }
         }
-    }
+        Ok(())
+    })?;
     Ok(())
 }
 

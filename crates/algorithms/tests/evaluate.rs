@@ -162,7 +162,7 @@ fn classes_of_held_out_items_are_measured_apart() {
 fn activity_keeps_equal_users_together() {
     let rows: Vec<Vec<u32>> = [1u32, 5, 2, 2, 2, 8, 6, 2, 7].iter().map(|&n| (0..n).collect()).collect();
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-    let held_out = csr(&vec![&[9u32][..]; 9]);
+    let held_out = csr(&[&[9u32][..]; 9]);
     let split = Split { train: csr(&rows), users: (0..9).collect(), held_out, known: None };
     // Sorted 1 2 2 | 2 2 5 | 6 7 8.
     let found = activity(&split, &Control::unlimited()).unwrap();

@@ -1,0 +1,247 @@
+//! What `evaluate` is asked for beyond a cutoff: a split, slices, intervals of a bootstrap.
+
+use std::collections::BTreeMap;
+
+use algorithms::evaluate::{Activity, HeldOut, Records, activity};
+use algorithms::interactions::{Interactions, Split};
+use algorithms::{Control, Result as Computed};
+use pgrx::{FromDatum, pg_sys};
+
+use super::HoldoutChoice;
+use super::holdout::figures;
+use crate::error::{Code, Result, fail};
+use crate::identity;
+use crate::options::Options;
+use crate::registry::Metric;
+use crate::source::{Column, InteractionColumns, Source, stream};
+
+/// Keys of the options of `evaluate`.
+pub(crate) const ASK: [&str; 6] =
+    ["split", "bootstrap", "slices", "group_relation", "group_id", "group_column"];
+
+/// Groups that are told apart at most.
+const GROUPS: usize = 1000;
+
+/// Which rows are held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Holdout(HoldoutChoice),
+    User,
+}
+
+/// What is asked.
+pub(crate) struct Ask {
+    pub(crate) k: usize,
+    pub(crate) split: Option<Asked>,
+    bootstrap: Option<usize>,
+    activity: bool,
+    pub(crate) popularity: bool,
+    pub(crate) group: Option<GroupBy>,
+}
+
+impl Ask {
+    /// Reads the options; a relation is looked up as the caller would find it.
+    pub(crate) fn of(k: usize, options: &Options) -> Result<Ask> {
+        let split = match options.text("split")?.as_deref() {
+            None => None,
+            Some("user") => Some(Asked::User),
+            Some("time") => Some(Asked::Holdout(HoldoutChoice::Time)),
+            Some("hash") => Some(Asked::Holdout(HoldoutChoice::Hash)),
+            Some(other) => {
+                return Err(fail(
+                    Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("option \"split\" must be time, hash or user, got \"{other}\""),
+                ));
+            }
+        };
+        let bootstrap = options.integer("bootstrap", 100, 10_000)?.map(|resamples| resamples as usize);
+        let (mut activity, mut popularity) = (false, false);
+        for slice in options.texts("slices")?.unwrap_or_default() {
+            match slice.as_str() {
+                "activity" => activity = true,
+                "popularity" => popularity = true,
+                other => {
+                    return Err(fail(
+                        Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                        format!("option \"slices\" knows activity and popularity, got \"{other}\""),
+                    )
+                    .set_hint(
+                        "For groups of a table use \"group_relation\", \"group_id\" and \"group_column\".",
+                    ));
+                }
+            }
+        }
+        let group = GroupBy::of(options)?;
+        Ok(Ask { k, split, bootstrap, activity, popularity, group })
+    }
+
+    /// Whether anything but the cutoff was asked for.
+    pub(crate) fn is_special(&self) -> bool {
+        self.split.is_some() || self.needs_records()
+    }
+
+    /// Whether something of each user must be kept.
+    fn needs_records(&self) -> bool {
+        self.bootstrap.is_some() || self.activity || self.popularity || self.group.is_some()
+    }
+
+    /// 0A000 for what models of ratings do not have.
+    pub(crate) fn refuse_for_ratings(&self) -> Result<()> {
+        if self.split == Some(Asked::User) || self.needs_records() {
+            return Err(fail(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "models of ratings are measured without slices, bootstrap and split \"user\"",
+            )
+            .set_hint("Leave these options out, or use \"split\": \"time\" or \"hash\"."));
+        }
+        Ok(())
+    }
+
+    /// The figures of all users, then of each slice. No Postgres in it.
+    pub(super) fn rows(
+        &self,
+        records: &Records,
+        split: &Split,
+        groups: &[Group],
+        seed: i64,
+        threads: usize,
+        control: &Control,
+    ) -> Computed<Vec<Metric>> {
+        let mut found = Vec::new();
+        let mut add = |slice: &str, users: &[u32], class: Option<usize>| -> Computed<()> {
+            for each in records.figures(users, class, control)? {
+                let drawn = match self.bootstrap {
+                    Some(resamples) => {
+                        records.bootstrap(users, class, 0, (resamples, seed as u64), threads, control)?
+                    }
+                    None => None,
+                };
+                found.extend(figures(slice, &each, drawn.as_ref(), class.is_some()));
+            }
+            Ok(())
+        };
+        add("all", records.all(), None)?;
+        if self.activity {
+            for (name, users) in Activity::NAMES.iter().zip(&activity(split, control)?.users) {
+                add(&format!("activity={name}"), users, None)?;
+            }
+        }
+        if self.popularity {
+            for (class, name) in HeldOut::NAMES.iter().enumerate() {
+                add(&format!("popularity={name}"), records.all(), Some(class))?;
+            }
+        }
+        for group in groups {
+            add(&group.name, &group.users, None)?;
+        }
+        Ok(found)
+    }
+}
+
+/// Measured users who belong together.
+pub(crate) struct Group {
+    /// Name of the slice.
+    name: String,
+    /// Their positions, rising.
+    users: Vec<u32>,
+}
+
+/// A column that says which group a user belongs to.
+pub(crate) struct GroupBy {
+    relation: pg_sys::Oid,
+    id: String,
+    column: String,
+}
+
+impl GroupBy {
+    fn of(options: &Options) -> Result<Option<GroupBy>> {
+        let (relation, id, column) =
+            (options.text("group_relation")?, options.text("group_id")?, options.text("group_column")?);
+        match (relation, id, column) {
+            (None, None, None) => Ok(None),
+            (Some(relation), Some(id), Some(column)) => {
+                let named = identity::lookup(&relation)?.ok_or_else(|| {
+                    let name = identity::shown(&relation);
+                    fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {name} does not exist"))
+                })?;
+                Ok(Some(GroupBy { relation: named.relation, id, column }))
+            }
+            _ => Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                "options \"group_relation\", \"group_id\" and \"group_column\" belong together",
+            )
+            .set_hint(
+                "For example {\"group_relation\": \"customers\", \"group_id\": \"customer_id\", \"group_column\": \"country\"}.",
+            )),
+        }
+    }
+
+    /// Opens the relation as the current user and checks its columns.
+    pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
+        let source = Source::open(self.relation)?;
+        let (id, column) = (source.column(&self.id)?.clone(), source.column(&self.column)?.clone());
+        if id.id_class()? != columns.user_class {
+            return Err(fail(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("column \"{}\" has other ids than the users of the model", id.name),
+            ));
+        }
+        Ok(Groups { source, id, column })
+    }
+}
+
+/// An opened relation of groups.
+pub(crate) struct Groups {
+    source: Source,
+    id: Column,
+    column: Column,
+}
+
+impl Groups {
+    /// The groups of these users, by name. Who is not in the relation, or has NULL there, is in none. 54000 beyond a thousand
+    /// groups, 21000 for a user with two.
+    pub(crate) fn read(&self, interactions: &Interactions, users: &[u32]) -> Result<Vec<Group>> {
+        let Groups { source, id, column } = self;
+        let class = id.id_class()?;
+        let (quoted, group) = (identity::quote(&id.name), identity::quote(&column.name));
+        let query = format!(
+            "SELECT {quoted}, pg_catalog.left({group}::pg_catalog.text, 100) FROM {} WHERE {quoted} IS NOT NULL AND {group} IS NOT NULL",
+            source.name
+        );
+        let mut groups = BTreeMap::<String, u32>::new();
+        let mut of_user: Vec<Option<u32>> = vec![None; users.len()];
+        stream(&query, &[id.type_oid, pg_sys::TEXTOID], &mut |values, _| {
+            let found = class.read(values[0], id.type_oid)?;
+            let row = interactions.users.view().find(found.borrow());
+            let Some(position) = row.and_then(|row| users.binary_search(&row).ok()) else { return Ok(true) };
+            // SAFETY: the column is a text, and not NULL: the query says so.
+            let name = unsafe { String::from_datum(values[1], false) }.unwrap_or_default();
+            let next = groups.len() as u32;
+            let number = *groups.entry(name).or_insert(next);
+            if groups.len() > GROUPS {
+                return Err(fail(
+                    Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    format!("column \"{}\" has more than {GROUPS} groups", column.name),
+                )
+                .set_hint("Name a column of fewer values, or a view that puts them together."));
+            }
+            if of_user[position].is_some_and(|other| other != number) {
+                return Err(fail(
+                    Code::ERRCODE_CARDINALITY_VIOLATION,
+                    format!("a user has two groups in {}", identity::shown(&source.name)),
+                )
+                .set_hint("Name a relation with one row for each user."));
+            }
+            of_user[position] = Some(number);
+            Ok(true)
+        })?;
+        let users_of = |number: u32| {
+            let of = |&(_, group): &(u32, &Option<u32>)| *group == Some(number);
+            (0..).zip(&of_user).filter(of).map(|(position, _)| position).collect()
+        };
+        Ok(groups
+            .iter()
+            .map(|(name, &number)| Group { name: format!("{}={name}", column.name), users: users_of(number) })
+            .collect())
+    }
+}
