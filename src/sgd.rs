@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, null_argument};
-use crate::error::{OrReport, Result};
+use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
 use crate::options::Options;
 use crate::settings;
@@ -21,13 +21,15 @@ use crate::train::recommender::{
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 9] = [
+pub(crate) const OPTIONS: [&str; 11] = [
     "batch_size",
     "biases",
+    "decay",
     "dropout",
     "item_features",
     "keep_versions",
     "negatives",
+    "patience",
     "sampling",
     "threads",
     "user_features",
@@ -104,6 +106,10 @@ impl Trains for Sgd {
             options.text("sampling")?.map(|word| Sampling::parse(&word).or_report()).transpose()?;
         let optimizer =
             spec.text("optimizer")?.map(|word| Optimizer::parse(&word).or_report()).transpose()?;
+        let patience = options.integer("patience", 1, 10_000)?.map(|epochs| epochs as usize);
+        if patience.is_none() && options.real("decay")?.is_some() {
+            return Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, "option \"decay\" needs \"patience\""));
+        }
         let params = Params {
             optimizer: optimizer.unwrap_or(usual.optimizer),
             factors: spec.size("factors", MAX_FACTORS)?.unwrap_or(usual.factors),
@@ -117,19 +123,26 @@ impl Trains for Sgd {
             sampling: sampling.unwrap_or(usual.sampling),
             biases: options.boolean("biases")?.unwrap_or(usual.biases),
             dropout: options.real("dropout")?.unwrap_or(usual.dropout),
+            patience: patience.unwrap_or(usual.patience),
+            decay: options.real("decay")?.unwrap_or(usual.decay),
             seed: spec.whole("seed")?.unwrap_or(42) as u64,
             threads: options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize,
             ..usual
         };
         params.check().or_report()?;
         let keep_versions = options.integer("keep_versions", 1, 1000)?;
-        Ok((Request::of(model, relation, &spec, keep_versions, kept)?, Sgd { params }))
+        Ok((
+            Request::of(model, relation, &spec, keep_versions, kept)?,
+            Sgd { params, early: patience.is_some() },
+        ))
     }
 }
 
 /// What a trainer was asked for.
 pub(crate) struct Sgd {
     params: Params,
+    /// Whether held-out rows end the training.
+    early: bool,
 }
 
 impl Algorithm for Sgd {
@@ -152,7 +165,11 @@ impl Algorithm for Sgd {
     }
 
     fn need(&self, users: usize, items: usize, entries: usize) -> Need {
-        sgd::need(users, items, entries, &self.params, false)
+        if self.early {
+            sgd::need_early(users, items, entries, &self.params)
+        } else {
+            sgd::need(users, items, entries, &self.params, false)
+        }
     }
 
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
@@ -161,13 +178,17 @@ impl Algorithm for Sgd {
         let mut losses = Vec::new();
         let begin = sgd::start(user_items.rows(), item_users.rows(), &self.params, control)?;
         let mut on_epoch = |epoch: &sgd::Epoch| losses.push((epoch.loss, from.elapsed().as_secs_f64()));
-        let fitted =
-            sgd::fit(user_items, item_users, begin, &self.params, Validation::None, control, &mut on_epoch)?;
-        let converged = match fitted.losses.as_slice() {
+        let fitted = if self.early {
+            sgd::fit_early(user_items, item_users.rows(), begin, &self.params, control, &mut on_epoch)?
+        } else {
+            sgd::fit(user_items, item_users, begin, &self.params, Validation::None, control, &mut on_epoch)?
+        };
+        let settled = match fitted.losses.as_slice() {
             [.., before, last] => (before - last).abs() <= 1e-3 * before.abs(),
             _ => false,
         };
-        let iterations = fitted.epochs;
+        let converged = fitted.converged || settled;
+        let iterations = fitted.best_epoch;
         let factors = fitted.model.folded(control)?;
         // Somebody who is not known is placed among the items as by alternating least squares.
         let alpha = defaults::ALPHA;
@@ -184,12 +205,17 @@ impl Algorithm for Sgd {
 
     fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
         let Params { optimizer, factors, learning_rate, regularization, .. } = self.params;
-        object(json!({
+        let mut facts = object(json!({
             "loss": self.params.loss.word(), "optimizer": optimizer.word(), "factors": factors,
             "learning_rate": learning_rate, "regularization": regularization,
             "iterations": self.params.iterations, "batch_size": self.params.batch_size,
             "negatives": self.params.negatives, "sampling": self.params.sampling.word(),
             "biases": self.params.biases, "dropout": self.params.dropout, "seed": self.params.seed as i64,
-        }))
+        }));
+        if self.early {
+            facts.insert("patience".into(), self.params.patience.into());
+            facts.insert("decay".into(), self.params.decay.into());
+        }
+        facts
     }
 }

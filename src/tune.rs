@@ -6,7 +6,7 @@ mod table;
 
 use std::time::Instant;
 
-use algorithms::tune::{Outcome, below_median, next};
+use algorithms::tune::{Method, Outcome, below_median, next};
 use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
@@ -181,9 +181,16 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
         return Ok(None);
     }
     let tried = table.points(&rows, &space)?;
-    let Some(values) = next(&space.domains(), &tried, search.method()?, search.seed as u64) else {
-        return Ok(None);
+    let method = search.method()?;
+    let drawn = || next(&space.domains(), &tried, method, search.seed as u64);
+    let values = match method {
+        // What serves now comes first: nothing that is not better than it shall win.
+        Method::Random | Method::Tpe if rows.is_empty() => {
+            space.point(&version_of(&named, &model)?.hyperparameters).or_else(drawn)
+        }
+        _ => drawn(),
     };
+    let Some(values) = values else { return Ok(None) };
     let trial = rows.last().map_or(0, |row| row.trial) + 1;
     table.insert(trial, space.settings(&values))?;
     Ok(datum(trial))

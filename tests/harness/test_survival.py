@@ -33,10 +33,18 @@ FRESH = "SELECT version FROM persona.train_als('fresh', 'events', 'user_id', 'it
 # Another number of segments than what is live, so that all tables change.
 SEGMENTS = "SELECT version FROM persona.train_kmeans('tiers', 'people', 'id', k => {segments}, n_init => 1)"
 
+# Reads what a table tells of the items.
+FEATURES = """SELECT version FROM persona.train_als('for_you', 'wide', 'user_id', 'item_id', factors => 8, iterations => 1, deploy => 'always',
+  options => '{{"item_features": {{"relation": "goods", "id_column": "id", "columns": ["kind"]}}}}')"""
+# Follows rows that were written while it was trained.
+UPDATE = "SELECT version FROM persona.update_model('follow')"
+
 POINTS = [
     *((point, RETRAIN) for point in (*WITHIN, *TRAINING)),
     *((point, FRESH) for point in FIRST),
     *((point, SEGMENTS) for point in ("match", *TABLES)),
+    *((point, FEATURES) for point in ("sort features", "map features")),
+    *((point, UPDATE) for point in ("sort users", "merge")),
     *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),
     *((point, "SELECT persona.rollback('for_you')") for point in ROLLBACK),
@@ -55,6 +63,9 @@ def shop(cluster):
         FROM generate_series(1::bigint, 24000) g""")
     session.run("CREATE TABLE large AS SELECT g AS user_id, 'item-' || g % 50 AS item_id FROM generate_series(1::bigint, 42000) g")
     session.run("CREATE TABLE people AS SELECT g AS id, g % 5 AS a, g % 7 AS b FROM generate_series(1, 500) g")
+    session.run("CREATE TABLE goods AS SELECT 'item-' || g AS id, 'kind ' || g % 3 AS kind FROM generate_series(1, 60) g")
+    session.run("CREATE TABLE timed AS SELECT g % 50 AS user_id, g / 50 AS item_id, now() AS at FROM generate_series(1, 400) g")
+    session.run("SELECT persona.train_als('follow', 'timed', 'user_id', 'item_id', time_column => 'at', factors => 4)")
     session.run(SEGMENTS.format(segments=2))
     train(session, factors=8)
     train(session, factors=12)

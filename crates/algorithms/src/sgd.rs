@@ -6,6 +6,7 @@
 //! (Niu, Recht, Ré and Wright, Hogwild!, NIPS 2011) differs from run to run.
 
 mod blocks;
+mod early;
 mod model;
 mod optimizer;
 mod params;
@@ -15,6 +16,7 @@ mod side;
 mod tests;
 mod validation;
 
+pub use early::{fit_early, need_early};
 pub use model::{Biases, Fitted, Model};
 pub use params::{Loss, MAX_BATCH, MAX_FACTORS, MAX_ITERATIONS, MAX_NEGATIVES, Optimizer, Params, Sampling};
 pub use validation::Validation;

@@ -92,6 +92,11 @@ SELECT count(*) FROM train_all('h', 'board', ', deploy => ''always''');
 SELECT name, metric, count(*) FROM trainer JOIN persona.metrics m ON m.model = 'h_' || name AND metric = 'ndcg@10' GROUP BY name, metric ORDER BY name;
 SELECT name, (SELECT count(*) FROM persona.evaluate('h_' || name, k => 3)) AS figures FROM trainer ORDER BY name;
 
+-- A training that held-out rows end: with the best pass, and less learning after each that was no better.
+SELECT iterations < 400 AS early, converged FROM persona.train_sgd('early', 'board', 'u', 'i', factors => 4, iterations => 400, holdout => 'none', options => '{"patience": 3, "decay": 0.5}');
+SELECT hyperparameters ->> 'patience' AS patience, hyperparameters ->> 'decay' AS decay FROM persona.versions WHERE model = 'early';
+SELECT version, iterations FROM persona.retrain('early', '{"patience": 1, "iterations": 1}');
+
 -- One user, one item, nothing.
 CREATE TABLE one_user AS SELECT 1 AS u, i FROM generate_series(1, 5) AS i;
 CREATE TABLE one_item AS SELECT u, 1 AS i FROM generate_series(1, 5) AS u;
@@ -135,6 +140,8 @@ SELECT persona.train_sgd('x', 'board', 'u', 'i', loss => NULL);
 SELECT persona.train_sgd('x', 'board', 'u', 'i', optimizer => 'rmsprop');
 SELECT persona.train_sgd('x', 'board', 'u', 'i', options => '{"dropout": 1}');
 SELECT persona.train_sgd('x', 'board', 'u', 'i', options => '{"biases": 1}');
+SELECT persona.train_sgd('x', 'board', 'u', 'i', options => '{"decay": 0.5}');
+SELECT persona.train_sgd('x', 'board', 'u', 'i', options => '{"patience": 3, "decay": 2}');
 SELECT persona.train_sgd('x', 'board', 'u', 'i', options => '{"sampling": "all"}');
 SELECT persona.train_ease('m_als', 'board', 'nobody', 'i');
 SELECT persona.recommend_all('m_als', 10001);
