@@ -213,15 +213,9 @@ impl Choose for Search {
 
     fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
         let scale = Scale::of(scene.interactions, self.threads);
-        let mut round = Round {
-            search: &self,
-            scale,
-            scene,
-            began: Instant::now(),
-            tried: Vec::new(),
-            leader: None,
-            passed: 0,
-        };
+        let began = scene.training.started;
+        let mut round =
+            Round { search: &self, scale, scene, began, tried: Vec::new(), leader: None, passed: 0 };
         let span = round.scale.span().map(|span| span / round.scene.day);
         let first = candidates::first(&self.allowed, span);
         if round.scene.prepared.is_empty() {

@@ -60,6 +60,9 @@ fn processor_time() -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::als::{Params, Solver, explicit, fit, refine, start};
     use crate::control::Control;
@@ -110,13 +113,15 @@ mod tests {
         }
     }
 
-    /// Runs a phase; fails if a thread computed too long without a look.
+    /// Runs a phase; notes it if a thread computed too long without a look.
     fn phase<T>(name: &str, control: &Control, body: impl FnOnce() -> T) -> T {
         control.gaps.restart();
         let answer = body();
         let (longest, place) = control.gaps.longest();
         println!("{name:<12} {longest:>10.1?} {place}");
-        assert!(longest < LIMIT, "{name}: {longest:.1?} without a look at the control, {place}");
+        if longest >= LIMIT {
+            LATE.with_borrow_mut(|late| late.insert(name.to_string(), format!("{longest:.1?} {place}")));
+        }
         answer
     }
 
@@ -143,7 +148,9 @@ mod tests {
         }
         let (longest, place) = control.gaps.longest();
         println!("read         {longest:>10.1?} {place}");
-        assert!(longest < LIMIT, "read: {longest:.1?} without a look at the control, {place}");
+        if longest >= LIMIT {
+            LATE.with_borrow_mut(|late| late.insert("read".into(), format!("{longest:.1?} {place}")));
+        }
         phase("sort", control, || builder.finish(THREADS)).unwrap()
     }
 
@@ -155,17 +162,31 @@ mod tests {
         answer
     }
 
-    /// A stretch without a look is long every time; one that a busy machine drew out is not.
-    fn once_of_three(test: fn()) {
-        let calm = (0..2).any(|_| std::panic::catch_unwind(test).is_ok());
-        if !calm {
+    thread_local! {
+        /// Phases with a stretch that was too long, and where it was.
+        static LATE: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    /// A stretch without a look is long every time; one that the system drew out, by moving memory, is not.
+    fn never_late(test: fn()) {
+        let run = || {
             test();
+            LATE.take()
+        };
+        let mut late = run();
+        for _ in 0..3 {
+            if late.is_empty() {
+                return;
+            }
+            let again = run();
+            late.retain(|name, _| again.contains_key(name));
         }
+        assert!(late.is_empty(), "too long without a look at the control: {late:#?}");
     }
 
     #[test]
     fn no_phase_computes_long_without_a_look() {
-        once_of_three(phases_of_a_recommender);
+        never_late(phases_of_a_recommender);
     }
 
     fn phases_of_a_recommender() {
@@ -235,7 +256,7 @@ mod tests {
 
     #[test]
     fn stochastic_gradients_look() {
-        once_of_three(phases_of_stochastic_gradients);
+        never_late(phases_of_stochastic_gradients);
     }
 
     fn phases_of_stochastic_gradients() {
@@ -267,7 +288,7 @@ mod tests {
 
     #[test]
     fn ids_of_any_kind_are_read_and_sorted_with_looks() {
-        once_of_three(ids_of_any_kind);
+        never_late(ids_of_any_kind);
     }
 
     fn ids_of_any_kind() {
@@ -278,7 +299,7 @@ mod tests {
 
     #[test]
     fn one_pair_of_millions_of_rows_is_summed_with_looks() {
-        once_of_three(one_pair_of_millions_of_rows);
+        never_late(one_pair_of_millions_of_rows);
     }
 
     fn one_pair_of_millions_of_rows() {
@@ -295,7 +316,7 @@ mod tests {
 
     #[test]
     fn item_based_trainers_compute_with_looks() {
-        once_of_three(phases_of_item_based_trainers);
+        never_late(phases_of_item_based_trainers);
     }
 
     /// Few items, because these take time by the square of a user's items and by the cube of all; one has them all.
@@ -346,7 +367,7 @@ mod tests {
 
     #[test]
     fn segments_are_formed_with_looks() {
-        once_of_three(phases_of_segments);
+        never_late(phases_of_segments);
     }
 
     fn phases_of_segments() {

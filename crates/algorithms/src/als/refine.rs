@@ -10,6 +10,9 @@ use crate::simd::level;
 
 use super::{Factors, Params, Training, check_shapes, narrow, widen};
 
+/// Entries copied between two looks at the control: 1 ms where the memory is new.
+const PIECE: usize = 1 << 16;
+
 /// Steps for users, of whom there are few: somebody new begins at zero.
 const USER_STEPS: usize = 10;
 
@@ -60,9 +63,12 @@ impl Training<'_> {
         let mut own = Buffer::zeros(TRAINING, chosen.len() * width, control)?;
         for (to, &row) in own.chunks_exact_mut(width).zip(chosen) {
             let (indices, values) = matrix.row(row as usize);
-            pace.step(indices.len() + width)?;
-            part.indices.extend_from_slice(indices);
-            part.values.extend_from_slice(values);
+            pace.step(width)?;
+            for (indices, values) in indices.chunks(PIECE).zip(values.chunks(PIECE)) {
+                pace.step(indices.len())?;
+                part.indices.extend_from_slice(indices);
+                part.values.extend_from_slice(values);
+            }
             part.offsets.push(part.indices.len() as u64);
             to.copy_from_slice(&rows[row as usize * width..][..width]);
         }

@@ -142,7 +142,11 @@ impl Records {
             pace.step(shown.len() + 8)?;
             summary.add(ranking, shown);
         }
-        Ok(summary.estimates())
+        // What follows reads the counts of all items.
+        control.check()?;
+        let estimates = summary.estimates();
+        control.check()?;
+        Ok(estimates)
     }
 }
 
