@@ -24,7 +24,7 @@ use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
 use crate::train::content;
 use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, image};
-use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, begin, choose};
+use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
 use crate::work::GiveMemoryBack;
 use crate::{deploy, images, locks, settings, trainers};
 
@@ -116,7 +116,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     if let Some(mark) = mark {
         hyperparameters.insert(NEWEST.into(), mark.into());
     }
-    hyperparameters.insert("updated_from".into(), live.into());
+    hyperparameters.insert(UPDATED_FROM.into(), live.into());
     hyperparameters.insert("users_updated".into(), merged.users.len().into());
     hyperparameters.insert("rows_read_again".into(), counts.rows_read.into());
     let finished = Finished {

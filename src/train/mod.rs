@@ -18,7 +18,7 @@ use crate::source::Source;
 pub(crate) use ask::{ASK, Ask};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
-pub(crate) use publish::{Deploy, Finished, Published};
+pub(crate) use publish::{Deploy, Finished, Published, UPDATED_FROM};
 pub(crate) use running::Training;
 pub(crate) use target::{Beside, IdType, Target, as_owner, same_types};
 

@@ -12,8 +12,11 @@ use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
-use crate::registry::{self, Metric};
+use crate::registry::{self, Metric, Version};
 use crate::{identity, images, locks, notice};
+
+/// The fact of a version that says which one it is an update of.
+pub(crate) const UPDATED_FROM: &str = "updated_from";
 
 /// What was trained; its image is stored already.
 pub(crate) struct Finished<'a> {
@@ -88,14 +91,16 @@ impl Finished<'_> {
             Some(live) => registry::version(model_id, Some(live.version), Seen::Latest)?,
             None => None,
         };
-        let live_value = live.as_ref().and_then(|live| live.value.filter(|_| live.metric == self.metric));
+        let measured = measured(model_id, live.clone())?;
+        let live_value = measured.as_ref().and_then(|live| live.value.filter(|_| live.metric == self.metric));
         let (deployed, deploy_reason) = match (&live, deploy.choice) {
             (Some(live), DeployChoice::Auto) if !deploy.guarded => {
                 (true, format!("follows version {}", live.version))
             }
             (live, choice) => {
                 let errors = self.metric.as_deref() == Some(RMSE);
-                decide(choice, live.as_ref(), errors, (self.value, self.baseline, live_value))
+                let against = if live_value.is_some() { &measured } else { live };
+                decide(choice, against.as_ref(), errors, (self.value, self.baseline, live_value))
             }
         };
         let deploy_reason = match self.reason {
@@ -161,6 +166,21 @@ impl Finished<'_> {
         point("published");
         Ok(result)
     }
+}
+
+/// The version whose figures stand for a live one: itself, or, of an update, which is not measured, what it followed.
+fn measured(model_id: Uuid, live: Option<Version>) -> Result<Option<Version>> {
+    let mut version = live;
+    while let Some(updated) = version.as_ref().filter(|version| version.value.is_none()) {
+        let from = updated.hyperparameters.get(UPDATED_FROM).and_then(Value::as_i64);
+        let Some(from) =
+            from.and_then(|from| i32::try_from(from).ok()).filter(|&from| from < updated.version)
+        else {
+            break;
+        };
+        version = registry::version(model_id, Some(from), Seen::Latest)?;
+    }
+    Ok(version)
 }
 
 impl Published {

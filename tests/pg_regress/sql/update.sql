@@ -163,6 +163,16 @@ SELECT fails($$SELECT persona.update_model('m')$$);
 ROLLBACK;
 \pset tuples_only off
 
+-- An update is not measured: what is trained after it is held against the version that it followed.
+CREATE TABLE tastes AS SELECT u, i, now() - interval '1 day' AS at
+FROM generate_series(1, 60) AS u, generate_series(1, 30) AS i WHERE (u + i) % 2 = 0 AND (u * 7 + i * 3) % 5 <> 0;
+SELECT version, value > baseline AS better FROM persona.train_als('guarded', 'tastes', 'u', 'i', time_column => 'at', factors => 4);
+INSERT INTO tastes VALUES (61, 2, now());
+SELECT version, value, deployed FROM persona.update_model('guarded');
+SELECT version, deployed, live_value > value AS worse, deploy_reason ~ '^(not above popularity|more than 2 % below version 1)' AS held_back
+FROM persona.retrain('guarded', '{"regularization": 1000000}');
+SELECT version, deployed, live_value IS NOT NULL AS compared, deploy_reason ~ '^not worse than version 1: ' AS with_the_first FROM persona.retrain('guarded');
+
 DROP SCHEMA follow CASCADE;
 DROP OWNED BY regress_persona_other;
 DROP ROLE regress_persona_other;
