@@ -17,17 +17,18 @@ use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
 use crate::spec::Spec;
-use crate::train::Ask;
 use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
 };
+use crate::train::{Ask, by_segment};
 use crate::trainers;
 use candidates::{Candidate, Scale};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 3] = ["algorithms", "keep_versions", "threads"];
+pub(crate) const OPTIONS: [&str; 5] =
+    ["algorithms", "keep_versions", "segment_models", "segments", "threads"];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 3] = ["budget", "deploy", "seed"];
@@ -66,7 +67,7 @@ pub(crate) fn measure(
 ) -> Result<Vec<Metric>> {
     match spec.get(CHOSEN) {
         Some(Value::Object(chosen)) => match trainers::of(chosen).measure {
-            Some(measure) => measure(model, relation, chosen.clone(), ask),
+            Some(measure) => measure(model, relation, by_segment::copy(&spec, chosen.clone()), ask),
             None => Ok(Vec::new()),
         },
         _ => Ok(Vec::new()),
@@ -219,7 +220,8 @@ impl Choose for Search {
         let span = round.scale.span().map(|span| span / round.scene.day);
         let first = candidates::first(&self.allowed, span);
         if round.scene.prepared.is_empty() {
-            return round.untried(first);
+            let chosen = round.untried(first)?;
+            return scene.by_segment(chosen);
         }
         for candidate in first {
             round.measure(candidate)?;
@@ -231,7 +233,8 @@ impl Choose for Search {
             }
             round.follow();
         }
-        round.answer()
+        let chosen = round.answer()?;
+        scene.by_segment(chosen)
     }
 }
 
