@@ -34,10 +34,11 @@ use serve::serve;
 static IMAGES: LazyLock<Vec<AlignedBytes>> =
     LazyLock::new(|| shapes::shapes().into_iter().map(|shape| Sample::new(shape).image()).collect());
 
-/// The same and those of segments: what is promised of recommenders is not promised of them.
+/// The same, one with models of segments inside, and those of segments: what is promised of recommenders is not promised of them.
 static ALL_IMAGES: LazyLock<Vec<AlignedBytes>> = LazyLock::new(|| {
     let copy = |image: &AlignedBytes| AlignedBytes::copy_of(image).unwrap();
-    IMAGES.iter().map(copy).chain(segments::images()).collect()
+    let inside = Sample::new(shapes::shapes()[0]).by_segment();
+    IMAGES.iter().map(copy).chain([inside]).chain(segments::images()).collect()
 });
 
 /// Zeros, once the input is used up.

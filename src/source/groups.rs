@@ -73,6 +73,7 @@ impl Groups {
                     Code::ERRCODE_CARDINALITY_VIOLATION,
                     format!("a user has two groups in {}", identity::shown(&source.name)),
                 )
+                .set_detail(format!("It is user {}.", class.text(found.borrow())))
                 .set_hint("Name a relation with one row for each user."));
             }
             Ok(true)

@@ -140,7 +140,6 @@ impl Asked {
 #[derive(Debug, Clone)]
 pub(crate) struct Segments {
     partition: Partition,
-    slices: Vec<Slice>,
     others: Others,
     threads: usize,
 }
@@ -164,18 +163,14 @@ pub(crate) fn read(
         })
     })?;
     let threads = settings::max_threads();
-    let segments = training.phase("sort segments", 0, || {
-        let (partition, others) = builder.finish(names)?;
-        let slices = partition.slices(&interactions.user_items, interactions.items.len(), control)?;
-        Ok(Segments { partition, slices, others, threads })
-    })?;
-    Ok(Arc::new(segments))
+    let (partition, others) = training.phase("sort segments", 0, || builder.finish(names))?;
+    Ok(Arc::new(Segments { partition, others, threads }))
 }
 
 impl Segments {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.slices.len()
+        self.partition.names.len()
     }
 
     pub(crate) fn name(&self, segment: usize) -> &str {
@@ -188,20 +183,18 @@ impl Segments {
         (0..).zip(users).filter(of).map(|(position, _)| position).collect()
     }
 
-    /// Follows users and items to other rows.
-    pub(crate) fn follow(&mut self, placed: &Placed, users: usize) {
-        if let Some(trained) = &placed.trained_users {
-            self.partition.spread(trained, users);
+    /// More than the model of all takes, at most: every segment may have every item.
+    fn need(&self, algorithm: &dyn Algorithm, items: usize, entries: usize) -> u64 {
+        let mut sizes = vec![0; self.len()];
+        for &segment in &self.partition.of_user {
+            if let Some(size) = sizes.get_mut(segment as usize) {
+                *size += 1;
+            }
         }
-        for slice in &mut self.slices {
-            slice.spread(placed.trained_users.as_deref(), placed.trained_items.as_deref());
-        }
-    }
-
-    /// More than the model of all takes, at most.
-    pub(crate) fn need(&self, algorithm: &dyn Algorithm, entries: usize) -> u64 {
-        let of = |slice: &Slice| 2 * algorithm.need(slice.users.len(), slice.items.len(), entries).result;
-        self.slices.iter().map(of).sum::<u64>() + 24 * entries as u64
+        // Nobody has more items than the segment has entries.
+        let mean = entries / self.partition.of_user.len().max(1) + 1;
+        let of = |&users: &usize| 2 * algorithm.need(users, items.min(users * mean), entries).result;
+        sizes.iter().map(of).sum::<u64>() + 24 * entries as u64
     }
 }
 
@@ -216,6 +209,7 @@ pub(crate) struct Model {
 /// What was learned of all and of some segments.
 pub(crate) struct BySegment {
     pub(crate) whole: Learned,
+    slices: Vec<Slice>,
     models: Vec<Option<Model>>,
     segments: Arc<Segments>,
 }
@@ -223,7 +217,8 @@ pub(crate) struct BySegment {
 impl BySegment {
     pub(crate) fn bytes(&self) -> u64 {
         let of = |model: &Model| model.learned.bytes() + model.counts.len() as u64 * 4;
-        self.whole.bytes() + self.models.iter().flatten().map(of).sum::<u64>()
+        let slices = self.slices.iter().map(Slice::bytes).sum::<u64>();
+        self.whole.bytes() + slices + self.models.iter().flatten().map(of).sum::<u64>()
     }
 
     /// Which segments have a model.
@@ -233,7 +228,12 @@ impl BySegment {
 
     /// Users and items went to other rows.
     pub(crate) fn follow(&mut self, placed: &Placed, users: usize) {
-        Arc::make_mut(&mut self.segments).follow(placed, users);
+        if let Some(trained) = &placed.trained_users {
+            Arc::make_mut(&mut self.segments).partition.spread(trained, users);
+        }
+        for slice in &mut self.slices {
+            slice.spread(placed.trained_users.as_deref(), placed.trained_items.as_deref());
+        }
     }
 
     /// What is learned, as it is measured.
@@ -242,10 +242,10 @@ impl BySegment {
         fold: (f64, f64),
         body: impl FnOnce(evaluate::Learned<'_>) -> algorithms::Result<T>,
     ) -> algorithms::Result<T> {
-        let BySegment { whole, models, segments } = self;
+        let BySegment { whole, slices, models, segments } = self;
         let Some(whole) = whole.ranks(fold) else { return Err(Error::NoData) };
         let mut parts = Vec::with_capacity(models.len());
-        for (model, slice) in models.iter().zip(&segments.slices) {
+        for (model, slice) in models.iter().zip(slices) {
             parts.push(match model {
                 Some(Model { learned, fold, counts }) => {
                     learned.ranks(*fold).map(|learned| Part { slice, learned, counts })
@@ -262,9 +262,9 @@ impl BySegment {
         interactions: &Interactions,
         control: &Control,
     ) -> algorithms::Result<Vec<AlignedBytes>> {
-        let Segments { slices, threads, .. } = &*self.segments;
-        let mut images = Vec::with_capacity(slices.len());
-        for (slice, model) in slices.iter().zip(&self.models) {
+        let threads = &self.segments.threads;
+        let mut images = Vec::with_capacity(self.slices.len());
+        for (slice, model) in self.slices.iter().zip(&self.models) {
             let (user_items, _) =
                 cut(&interactions.user_items, None, slice, interactions.items.len(), control)?;
             let item_users = transpose(&user_items, slice.items.len(), *threads, control)?;
@@ -363,7 +363,7 @@ impl Algorithm for WithSegments {
 
     fn need(&self, users: usize, items: usize, entries: usize) -> Need {
         let Need { peak, result } = self.inner.need(users, items, entries);
-        let more = self.segments.need(&*self.inner, entries);
+        let more = self.segments.need(&*self.inner, items, entries);
         Need { peak: peak + more, result: result + more }
     }
 
@@ -377,12 +377,14 @@ impl Algorithm for WithSegments {
 
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
         let whole = self.inner.fit(data, control)?;
-        let mut models = Vec::with_capacity(self.own.len());
-        for (slice, &own) in self.segments.slices.iter().zip(&self.own) {
+        // Of these rows alone: which items a segment has must not tell what was held out.
+        let slices = self.segments.partition.slices(data.item_users, control)?;
+        let mut models = Vec::with_capacity(slices.len());
+        for (slice, &own) in slices.iter().zip(&self.own) {
             models.push(if own { self.fit_one(slice, data, control)? } else { None });
         }
         let segments = self.segments.clone();
-        let learned = BySegment { whole: whole.learned, models, segments };
+        let learned = BySegment { whole: whole.learned, slices, models, segments };
         Ok(Fitted { learned: Learned::BySegment(Box::new(learned)), ..whole })
     }
 
@@ -392,7 +394,7 @@ impl Algorithm for WithSegments {
             Learned::BySegment(learned) => learned.own(),
             _ => Vec::new(),
         };
-        facts.insert("segments".into(), own.len().into());
+        facts.insert("segments_known".into(), own.len().into());
         facts.insert("segments_with_model".into(), own.into_iter().filter(|own| *own).count().into());
         facts
     }

@@ -70,6 +70,7 @@ mod tests {
     use crate::ids::{IdKind, IdRef, Ids};
     use crate::image::Image;
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
+    use crate::partition::{PartitionBuilder, cut};
     use crate::recommender::{Learned, Parts, Recommender, encode};
     use crate::update::{merge, moved};
 
@@ -240,6 +241,15 @@ mod tests {
         let image = phase("encode", &control, || encode(&parts, [0; 16], THREADS, &control)).unwrap();
         let opened = Image::open(&image).unwrap();
         let model = Recommender::new(&opened).unwrap();
+        let mut builder = PartitionBuilder::new(data.users.view(), &control).unwrap();
+        control.gaps.restart();
+        for id in 0..2 * USERS {
+            phase_quietly(&control, || builder.put(IdRef::Integer(id as i64), (id % 3) as u32)).unwrap();
+        }
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let (partition, _) = phase("divide", &control, || builder.finish(names)).unwrap();
+        let slices = phase("slices", &control, || partition.slices(&data.item_users, &control)).unwrap();
+        phase("cut", &control, || cut(&data.user_items, None, &slices[0], items, &control)).unwrap();
         // Everybody is read again and has other values.
         let mut fresh = data.clone();
         fresh.user_items.values.iter_mut().for_each(|value| *value += 1.0);

@@ -19,6 +19,7 @@ use algorithms::image::Image;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
 use algorithms::item_knn::{self, Similarity};
 use algorithms::kmeans::{self, Points};
+use algorithms::partition::{PartitionBuilder, cut};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
 use algorithms::recommender::{Learned, Parts, Recommender, encode};
@@ -737,5 +738,49 @@ fn every_refused_allocation_of_features_is_an_error() {
     let peak = free.peak();
     for limit in [0, peak / 4, peak / 2, peak - 1] {
         assert!(matches!(join(&Control::new(limit)), Err(Error::Memory { .. })), "{limit}");
+    }
+}
+
+/// Divides users into parts, and makes the image of one.
+fn divide(data: &Interactions, control: &Control) -> Result<u64> {
+    let mut builder = PartitionBuilder::new(data.users.view(), control)?;
+    for id in 0..200_000 {
+        builder.put(algorithms::ids::IdRef::Integer(id), (id % 2) as u32)?;
+    }
+    let (partition, others) = builder.finish(vec!["a".into(), "b".into()])?;
+    let slices = partition.slices(&data.item_users, control)?;
+    let mut held = (partition.of_user.len() + others.parts.len()) as u64 * 4 + others.ids.bytes();
+    held += slices.iter().map(algorithms::partition::Slice::bytes).sum::<u64>();
+    let (user_items, _) = cut(&data.user_items, None, &slices[0], data.items.len(), control)?;
+    held += user_items.bytes();
+    assert_eq!(control.used(), held);
+    Ok(held)
+}
+
+#[test]
+fn every_refused_allocation_of_parts_is_an_error() {
+    let _turn = turn();
+    let case = Case { users: 100_000, items: 50_000, rows: 300_000, ..CASE };
+    let data = case.read(&Control::unlimited()).unwrap();
+    let mut points = 0;
+    loop {
+        REFUSED.store(0, Relaxed);
+        let control = Control::unlimited();
+        LEFT.store(points, Relaxed);
+        let outcome = divide(&data, &control);
+        LEFT.store(-1, Relaxed);
+        if REFUSED.load(Relaxed) == 0 {
+            assert_eq!(outcome, Ok(control.used()));
+            break;
+        }
+        assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}: {outcome:?}");
+        points += 1;
+    }
+    assert!(points >= 10, "{points}");
+    let free = Control::unlimited();
+    divide(&data, &free).unwrap();
+    let peak = free.peak();
+    for limit in [0, peak / 4, peak / 2, peak - 1] {
+        assert!(matches!(divide(&data, &Control::new(limit)), Err(Error::Memory { .. })), "{limit}");
     }
 }

@@ -61,9 +61,10 @@ fn images() -> Vec<AlignedBytes> {
     shapes().into_iter().map(|shape| Sample::new(shape).image()).collect()
 }
 
-/// The samples, and those of segments, whose own promises the test `segments` has.
+/// The samples, one that has models of segments inside, and those of segments, whose own promises the test `segments` has.
 fn all_images() -> Vec<AlignedBytes> {
-    images().into_iter().chain(segments::images()).collect()
+    let inside = Sample::new(shapes()[0]).by_segment();
+    images().into_iter().chain([inside]).chain(segments::images()).collect()
 }
 
 /// Serves an image and names the damage where that panics or takes long.
