@@ -275,7 +275,7 @@ fn who_is_not_known_gets_what_is_popular_in_the_segment() {
             let found = whole.recommend(None, 30, filter);
             assert_eq!(found.len(), 30);
             // Counted by hand.
-            let mut counts = vec![0u32; 30];
+            let mut counts = [0u32; 30];
             let users = (0..36).filter(|user| user % 4 == segment);
             users.flat_map(|user| whole.seen(user)).for_each(|&item| counts[item as usize] += 1);
             let mut expected: Vec<u32> = (0..30).filter(|&item| counts[item as usize] > 0).collect();
@@ -375,7 +375,9 @@ fn what_is_measured_is_what_is_served() {
         let held_out: Vec<Vec<u32>> = (0..40usize)
             .map(|user| {
                 let seen = data.user_items.row(user).0;
-                (0..30u32).filter(|item| !seen.contains(item) && (item * 7 + user as u32) % 6 == 0).collect()
+                (0..30u32)
+                    .filter(|item| !seen.contains(item) && (item * 7 + user as u32).is_multiple_of(6))
+                    .collect()
             })
             .collect();
         let mut rows = Csr { offsets: vec![0], ..Csr::default() };

@@ -114,7 +114,7 @@ fn filters_never_shrink_the_answer() {
     let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
     let all: Vec<u32> = (0..100).collect();
     let without_three: Vec<u32> = (0..100).filter(|item| ![90, 91, 92].contains(item)).collect();
-    let filter = Filter { exclude: &without_three, candidates: None, keep_seen: true };
+    let filter = Filter { exclude: &without_three, keep_seen: true, ..Filter::default() };
     let found = model.recommend(Some(0), 10, filter);
     let mut left: Vec<u32> = found.iter().map(|each| each.item).collect();
     left.sort_unstable();
@@ -122,7 +122,8 @@ fn filters_never_shrink_the_answer() {
     // All items come when everything is asked for: the user's own too where they may.
     assert_eq!(model.recommend(Some(0), 1000, Filter::default()).len(), 92);
     assert_eq!(model.recommend(Some(0), 1000, Filter { keep_seen: true, ..Filter::default() }).len(), 100);
-    let candidates = Filter { candidates: Some(&[5, 3, 5, 99, 4_000_000]), keep_seen: true, exclude: &[99] };
+    let candidates = Some(&[5, 3, 5, 99, 4_000_000][..]);
+    let candidates = Filter { candidates, keep_seen: true, exclude: &[99], ..Filter::default() };
     let mut found: Vec<u32> = model.recommend(Some(0), 10, candidates).iter().map(|each| each.item).collect();
     found.sort_unstable();
     assert_eq!(found, [3, 5]);

@@ -2,6 +2,7 @@
 //! loop, also with right checksums. The fuzzer in fuzz/ does the same without end; these are its modules.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod by_segment;
 mod choices;
 mod draft;
 mod memory;
@@ -63,7 +64,7 @@ fn images() -> Vec<AlignedBytes> {
 
 /// The samples, one that has models of segments inside, and those of segments, whose own promises the test `segments` has.
 fn all_images() -> Vec<AlignedBytes> {
-    let inside = Sample::new(shapes()[0]).by_segment();
+    let inside = by_segment::image(&Sample::new(shapes()[0]));
     images().into_iter().chain([inside]).chain(segments::images()).collect()
 }
 

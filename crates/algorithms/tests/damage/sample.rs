@@ -4,8 +4,7 @@
 use algorithms::als::Factors;
 use algorithms::ids::{IdKind, Ids};
 use algorithms::image::AlignedBytes;
-use algorithms::partition::{NONE, Partition, cut};
-use algorithms::recommender::{Content, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
+use algorithms::recommender::{Learned, Parts, encode};
 use algorithms::{Control, Csr};
 
 /// The shape of a model.
@@ -44,7 +43,7 @@ impl Sample {
         Self { users: ids(user_kind, users), items: ids(item_kind, items), user_items, factors }
     }
 
-    fn parts<'a>(&'a self, item_users: &'a Csr) -> Parts<'a> {
+    pub(crate) fn parts<'a>(&'a self, item_users: &'a Csr) -> Parts<'a> {
         Parts {
             users: &self.users,
             items: &self.items,
@@ -62,35 +61,6 @@ impl Sample {
     pub(crate) fn image(&self) -> AlignedBytes {
         let item_users = self.user_items.transpose(self.items.len());
         encode(&self.parts(&item_users), *b"golden or sample", 1, &Control::unlimited()).unwrap()
-    }
-
-    /// The image with two segments that have models of their own.
-    pub(crate) fn by_segment(&self) -> AlignedBytes {
-        let control = Control::unlimited();
-        let item_users = self.user_items.transpose(self.items.len());
-        let of = |user: usize| if user % 5 == 4 { NONE } else { user as u32 % 2 };
-        let names = vec!["one".into(), "two".into()];
-        let partition = Partition { names, of_user: (0..self.users.len()).map(of).collect() };
-        let image = |slice: &_| {
-            let (user_items, _) = cut(&self.user_items, None, slice, self.items.len(), &control).unwrap();
-            let rows = |of: &[f32], rows: &[u32]| -> Vec<f32> {
-                let width = self.factors.factors;
-                rows.iter().flat_map(|&row| of[row as usize * width..][..width].to_vec()).collect()
-            };
-            let factors = Factors {
-                factors: self.factors.factors,
-                users: rows(&self.factors.users, &slice.users),
-                items: rows(&self.factors.items, &slice.items),
-            };
-            let sides = (&user_items, &user_items.transpose(slice.items.len()));
-            encode_segment(slice, sides, Learned::Factors(&factors), (0.5, 2.0), 1, &control).unwrap()
-        };
-        let images: Vec<_> = partition.slices(&item_users, &control).unwrap().iter().map(image).collect();
-        let (members, of_member) = (ids(self.users.view().kind(), 3), [0, 1, NONE]);
-        let segments =
-            OfSegments { partition: &partition, images: &images, members: &members, of_member: &of_member };
-        let parts = self.parts(&item_users);
-        encode_with(&parts, Content::default(), Some(segments), *b"golden or sample", 1, &control).unwrap()
     }
 }
 
