@@ -7,7 +7,7 @@ use super::served::by_name;
 use crate::call::{Call, datum};
 use crate::error::{Code, fail};
 use crate::options::Options;
-use crate::work;
+use crate::{settings, work};
 
 /// Rows where `options` does not say how many.
 const ROWS: usize = 10;
@@ -26,7 +26,7 @@ pub(crate) fn explain(call: &Call) -> Answer {
         }
         let mut rows = call.rows()?;
         let (Some(user), Some(item)) = (served.user(call, 1)?, served.item(call, 2)?) else { return Ok(()) };
-        let control = Control::unlimited();
+        let control = Control::new(settings::max_memory());
         let parts = work::run(&control, || {}, || served.model.explain(user, item, &control))?;
         for (position, part) in parts.iter().take(k).enumerate() {
             rows.push(&[

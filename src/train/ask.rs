@@ -1,6 +1,6 @@
 //! What `evaluate` is asked for beyond a cutoff: a split, slices, intervals of a bootstrap.
 
-use algorithms::evaluate::{Activity, HeldOut, Records, activity};
+use algorithms::evaluate::{HeldOut, Records, activity};
 use algorithms::interactions::{Interactions, Split};
 use algorithms::{Control, Result as Computed};
 use pgrx::pg_sys;
@@ -117,8 +117,8 @@ impl Ask {
         };
         add("all", records.all(), None)?;
         if self.activity {
-            for (name, users) in Activity::NAMES.iter().zip(&activity(split, control)?.users) {
-                add(&format!("activity={name}"), users, None)?;
+            for (name, users) in activity(split, control)?.classes {
+                add(&format!("activity={name}"), &users, None)?;
             }
         }
         if self.popularity {

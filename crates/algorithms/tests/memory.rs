@@ -22,7 +22,7 @@ use algorithms::kmeans::{self, Points};
 use algorithms::partition::{PartitionBuilder, cut};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
-use algorithms::recommender::{Learned, Parts, Recommender, encode};
+use algorithms::recommender::{Arrangement, Filter, Learned, Parts, Recommender, Standing, encode};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
@@ -682,6 +682,100 @@ fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
                 Ok(()) => assert!(step >= 10),
                 Err(error) => assert!(step < 10 && matches!(error, Error::Memory { .. }), "{error:?}"),
             }
+        }
+    }
+}
+
+/// Images by factors and by neighbours, of which the first user has nearly all items.
+fn images(data: &Interactions) -> [algorithms::image::AlignedBytes; 2] {
+    let control = Control::unlimited();
+    let factors = CASE.fit(&data.user_items, &data.item_users, &control).unwrap();
+    let params = item_knn::Params::default();
+    let neighbours = item_knn::fit(&data.user_items, &data.item_users, &params, &control).unwrap();
+    [Learned::Factors(&factors), Learned::Neighbours(&neighbours)].map(|learned| {
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            learned,
+            regularization: 0.1,
+            alpha: 1.0,
+            user_class: 1,
+            item_class: 1,
+        };
+        encode(&parts, [7; 16], 2, &control).unwrap()
+    })
+}
+
+#[test]
+fn an_explanation_keeps_a_limit_and_no_refusal_is_fatal() {
+    let _turn = turn();
+    let data = CASE.read(&Control::unlimited()).unwrap();
+    for image in images(&data) {
+        let model = Recommender::new(&Image::open(&image).unwrap()).unwrap();
+        let own = model.seen(0).len();
+        assert!(own > 5000, "{own}");
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            let control = Control::unlimited();
+            LEFT.store(points, Relaxed);
+            let outcome = model.explain(0, 7, &control).map(|parts| parts.len());
+            LEFT.store(-1, Relaxed);
+            assert_eq!(control.used(), 0, "{points}");
+            if REFUSED.load(Relaxed) == 0 {
+                assert!(outcome.is_ok());
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{points} allocations of {LARGE} bytes and more");
+        assert!(points >= 1, "{points}");
+        let free = Control::unlimited();
+        let before = HELD.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let parts = model.explain(0, 7, &free).unwrap();
+        let really = (PEAK.load(Relaxed) - before) as u64;
+        assert!(really <= free.peak() + (1 << 14), "{really} of {}", free.peak());
+        assert!(parts.is_sorted_by(|a, b| a.contribution.abs() >= b.contribution.abs()));
+        for limit in [0, free.peak() / 2, free.peak() - 1] {
+            let control = Control::new(limit);
+            let outcome = model.explain(0, 7, &control);
+            assert!(matches!(outcome, Err(Error::Memory { .. })), "{limit}");
+            assert_eq!(control.used(), 0);
+        }
+    }
+}
+
+/// No budget: what a request arranges is bounded by how far it reads the ranking, and that by what it asks for.
+#[test]
+fn arranging_holds_little_beside_the_ranking() {
+    let _turn = turn();
+    let data = CASE.read(&Control::unlimited()).unwrap();
+    for image in images(&data) {
+        let model = Recommender::new(&Image::open(&image).unwrap()).unwrap();
+        for diversity in [0.0, 0.5] {
+            let mut deepest = 0;
+            let ranking = |n: usize| {
+                let list = model.recommend(Some(1), n, Filter::default());
+                deepest = deepest.max(list.len());
+                list
+            };
+            let mut look = |items: &[u32]| -> std::result::Result<Vec<Standing>, ()> {
+                let stand = |&item: &u32| Standing { admitted: true, categories: vec![item % 40] };
+                Ok(items.iter().map(stand).collect())
+            };
+            // Of forty categories one item each: the ranking is read to its end.
+            let arrangement = Arrangement { offset: 0, k: 50, diversity, most_per_category: 1 };
+            let before = HELD.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            let list = model.arrange(arrangement, ranking, Some(&mut look), &mut || ()).unwrap();
+            let really = (PEAK.load(Relaxed) - before) as usize;
+            assert_eq!(list.len(), 40);
+            assert!(deepest > 6000, "{deepest}");
+            assert!(really <= 250 * deepest, "{really} bytes for {deepest} items");
         }
     }
 }

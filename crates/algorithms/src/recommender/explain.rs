@@ -1,11 +1,16 @@
 //! What a score rests on.
 
 use crate::als;
+use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::Result;
+use crate::ids::{Key, sort_keys};
 use crate::neighbours::Contribution;
 
 use super::{Body, Recommender};
+
+/// Items between two looks at the control: a millisecond where each is searched for.
+const PIECE: usize = 1 << 13;
 
 impl Recommender<'_> {
     /// Whether scores are sums over the user's items. Those of ratings are not: values are not stored.
@@ -19,7 +24,9 @@ impl Recommender<'_> {
     ///
     /// Neighbours: the sum is [`Recommender::score`]. Factors: it is the score of [`Recommender::recommend_for_items`] for
     /// the user's items, since the factors that a training stores are near to those of its last items only, and values are not
-    /// stored at all; that is an explanation of factors by alternating least squares alone. Errors: `Cancelled`.
+    /// stored at all; that is an explanation of factors by alternating least squares alone.
+    ///
+    /// Nothing stays taken from the control: the answer is the caller's. Errors: `Cancelled`, `Memory`, `NoMemory`.
     pub fn explain(&self, user: u32, item: u32, control: &Control) -> Result<Vec<Contribution>> {
         if item as usize >= self.items.len() || !self.explains() {
             return Ok(Vec::new());
@@ -34,29 +41,58 @@ impl Recommender<'_> {
             return Ok(parts.into_iter().filter_map(of_whole).collect());
         }
         let own = self.seen(user);
-        let mut parts = match &self.body {
-            Body::Popular(_) => Vec::new(),
-            Body::Neighbours(body) => body.explain(own, None, item),
+        let mut budget = Budget::new(control, EXPLAINING);
+        let mut parts = budget.with_capacity::<Contribution>(own.len())?;
+        match &self.body {
+            Body::Popular(_) => {}
+            Body::Neighbours(body) => {
+                for own in own.chunks(PIECE) {
+                    control.check()?;
+                    parts.extend(body.parts(own, None, item).filter(|part| part.contribution != 0.0));
+                }
+            }
             Body::Factors(body) => {
                 let facts = &self.facts;
-                let parts = als::explain(
+                let mut ones = budget.with_capacity(own.len())?;
+                ones.resize(own.len(), 1.0);
+                let all = als::explain(
                     body.gram,
                     body.items,
                     facts.factors as usize,
                     own,
-                    &vec![1.0; own.len()],
+                    &ones,
                     facts.regularization,
                     facts.alpha,
                     item,
                     control,
                 )?;
-                let each = |(&item, contribution)| Contribution { item, contribution };
-                own.iter().zip(parts).map(each).collect()
+                budget.adopt(all.len() as u64 * 8);
+                for (own, all) in own.chunks(PIECE).zip(all.chunks(PIECE)) {
+                    control.check()?;
+                    let each = own.iter().zip(all).filter(|&(_, &contribution)| contribution != 0.0);
+                    parts.extend(each.map(|(&item, &contribution)| Contribution { item, contribution }));
+                }
             }
-        };
-        parts.retain(|part| part.contribution != 0.0);
-        let size = |part: &Contribution| part.contribution.abs();
-        parts.sort_by(|a, b| size(b).total_cmp(&size(a)).then(a.item.cmp(&b.item)));
-        Ok(parts)
+        }
+        in_order(&parts, &mut budget)
     }
+}
+
+/// The largest contributions first.
+fn in_order(parts: &[Contribution], budget: &mut Budget<'_>) -> Result<Vec<Contribution>> {
+    let control = budget.control();
+    let mut keys = budget.with_capacity(parts.len())?;
+    for (first, parts) in (0..).step_by(PIECE).zip(parts.chunks(PIECE)) {
+        control.check()?;
+        // Bits of numbers that are not negative are in their order; items rise with their places.
+        let key = |(id, part): (u32, &Contribution)| Key::new(!part.contribution.abs().to_bits(), id);
+        keys.extend((first..).zip(parts).map(key));
+    }
+    let keys = sort_keys(keys, budget, |a, b| a.id.cmp(&b.id))?;
+    let mut sorted = budget.with_capacity(parts.len())?;
+    for keys in keys.chunks(PIECE) {
+        control.check()?;
+        sorted.extend(keys.iter().map(|key| parts[key.id as usize]));
+    }
+    Ok(sorted)
 }
