@@ -10,7 +10,7 @@ use algorithms::tune::{Method, Outcome, below_median, next};
 use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::automatic::CHOSEN;
+use crate::automatic::settled;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::Named;
@@ -18,7 +18,7 @@ use crate::lifecycle::{self, owned, trained_from};
 use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version, write};
-use crate::spec::{Spec, object};
+use crate::spec::Spec;
 use crate::train::recommender::{Request, figure, measure_splits};
 use crate::train::{DEPLOYS, as_owner, choose};
 use crate::trainers::{self, Trainer};
@@ -55,23 +55,7 @@ fn version_of(named: &Named, model: &Model) -> Result<Version> {
 
 /// The spec that trials change: the model's, and of an automatic choice that of what was chosen.
 fn base(model: &Model, version: &Version) -> Map<String, Value> {
-    let mut spec = model.spec.clone();
-    let Some(Value::Object(chosen)) = version.hyperparameters.get(CHOSEN) else { return spec };
-    if trainers::of(&spec).algorithm.is_some() {
-        return spec;
-    }
-    spec.remove("budget");
-    let kept = spec.remove("options").and_then(|options| options.get("keep_versions").cloned());
-    spec.remove("trainer");
-    // What the model says of its columns is newer.
-    for (key, value) in chosen {
-        spec.entry(key.clone()).or_insert_with(|| value.clone());
-    }
-    let options = spec.entry("options").or_insert_with(|| object(serde_json::json!({})).into());
-    if let (Some(kept), Value::Object(options)) = (kept, options) {
-        options.insert("keep_versions".into(), kept);
-    }
-    spec
+    settled(&model.spec, &version.hyperparameters).unwrap_or_else(|| model.spec.clone())
 }
 
 /// A base with settings, and the trainer that it is for.

@@ -110,12 +110,18 @@ pub(crate) fn read(training: &mut Training<'_>, opened: &[Option<Content>; 2]) -
     Ok(all)
 }
 
+/// Whether a version with these facts has learned from features.
+pub(crate) fn learned(facts: &Map<String, Value>) -> bool {
+    SIDES.iter().any(|side| facts.contains_key(&format!("{side}_features_lambda")))
+}
+
+const SIDES: [&str; 2] = ["user", "item"];
+
 /// What a version says of those who joined.
 pub(crate) fn facts(placed: &Placed) -> Map<String, Value> {
     let mut facts = Map::new();
-    let sides =
-        [("user", &placed.users, &placed.user_mapping), ("item", &placed.items, &placed.item_mapping)];
-    for (side, rows, mapping) in sides {
+    let sides = [(&placed.users, &placed.user_mapping), (&placed.items, &placed.item_mapping)];
+    for (side, (rows, mapping)) in SIDES.into_iter().zip(sides) {
         if let Some(mapping) = mapping {
             facts.insert(format!("content_{side}s"), rows.len().into());
             facts.insert(format!("{side}_features_lambda"), mapping.lambda.into());
