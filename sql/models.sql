@@ -9,6 +9,11 @@ CREATE FUNCTION persona_internal.model_of(relation oid) RETURNS uuid
 COMMENT ON FUNCTION persona_internal.model_of(oid) IS
   'the id that the body of a view carries; unlike pg_get_viewdef, which runs a query along the search path of the caller, it runs none';
 
+CREATE PROCEDURE persona._outside_block(procedure text)
+  LANGUAGE c AS 'MODULE_PATHNAME', 'persona_outside_block';
+COMMENT ON PROCEDURE persona._outside_block(text) IS
+  'The first step of a procedure that commits: 25001 where the transaction cannot end within the call.';
+
 CREATE FUNCTION persona.model_facts(model_id uuid,
   OUT algorithm text, OUT version int, OUT trained_at timestamptz, OUT rows_used bigint, OUT metric text,
   OUT value float8, OUT baseline float8, OUT bytes bigint) RETURNS SETOF record

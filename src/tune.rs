@@ -158,7 +158,7 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     let (named, model) = locked(call)?;
     let trials: i32 = call.required(1, "trials")?;
     let _owner = as_owner(&named)?;
-    let (table, search, space, _) = going_on(&named, &model)?;
+    let (table, search, space, base) = going_on(&named, &model)?;
     table.fail_running(&call.get::<String>(2).unwrap_or_else(|| "interrupted".into()))?;
     let rows = table.rows()?;
     if rows.len() as i64 >= i64::from(trials) {
@@ -166,18 +166,30 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     }
     let tried = table.points(&rows, &space)?;
     let method = search.method()?;
-    let drawn = || next(&space.domains(), &tried, method, search.seed as u64);
-    let values = match method {
-        // What serves now comes first: nothing that is not better than it shall win.
-        Method::Random | Method::Tpe if rows.is_empty() => {
-            space.point(&version_of(&named, &model)?.hyperparameters).or_else(drawn)
-        }
-        _ => drawn(),
-    };
-    let Some(values) = values else { return Ok(None) };
     let trial = rows.last().map_or(0, |row| row.trial) + 1;
-    table.insert(trial, space.settings(&values))?;
+    // What serves now comes first: nothing that is not better than it shall win.
+    if rows.is_empty()
+        && matches!(method, Method::Random | Method::Tpe)
+        && let Some(serving) = serving(&named, &base, &version_of(&named, &model)?)?
+    {
+        table.insert(trial, space.of(&serving), true)?;
+        return Ok(datum(trial));
+    }
+    let Some(values) = next(&space.domains(), &tried, method, search.seed as u64) else { return Ok(None) };
+    table.insert(trial, space.settings(&values), false)?;
     Ok(datum(trial))
+}
+
+/// The settings of a version, unless another algorithm than that of the base made it.
+fn serving(
+    named: &Named,
+    base: &Map<String, Value>,
+    version: &Version,
+) -> Result<Option<Map<String, Value>>> {
+    let Some(make) = trainers::of(base).algorithm else { return Ok(None) };
+    let algorithm = make(named.name.clone(), trained_from(named, base)?, base)?;
+    let same = algorithm.name() == version.algorithm;
+    Ok(same.then(|| version.hyperparameters.clone()))
 }
 
 /// `persona._tune_measure(model, trial)`: fits a running trial on all but held-out rows, measures on these, and writes

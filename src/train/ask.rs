@@ -9,7 +9,7 @@ use pgrx::{FromDatum, pg_sys};
 
 use super::HoldoutChoice;
 use super::holdout::figures;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
 use crate::options::Options;
 use crate::registry::Metric;
@@ -162,7 +162,10 @@ impl GroupBy {
             (Some(relation), Some(id), Some(column)) => {
                 let named = identity::lookup(&relation)?.ok_or_else(|| {
                     let name = identity::shown(&relation);
-                    fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {name} does not exist"))
+                    named_by("group_relation")(fail(
+                        Code::ERRCODE_UNDEFINED_TABLE,
+                        format!("relation {name} does not exist"),
+                    ))
                 })?;
                 Ok(Some(GroupBy { relation: named.relation, id, column }))
             }
@@ -179,7 +182,8 @@ impl GroupBy {
     /// Opens the relation as the current user and checks its columns.
     pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
         let source = Source::open(self.relation)?;
-        let (id, column) = (source.column(&self.id)?.clone(), source.column(&self.column)?.clone());
+        let column = |name: &str, option| source.column(name).map_err(named_by(option)).cloned();
+        let (id, column) = (column(&self.id, "group_id")?, column(&self.column, "group_column")?);
         if id.id_class()? != columns.user_class {
             return Err(fail(
                 Code::ERRCODE_DATATYPE_MISMATCH,

@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use super::Training;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
 use crate::options::Options;
 use crate::source::{Content, InteractionColumns, Read};
@@ -68,8 +68,10 @@ fn parse(key: &str, given: &Value) -> Result<Asked> {
 }
 
 fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
-    fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", identity::shown(relation)))
-        .set_detail(format!("Option \"{key}\" names it."))
+    named_by(key)(fail(
+        Code::ERRCODE_UNDEFINED_TABLE,
+        format!("relation {} does not exist", identity::shown(relation)),
+    ))
 }
 
 /// 42P01 for a spec that was kept with a temporary relation: in this session its name may be another one's.
@@ -87,9 +89,9 @@ pub(crate) fn still_there(spec: &Map<String, Value>) -> Result<()> {
 pub(crate) fn open(asked: &[Option<Asked>; 2], columns: &InteractionColumns) -> Result<[Option<Content>; 2]> {
     let sides = [(&columns.user, columns.user_class), (&columns.item, columns.item_class)];
     let mut opened = [None, None];
-    for ((asked, side), opened) in asked.iter().zip(sides).zip(&mut opened) {
+    for (((key, asked), side), opened) in KEYS.iter().zip(asked).zip(sides).zip(&mut opened) {
         if let Some(Asked { relation, id_column, columns }) = asked {
-            *opened = Some(Content::open(*relation, id_column, columns, side)?);
+            *opened = Some(Content::open(*relation, id_column, columns, side).map_err(named_by(key))?);
         }
     }
     Ok(opened)
