@@ -19,6 +19,7 @@ use crate::registry::write::LogLine;
 use crate::spec::Spec;
 use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
+    last_arguments,
 };
 use crate::train::{Ask, content};
 use crate::trainers;
@@ -40,9 +41,7 @@ pub(crate) fn train_recommender(call: &Call) -> Answer {
     spec.insert("trainer".into(), "train_recommender".into());
     let budget = call.datum(6).ok_or_else(|| null_argument("budget"))?;
     spec.insert("budget".into(), interval_text(budget).into());
-    spec.insert("deploy".into(), call.get::<String>(7).unwrap_or_else(|| "auto".into()).into());
-    spec.insert("seed".into(), call.get::<i64>(8).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(9, "options")?));
+    spec.extend(last_arguments(call, 7, &["deploy"])?);
     run(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
 }
 

@@ -54,6 +54,22 @@ pub(crate) fn column_arguments(call: &Call) -> Result<Map<String, Value>> {
     Ok(columns)
 }
 
+/// Words that may come before the seed and the options at the end of a call, each 'auto' where it is NULL.
+pub(crate) const LAST_WORDS: [&str; 2] = ["holdout", "deploy"];
+
+/// The arguments from `first` on that end a call: these words, the seed and the options.
+pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Result<Map<String, Value>> {
+    let mut spec = Map::new();
+    for (index, key) in (first..).zip(words) {
+        let word = call.get::<String>(index).unwrap_or_else(|| "auto".into());
+        spec.insert((*key).into(), word.into());
+    }
+    let seed = first + words.len();
+    spec.insert("seed".into(), call.get::<i64>(seed).unwrap_or(42).into());
+    spec.insert("options".into(), Value::Object(call.object(seed + 1, "options")?));
+    Ok(spec)
+}
+
 /// Checks that a spec fits the columns of a relation and the model of that name.
 pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
     let text = |key: &str| spec.get(key).and_then(Value::as_str);
