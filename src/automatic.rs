@@ -16,6 +16,7 @@ use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
+use crate::source::Source;
 use crate::spec::Spec;
 use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
@@ -55,6 +56,12 @@ pub(crate) fn run(
 ) -> Answer {
     let (request, search) = Search::parse(model, relation, &spec, kept)?;
     recommender::train(call, &request, Box::new(search))
+}
+
+/// Checks that a spec fits the columns of a relation and the model of that name.
+pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    let (request, _) = Search::parse(name.into(), source.relation, spec, Map::new())?;
+    recommender::fit(name, spec, source, &request)
 }
 
 /// Measures what a version was trained by at a cutoff, without writing one.

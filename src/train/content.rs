@@ -8,10 +8,11 @@ use super::Training;
 use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
 use crate::options::Options;
+use crate::outputs::literal;
 use crate::source::{Content, InteractionColumns, Read};
 
 /// The options, users first.
-const KEYS: [&str; 2] = ["user_features", "item_features"];
+pub(crate) const KEYS: [&str; 2] = ["user_features", "item_features"];
 
 /// Whether a spec asks for any.
 pub(crate) fn asks(spec: &Map<String, Value>) -> bool {
@@ -74,15 +75,33 @@ fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
     ))
 }
 
-/// 42P01 for a spec that was kept with a temporary relation: in this session its name may be another one's.
-pub(crate) fn still_there(spec: &Map<String, Value>) -> Result<()> {
+/// 42P01 where a relation that a spec was kept with is gone. A temporary one is: in this session its name may be another one's.
+pub(crate) fn still_there(model: &str, spec: &Map<String, Value>) -> Result<()> {
     for key in KEYS {
         let relation = spec.get("options").and_then(|options| options.get(key)?.get("relation")?.as_str());
-        if let Some(relation) = relation.filter(|relation| relation.starts_with("pg_temp.")) {
-            return Err(gone(key, relation));
+        let Some(relation) = relation else { continue };
+        if relation.starts_with("pg_temp.") || identity::lookup(relation)?.is_none() {
+            return Err(gone(key, relation).set_hint(format!(
+                "Name another one: SELECT persona.alter_model({}, column_map => '{{\"{key}\": {{\"relation\": ...}}}}');",
+                literal(model)
+            )));
         }
     }
     Ok(())
+}
+
+/// Puts one of the options into a spec, or with null takes it out.
+pub(crate) fn put(spec: &mut Map<String, Value>, key: String, value: Value) {
+    let options = spec.entry("options").or_insert_with(|| Value::Object(Map::new()));
+    match (options.as_object_mut(), value) {
+        (Some(options), Value::Null) => {
+            options.remove(&key);
+        }
+        (Some(options), value) => {
+            options.insert(key, value);
+        }
+        (None, _) => {}
+    }
 }
 
 /// Opens what was asked for, as the current user, and checks the columns.

@@ -70,11 +70,16 @@ pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Resul
     Ok(spec)
 }
 
-/// Checks that a spec fits the columns of a relation and the model of that name.
-pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
-    let text = |key: &str| spec.get(key).and_then(Value::as_str);
-    let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-    let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+/// Checks that a spec is one of a trainer and fits the columns of a relation, the model of that name, and what tells of items
+/// and users.
+pub(crate) fn fits<A: Trains>(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    fit(name, spec, source, &A::parse(name.into(), source.relation, spec, Map::new())?.0)
+}
+
+/// The same of a request that was parsed.
+pub(crate) fn fit(name: &str, spec: &Map<String, Value>, source: &Source, request: &Request) -> Result<()> {
+    let columns = request.columns(source)?;
+    content::open(&request.features, &columns)?;
     same_types(name, spec, &columns)
 }
 
@@ -127,13 +132,17 @@ impl Request {
     /// The source as the current user sees it, its columns checked.
     fn open(&self) -> Result<(Source, InteractionColumns)> {
         let source = Source::open(self.relation)?;
-        let columns = source.interaction_columns(
+        let columns = self.columns(&source)?;
+        Ok((source, columns))
+    }
+
+    fn columns(&self, source: &Source) -> Result<InteractionColumns> {
+        source.interaction_columns(
             &self.user_column,
             &self.item_column,
             self.value_column.as_deref(),
             self.time_column.as_deref(),
-        )?;
-        Ok((source, columns))
+        )
     }
 }
 

@@ -128,9 +128,30 @@ SELECT try('{"relation": "records", "id_column": "i", "columns": ["sort"]}', 'tr
 CREATE TABLE others AS SELECT 1000 + n AS i, n AS x FROM generate_series(1, 5) AS n;
 SELECT version FROM persona.train_als('o', 'heard', 'u', 'i', factors => 4, options => '{"item_features": {"relation": "others", "id_column": "i", "columns": ["x"]}}');
 SELECT count(*) AS items FROM persona.item_factors('o');
--- A relation that is gone stops a retraining.
+-- A relation that is gone stops a retraining, until another one is named. The columns of it are checked.
 DROP TABLE others;
 SELECT persona.retrain('o');
+SELECT level, message, hint FROM persona.check() WHERE model = 'hybrid.o';
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sorts"]}}');
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "nothing", "id_column": "i", "columns": ["sort"]}}');
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "records"}}');
+SELECT persona.alter_model('o', column_map => '{"item_feature": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT spec->'options'->'item_features'->>'relation' AS relation FROM persona_internal.model WHERE last_name = 'hybrid.o';
+SELECT count(*) FROM persona.check() WHERE model = 'hybrid.o' AND level <> 'warning' OR message LIKE 'its item_features%';
+SELECT version FROM persona.retrain('o', '{"deploy": "always"}');
+SELECT count(*) > 0 AS content FROM persona.recommend('o', 2, 100) WHERE source = 'content';
+-- And none, which an update can follow again.
+SELECT persona.alter_model('o', column_map => '{"item_features": null}');
+SELECT version FROM persona.retrain('o', '{"deploy": "always"}');
+SELECT count(*) AS content FROM persona.recommend('o', 2, 100) WHERE source = 'content';
+-- Not of a trainer that cannot learn from them, nor of ratings, nor beside algorithms that do not.
+SELECT version FROM persona.train_ease('e', 'heard', 'u', 'i', holdout => 'none');
+SELECT persona.alter_model('e', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT version FROM persona.train_als('r', 'heard', 'u', 'i', 'i', feedback => 'explicit', factors => 2, holdout => 'none');
+SELECT persona.alter_model('r', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT version FROM persona.train_recommender('t', 'heard', 'u', 'i', options => '{"algorithms": ["popularity"]}');
+SELECT persona.alter_model('t', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
 -- The relation is read with the rights of the model's owner, whoever starts the training.
 CREATE ROLE regress_persona_hybrid;
 GRANT USAGE ON SCHEMA persona TO regress_persona_hybrid;
