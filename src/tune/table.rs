@@ -9,7 +9,7 @@ use super::space::Space;
 use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named, Place};
-use crate::outputs::{copy_grants, execute, literal};
+use crate::outputs::{check_free, copy_grants, execute, literal};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Output, write};
 use crate::sql::argument;
@@ -131,6 +131,7 @@ impl Table {
     pub(super) fn create(named: &Named, model: &Model) -> Result<Table> {
         let Some(place) = Place::of(named.relation) else { return Err(identity::no_model(&named.name)) };
         let name = place.beside("_trials");
+        check_free(&name)?;
         execute(&format!(
             "CREATE TABLE {name} (trial int PRIMARY KEY, live bool NOT NULL, state text NOT NULL, settings jsonb NOT NULL, metric text,
                value float8, baseline float8, folds float8[], seconds float8, error text, started_at timestamptz NOT NULL,
