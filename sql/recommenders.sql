@@ -82,7 +82,7 @@ CREATE FUNCTION persona.train_recommender(
 COMMENT ON FUNCTION persona.train_recommender(text, regclass, name, name, name, name, interval, text, bigint, jsonb) IS
 $$Trains the best recommender for these rows: tries popularity, item-kNN, EASE, WARP and ALS on held-out rows, then settings near those of the best, and trains the winner by nDCG@10 on all rows. The call to begin with. Rows, deploy, seed and errors as train_als; the holdout is 'auto'.
 budget: the time that it may take in all, above 0; what would not fit in it or in persona.max_memory is passed over, popularity never. The choice depends on the budget only where it is too short; deploy_reason says what was tried, and persona.training_log has a line for each try with its nDCG@10 in validation.
-retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "warp", "als"; "segments" and "segment_models" as train_als, for the winner; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
+retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "warp", "als"; "item_features" and "user_features" as train_als: then only "warp" and "als" are tried, which learn from features, and deploy_reason says so; "segments" and "segment_models" as train_als, for the winner; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
 
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,

@@ -23,13 +23,17 @@ use super::{Training, choose};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity;
 use crate::options::Options;
+use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Output};
 use crate::settings;
 use crate::source::{Groups, InteractionColumns};
 
 /// The option that says which segment a user has.
-const KEY: &str = "segments";
+pub(crate) const KEY: &str = "segments";
+
+/// How many segments a version knows.
+const KNOWN: &str = "segments_known";
 
 /// Which segments get a model of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +64,9 @@ pub(crate) fn asks(spec: &Map<String, Value>) -> bool {
     given.is_some_and(|given| !given.is_null())
 }
 
-/// What a spec asks of segments, in another spec too.
-pub(crate) fn copy(from: &Map<String, Value>, mut to: Map<String, Value>) -> Map<String, Value> {
-    let given = from.get("options").and_then(Value::as_object);
-    let options = to.entry("options").or_insert_with(|| Value::Object(Map::new()));
-    for key in [KEY, "segment_models"] {
-        if let (Some(value), Value::Object(options)) = (given.and_then(|given| given.get(key)), &mut *options)
-        {
-            options.insert(key.into(), value.clone());
-        }
-    }
-    to
+/// Whether a version was trained with segments.
+pub(crate) fn learned(hyperparameters: &Map<String, Value>) -> bool {
+    hyperparameters.contains_key(KNOWN)
 }
 
 /// What a spec asks for. In `kept`, which the next retraining begins with, the relation or the model gets its qualified name.
@@ -132,7 +128,7 @@ impl Asked {
     /// Opens the relation as the current user and checks its columns.
     pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
         let of = (&columns.user, columns.user_class);
-        Groups::open(self.relation, &self.id_column, &self.segment_column, of)
+        Groups::open(self.relation, &self.id_column, &self.segment_column, of, [KEY, KEY])
     }
 }
 
@@ -394,17 +390,22 @@ impl Algorithm for WithSegments {
             Learned::BySegment(learned) => learned.own(),
             _ => Vec::new(),
         };
-        facts.insert("segments_known".into(), own.len().into());
+        facts.insert(KNOWN.into(), own.len().into());
         facts.insert("segments_with_model".into(), own.into_iter().filter(|own| *own).count().into());
         facts
     }
 }
 
-/// 42P01 for a spec that was kept with a temporary relation: in this session its name may be another one's.
-pub(crate) fn still_there(spec: &Map<String, Value>) -> Result<()> {
+/// 42P01 where a relation that a spec was kept with is gone. A temporary one is: in this session its name may be another one's.
+pub(crate) fn still_there(model: &str, spec: &Map<String, Value>) -> Result<()> {
     let relation = spec.get("options").and_then(|options| options.get(KEY)?.get("relation")?.as_str());
-    match relation.filter(|relation| relation.starts_with("pg_temp.")) {
-        Some(relation) => Err(super::content::gone(KEY, relation)),
-        None => Ok(()),
+    match relation {
+        Some(relation) if relation.starts_with("pg_temp.") || identity::lookup(relation)?.is_none() => {
+            Err(super::content::gone(KEY, relation).set_hint(format!(
+                "Name another one: SELECT persona.alter_model({}, column_map => '{{\"{KEY}\": {{\"relation\": ...}}}}');",
+                literal(model)
+            )))
+        }
+        _ => Ok(()),
     }
 }

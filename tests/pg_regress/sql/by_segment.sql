@@ -117,6 +117,17 @@ SELECT count(*) AS rows, string_agg(DISTINCT source, ',') AS source
 FROM persona.recommend('by_groups', 7, 5, options => (SELECT jsonb_build_object('segment', segment_id) FROM groups_members WHERE id = 7));
 SELECT persona.update_model('by_groups');
 
+-- The table gets another name.
+ALTER TABLE buyers RENAME TO customers;
+SELECT persona.retrain('m');
+SELECT message, hint FROM persona.check() WHERE model = 'by_segment.m';
+SELECT persona.alter_model('m', column_map => '{"segments": {"relation": "nowhere", "id_column": "id", "segment_column": "region"}}');
+SELECT persona.alter_model('m', column_map => '{"segments": {"relation": "customers", "id_column": "id", "segment_column": "region"}}');
+SELECT deployed FROM persona.retrain('m');
+ALTER TABLE customers RENAME TO buyers;
+SELECT persona.alter_model('m', column_map => '{"segments": "groups"}');
+SELECT count(*) AS warnings FROM persona.check() WHERE model = 'by_segment.m';
+
 -- With content: a new user by profile first, then by segment.
 CREATE TABLE profiles AS SELECT * FROM buyers WHERE id <= 364;
 SELECT version FROM persona.train_als('both', 'sold', 'buyer', 'item', factors => 4, options => '{

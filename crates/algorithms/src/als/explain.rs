@@ -1,5 +1,6 @@
 //! What the score of an item rests on.
 
+use super::explicit::Items;
 use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::Result;
@@ -58,6 +59,55 @@ pub fn explain(
         parts[at] = dot(row, &solution) * (1.0 + alpha * f64::from(value));
     }
     budget.keep(parts.len() as u64 * 8);
+    Ok(parts)
+}
+
+/// The part of each of somebody's ratings in the expected rating of an item, in the order of `items`. That rating is
+/// `mean + b_u + b_i + sum_j y_i' W y_j r_j` with `W = (sum_j y_j y_j' + lambda n I)^-1`, where `r_j` is what mean and biases
+/// leave of the user's rating of item `j`, and `n` how many ratings there are: the factors that the last step of
+/// [`explicit::fit`](super::explicit::fit) would give the user for these items.
+///
+/// `target` are the factors of the item whose rating is explained. An item that the model does not hold has a part of 0. The 8
+/// bytes of each part stay taken from the control. Errors: `Cancelled`, `Memory`, `NoMemory`.
+pub fn explain_ratings(
+    model: Items<'_>,
+    items: &[u32],
+    values: &[f32],
+    user_bias: f32,
+    regularization: f64,
+    target: &[f32],
+    control: &Control,
+) -> Result<Vec<f64>> {
+    let Items { factors, rows, biases, mean } = model;
+    let row = |item: u32| rows.get(item as usize * factors..(item as usize + 1) * factors);
+    let mut budget = Budget::new(control, EXPLAINING);
+    let mut parts = budget.zeroed(items.len())?;
+    let mut held = budget.with_capacity(items.len())?;
+    held.extend(items.iter().filter_map(|&item| row(item)));
+    if factors == 0 || target.len() != factors || held.is_empty() {
+        budget.keep(items.len() as u64 * 8);
+        return Ok(parts);
+    }
+    let lambda = regularization * held.len() as f64;
+    let mut pace = Pace::new(control);
+    let mut times = |vector: &[f64], answer: &mut [f64]| -> Result<()> {
+        control.check()?;
+        answer.iter_mut().zip(vector).for_each(|(to, each)| *to = lambda * each);
+        for row in &held {
+            pace.step(2 * factors)?;
+            let along = dot(row, vector);
+            answer.iter_mut().zip(*row).for_each(|(to, &each)| *to += along * f64::from(each));
+        }
+        Ok(())
+    };
+    let solution = conjugate_gradients(target, 2 * factors + 10, &mut times)?;
+    for ((&item, &value), part) in items.iter().zip(values).zip(&mut parts) {
+        pace.step(factors)?;
+        *part = row(item).zip(biases.get(item as usize)).map_or(0.0, |(row, &bias)| {
+            dot(row, &solution) * (f64::from(value) - mean - f64::from(user_bias) - f64::from(bias))
+        });
+    }
+    budget.keep(items.len() as u64 * 8);
     Ok(parts)
 }
 
