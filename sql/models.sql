@@ -45,7 +45,7 @@ COMMENT ON FUNCTION persona.retrain(text, jsonb) IS
 CREATE FUNCTION persona.alter_model(model text, relation regclass DEFAULT NULL, column_map jsonb DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_alter_model';
 COMMENT ON FUNCTION persona.alter_model(text, regclass, jsonb) IS
-  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Roles are user_column, item_column, value_column, time_column, and where the trainer has these options item_features and user_features, an object as there, or null for none; of train_kmeans id_column, feature_columns (an array, or null); of train_rfm id_column, time_column, amount_column, order_column. Serving is not touched. For the owner of the model (42501).';
+  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Roles are user_column, item_column, value_column, time_column, and where the trainer has these options item_features, user_features and segments, as there, or null for none; of train_kmeans id_column, feature_columns (an array, or null); of train_rfm id_column, time_column, amount_column, order_column. Serving is not touched. For the owner of the model (42501).';
 
 CREATE FUNCTION persona.drop_model(model text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_drop_model';

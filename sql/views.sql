@@ -178,11 +178,12 @@ SELECT 'error', m.name, 'somebody replaced the body of its view',
        'CREATE OR REPLACE VIEW ' || m.name || ' AS SELECT * FROM persona.model_facts(' || pg_catalog.quote_literal(m.model_id) || '::uuid);'
 FROM mine m WHERE persona_internal.model_of(m.relation::oid) IS DISTINCT FROM m.model_id
 UNION ALL
-SELECT 'warning', m.name, 'version ' || l.version || ' ranks below popularity',
+SELECT 'warning', m.name,
+       'version ' || l.version || CASE v.metric WHEN 'rmse' THEN ' errs more than the items'' means' ELSE ' ranks below popularity' END,
        'Train on more interactions, or try other settings.'
 FROM mine m JOIN live l ON l.model_id = m.model_id
 JOIN persona_internal.version v ON v.model_id = l.model_id AND v.version = l.version
-WHERE v.value < v.baseline
+WHERE CASE v.metric WHEN 'rmse' THEN v.value > v.baseline ELSE v.value < v.baseline END
 UNION ALL
 SELECT 'warning', m.name, 'its source ' || (m.spec ->> 'relation') || ' does not exist',
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', relation => ...);'
@@ -193,7 +194,7 @@ SELECT 'warning', m.name, 'its ' || f.key || ' ' || f.relation || ' does not exi
 FROM mine m
 CROSS JOIN LATERAL (
   SELECT k.key, m.spec -> 'options' -> k.key ->> 'relation' AS relation
-  FROM (VALUES ('item_features'), ('user_features')) k (key)) f
+  FROM (VALUES ('item_features'), ('user_features'), ('segments')) k (key)) f
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
                   WHERE ARRAY[n.nspname::text, s.relname::text] = pg_catalog.parse_ident(f.relation))
   AND f.relation IS NOT NULL

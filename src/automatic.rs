@@ -29,8 +29,15 @@ use candidates::{Candidate, Scale};
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 5] =
-    ["algorithms", "item_features", "keep_versions", "threads", "user_features"];
+pub(crate) const OPTIONS: [&str; 7] = [
+    "algorithms",
+    "item_features",
+    "keep_versions",
+    "segment_models",
+    "segments",
+    "threads",
+    "user_features",
+];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 3] = ["budget", "deploy", "seed"];
@@ -93,7 +100,7 @@ pub(crate) fn settled(spec: &Map<String, Value>, used: &Map<String, Value>) -> O
 }
 
 /// Options that mean the same to the trainer that is chosen.
-const OF_ANY: [&str; 3] = ["item_features", "keep_versions", "user_features"];
+const OF_ANY: [&str; 5] = ["item_features", "keep_versions", "segment_models", "segments", "user_features"];
 
 /// The fact of a version that holds the spec of what was chosen.
 pub(crate) const CHOSEN: &str = "chosen";
@@ -245,7 +252,8 @@ impl Choose for Search {
             round.note(format!("only {}: they learn from features", words(&self.allowed)), None, 0.0);
         }
         if round.scene.prepared.is_empty() {
-            return round.untried(first);
+            let chosen = round.untried(first)?;
+            return scene.by_segment(chosen);
         }
         for candidate in first {
             round.measure(candidate)?;
@@ -257,7 +265,8 @@ impl Choose for Search {
             }
             round.follow();
         }
-        round.answer()
+        let chosen = round.answer()?;
+        scene.by_segment(chosen)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Model, queue, write};
 use crate::source::Source;
 use crate::spec::Spec;
-use crate::train::content;
+use crate::train::{by_segment, content};
 use crate::trainers::{self, Column};
 use crate::{attach, deploy, locks, outputs};
 
@@ -74,6 +74,7 @@ pub(crate) fn train_again(
 /// The relation that a spec names; 42P01 where it is gone.
 pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
     content::still_there(&named.name, spec)?;
+    by_segment::still_there(&named.name, spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     // What a temporary relation was called may be another one in this session.
     let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };
@@ -99,11 +100,12 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         spec.insert("relation".into(), source.name.into());
     }
     let trainer = trainers::of(&spec);
-    let features: Vec<&str> = content::KEYS.into_iter().filter(|key| trainer.options.contains(key)).collect();
+    let relations = content::KEYS.into_iter().chain([by_segment::KEY]);
+    let relations: Vec<&str> = relations.filter(|key| trainer.options.contains(key)).collect();
     let roles: Vec<&str> =
-        trainer.columns.iter().map(|(role, _)| *role).chain(features.iter().copied()).collect();
+        trainer.columns.iter().map(|(role, _)| *role).chain(relations.iter().copied()).collect();
     for (key, value) in call.object(2, "column_map")? {
-        if features.contains(&key.as_str()) {
+        if relations.contains(&key.as_str()) {
             content::put(&mut spec, key, value);
             continue;
         }
@@ -131,10 +133,9 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         }
         spec.insert(key, value);
     }
-    if content::asks(&spec) {
-        let options = Spec::new(&spec).object("options");
-        content::asked(&options, &mut spec)?;
-    }
+    let options = Spec::new(&spec).object("options");
+    content::asked(&options, &mut spec)?;
+    by_segment::asked(&options, &mut spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     if let Some(found) = identity::lookup(relation)? {
         (trainer.fits)(&named.name, &spec, &Source::open(found.relation)?)?;

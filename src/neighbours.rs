@@ -22,8 +22,10 @@ use crate::{locks, settings};
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const EASE_OPTIONS: [&str; 3] = ["keep_versions", "neighbours", "threads"];
-pub(crate) const KNN_OPTIONS: [&str; 5] = ["b", "k1", "keep_versions", "shrinkage", "threads"];
+pub(crate) const EASE_OPTIONS: [&str; 5] =
+    ["keep_versions", "neighbours", "segment_models", "segments", "threads"];
+pub(crate) const KNN_OPTIONS: [&str; 7] =
+    ["b", "k1", "keep_versions", "segment_models", "segments", "shrinkage", "threads"];
 
 /// What `retrain` may change.
 pub(crate) const EASE_RETRAIN: [&str; 4] = ["deploy", "holdout", "regularization", "seed"];

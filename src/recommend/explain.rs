@@ -7,7 +7,7 @@ use super::served::by_name;
 use crate::call::{Call, datum};
 use crate::error::{Code, fail};
 use crate::options::Options;
-use crate::work;
+use crate::{settings, work};
 
 /// Rows where `options` does not say how many.
 const ROWS: usize = 10;
@@ -34,7 +34,7 @@ pub(crate) fn explain(call: &Call) -> Answer {
         if let Some(base) = served.model.base(user, item) {
             rows.push(&[None, datum(base as f32), datum(0)])?;
         }
-        let control = Control::unlimited();
+        let control = Control::new(settings::max_memory());
         let parts = work::run(&control, || {}, || served.model.explain(user, item, &control))?;
         for (position, part) in parts.iter().take(k).enumerate() {
             rows.push(&[

@@ -133,39 +133,6 @@ fn what_is_damaged_of_ratings_is_found() {
 }
 
 #[test]
-fn popularity_is_the_same_for_everybody() {
-    let data = rows();
-    let control = Control::unlimited();
-    let times = data.times.as_ref().unwrap();
-    for popular in [
-        popularity::plain(&data.item_users, &control).unwrap(),
-        popularity::decayed(&data.user_items, 25, times, None, 300.0, &control).unwrap(),
-    ] {
-        let bytes = image(&data, Learned::Popular(&popular));
-        let opened = Image::open(&bytes).unwrap();
-        let served = Recommender::new(&opened).unwrap();
-        served.check(&control).unwrap();
-        for user in 0..30u32 {
-            let seen = data.user_items.row(user as usize).0;
-            let expected: Vec<u32> =
-                popular.order.iter().copied().filter(|item| !seen.contains(item)).take(5).collect();
-            let found = served.recommend(Some(user), 5, Filter::default());
-            assert_eq!(items(&found), expected);
-            assert!(found.iter().all(|each| each.source == Source::Popular));
-            assert!(found.iter().all(|each| (each.score - popular.share(each.item)).abs() < 1e-12));
-        }
-        assert_eq!(items(&served.recommend(None, 25, Filter::default())), popular.order);
-        // Candidates are ranked alike.
-        let few = [24, 3, 8, 15];
-        let mut expected = few.to_vec();
-        expected.sort_by_key(|item| popular.order.iter().position(|other| other == item));
-        let filter = Filter { candidates: Some(&few), ..Filter::default() };
-        assert_eq!(items(&served.recommend(None, 4, filter)), expected);
-        assert!(served.similar_items(1, 3).is_empty());
-    }
-}
-
-#[test]
 fn shares_out_of_range_are_found() {
     let data = rows();
     let control = Control::unlimited();

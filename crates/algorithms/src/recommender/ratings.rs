@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::als::explicit::{self, Damping, Folded, Items, Model, confine, fold_in};
-use crate::budget::Budget;
+use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::image::{Image, kinds};
@@ -110,6 +110,9 @@ impl<'a> Ratings<'a> {
         control: &Control,
     ) -> Result<Vec<f64>> {
         let width = item_row.len();
+        let mut budget = Budget::new(control, EXPLAINING);
+        // A row without its bias, the bias, the value and the number of each.
+        budget.take(items.len() as u64 * (width as u64 + 2) * 4)?;
         let Rated { own, biases, values } = Rated::of(rows, width, items, values);
         let all: Vec<u32> = (0..values.len() as u32).collect();
         let model = Items { factors: width - 1, rows: &own, biases: &biases, mean: self.facts.mean };
