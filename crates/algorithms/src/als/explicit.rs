@@ -222,7 +222,7 @@ impl Sides<'_> {
         // SAFETY: `check_shapes` found a row for every index.
         let task = unsafe { Task::new(matrix, fixed, params.factors, feedback, method, control) };
         let width = params.factors.next_multiple_of(16);
-        half::half(level, &task, matrix, rows, (width, method), params.threads, control)
+        half::half(level, &task, &matrix.offsets, rows, (width, method), params.threads, control)
     }
 }
 

@@ -8,10 +8,7 @@ use crate::error::{Error, Result};
 use crate::interactions::Pace;
 use crate::simd::level;
 
-use super::{Factors, Params, Training, check_shapes, narrow, widen};
-
-/// Entries copied between two looks at the control: 1 ms where the memory is new.
-const PIECE: usize = 1 << 16;
+use super::{Factors, Params, Part, Training, check_shapes, widen};
 
 /// Steps for users, of whom there are few: somebody new begins at zero.
 const USER_STEPS: usize = 10;
@@ -38,49 +35,45 @@ pub fn refine(
     let of_items = Training { level, user_items, item_users, params, control };
     let mut wide_users = widen(&user_rows, factors, control)?;
     let mut wide_items = widen(&item_rows, factors, control)?;
-    of_users.some(user_items, users, &mut wide_users, &wide_items)?;
-    of_items.some(item_users, items, &mut wide_items, &wide_users)?;
-    of_users.some(user_items, users, &mut wide_users, &wide_items)?;
-    narrow(&wide_users, &mut user_rows, factors, control)?;
-    narrow(&wide_items, &mut item_rows, factors, control)?;
+    of_users.some(user_items, users, (&mut wide_users, &mut user_rows), &wide_items)?;
+    of_items.some(item_users, items, (&mut wide_items, &mut item_rows), &wide_users)?;
+    of_users.some(user_items, users, (&mut wide_users, &mut user_rows), &wide_items)?;
     Ok(Factors { factors, users: user_rows, items: item_rows })
 }
 
 impl Training<'_> {
-    /// Solves the chosen ones of `rows` from the `fixed` ones.
-    fn some(&self, matrix: &Csr, chosen: &[u32], rows: &mut [f32], fixed: &[f32]) -> Result<()> {
-        let (control, width) = (self.control, self.params.factors.next_multiple_of(16));
+    /// Solves the chosen ones of `rows`, padded and as they are, from the `fixed` ones.
+    fn some(
+        &self,
+        matrix: &Csr,
+        chosen: &[u32],
+        (wide, rows): (&mut [f32], &mut [f32]),
+        fixed: &[f32],
+    ) -> Result<()> {
+        let (control, factors) = (self.control, self.params.factors);
+        let width = factors.next_multiple_of(16);
         let mut budget = Budget::new(control, TRAINING);
         let mut pace = Pace::new(control);
-        let lengths = chosen.iter().map(|&row| matrix.row(row as usize).0.len());
-        let entries = lengths.sum();
-        let mut part = Csr {
-            offsets: budget.with_capacity(chosen.len() + 1)?,
-            indices: budget.with_capacity(entries)?,
-            values: budget.with_capacity(entries)?,
-        };
-        part.offsets.push(0);
+        let mut offsets = budget.with_capacity(chosen.len() + 1)?;
+        let mut entries = 0;
+        offsets.push(entries);
         let mut own = Buffer::zeros(TRAINING, chosen.len() * width, control)?;
         for (to, &row) in own.chunks_exact_mut(width).zip(chosen) {
-            let (indices, values) = matrix.row(row as usize);
             pace.step(width)?;
-            for (indices, values) in indices.chunks(PIECE).zip(values.chunks(PIECE)) {
-                pace.step(indices.len())?;
-                part.indices.extend_from_slice(indices);
-                part.values.extend_from_slice(values);
-            }
-            part.offsets.push(part.indices.len() as u64);
-            to.copy_from_slice(&rows[row as usize * width..][..width]);
+            entries += matrix.row(row as usize).0.len() as u64;
+            offsets.push(entries);
+            to.copy_from_slice(&wide[row as usize * width..][..width]);
         }
-        control.start(entries as u64);
+        control.start(entries);
         let diverged = Error::Diverged { iterations: 0 };
-        self.half(&part, &mut own, fixed, &diverged)?;
+        self.half(&Part { matrix, chosen: Some(chosen), offsets: &offsets }, &mut own, fixed, &diverged)?;
         if !self.finite(&own)? {
             return Err(diverged);
         }
         for (from, &row) in own.chunks_exact(width).zip(chosen) {
             pace.step(width)?;
-            rows[row as usize * width..][..width].copy_from_slice(from);
+            wide[row as usize * width..][..width].copy_from_slice(from);
+            rows[row as usize * factors..][..factors].copy_from_slice(&from[..factors]);
         }
         Ok(())
     }
