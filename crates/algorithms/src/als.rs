@@ -290,22 +290,12 @@ impl Training<'_> {
             let diverged = Error::Diverged { iterations: iteration - 1 };
             self.half(&Part::all(self.user_items), users, items, &diverged)?;
             let loss = self.half(&Part::all(self.item_users), items, users, &diverged)?;
-            if iteration == iterations && !self.finite(items)? {
+            if iteration == iterations && !finite(items, self.control)? {
                 return Err(diverged);
             }
             on_iteration(iteration, loss);
         }
         Ok(())
-    }
-
-    fn finite(&self, numbers: &[f32]) -> Result<bool> {
-        for piece in numbers.chunks(GLANCE) {
-            self.control.check()?;
-            if !piece.iter().all(|each| each.is_finite()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Solves all `rows` of a part from the `fixed` ones and returns the loss.
@@ -328,6 +318,16 @@ impl Training<'_> {
         let loss = sums.all + params.regularization * squares;
         if loss.is_finite() { Ok(loss) } else { Err(diverged.clone()) }
     }
+}
+
+fn finite(numbers: &[f32], control: &Control) -> Result<bool> {
+    for piece in numbers.chunks(GLANCE) {
+        control.check()?;
+        if !piece.iter().all(|each| each.is_finite()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A copy of the rows that begins a cache line and is padded with zeros to whole lines.
