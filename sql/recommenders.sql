@@ -15,7 +15,7 @@ value_column: strength of an interaction, any numeric type, NULL = 1 each; rows 
 time_column: timestamptz, timestamp, date or bigint; the holdout takes the newest rows.
 feedback: 'implicit', or 'explicit' for ratings: the mean of all, biases of users and items, and factors of what these leave; items are ranked by the rating that is expected, and persona.score answers it. The figure of such a model is the error 'rmse' on held-out ratings, beside that of each item's mean. factors: 1 to 2048 numbers per user and item (explicit: 2047), 64. regularization: at least 0, NULL = by rule from the data; of ratings per rating of the user or the item, NULL = 0.1. alpha: above 0, confidence is 1 + alpha * value, NULL = 10; not for ratings. iterations: 1 to 10000, 15.
 holdout: 'time', 'hash', 'auto' (time where there is a time column) or 'none'. deploy: 'auto' (if not worse), 'always', 'never'. seed: makes the result repeatable.
-options: {"solver": 'cg' (a few steps of conjugate gradients, the default) or 'cholesky' (each row exactly, the default of ratings); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads; "item_features", "user_features": {"relation": text, "id_column": text, "columns": [text]}, for implicit feedback}. Rows of that relation without interactions get factors mapped from their columns (numbers, boolean, interval, text, enums, text[]) and are served with source 'content'; the ids of the relation are unique (23505) and fit those of the interactions (42804); its name is looked up along search_path now and kept with its schema (42P01).
+options: {"solver": 'cg' (a few steps of conjugate gradients, the default) or 'cholesky' (each row exactly, the default of ratings); "cg_steps": 1 to 100, 3; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads; "item_features", "user_features": {"relation": text, "id_column": text, "columns": [text]}, "segments": name of a model of segments or {"relation": text, "id_column": text, "segment_column": text}, "segment_models": 'auto' (where they rank held-out rows better), 'always' or 'never'; the last four for implicit feedback}. With segments a model of each is trained beside that of all and serves its users, and who has a segment and no interactions gets what is popular there (source 'segment'); one row a user (21000), at most 1000 segments (54000). Rows of a relation of features without interactions get factors mapped from their columns (numbers, boolean, interval, text, enums, text[]) and are served with source 'content'; the ids of the relation are unique (23505) and fit those of the interactions (42804); its name is looked up along search_path now and kept with its schema (42P01).
 Errors: 42703, 0A000 columns; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Hu, Koren, Volinsky 2008; Takacs, Pilaszy, Tikk 2011; ratings: Zhou, Wilkinson, Schreiber, Pan 2008 with the biases of Koren 2010.$$;
 
@@ -26,7 +26,7 @@ CREATE FUNCTION persona.train_ease(
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_ease';
 COMMENT ON FUNCTION persona.train_ease(text, regclass, name, name, name, name, float8, text, text, bigint, jsonb) IS
 $$Trains a recommender by EASE: one weight for each pair of items, from the inverse of the matrix of items that users share. Often the best for up to some ten thousand items; time grows with the cube and memory with the square of their number (20,000 items: 1.7 GB). An item counts as had or not: values only say which rows are skipped. Rows, holdout, deploy, seed and errors as train_als; 53200 tells the memory that so many items need.
-regularization: above 0, NULL = by rule from the data (10 times the fourth root of the mean items of a user times the mean users of an item). options: {"neighbours": items that an item keeps on average, 1 to 10000, 100; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+regularization: above 0, NULL = by rule from the data (10 times the fourth root of the mean items of a user times the mean users of an item). options: {"segments" and "segment_models" as train_als; "neighbours": items that an item keeps on average, 1 to 10000, 100; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Source: Steck 2019.$$;
 
 CREATE FUNCTION persona.train_item_knn(
@@ -37,7 +37,7 @@ CREATE FUNCTION persona.train_item_knn(
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_item_knn';
 COMMENT ON FUNCTION persona.train_item_knn(text, regclass, name, name, name, name, text, int, text, text, bigint, jsonb) IS
 $$Trains a recommender of similar items: each item keeps its nearest others, and what a user is recommended is what is near to the user's items. Rows, holdout, deploy, seed and errors as train_als.
-similarity: 'cosine', 'jaccard', 'tf_idf' or 'bm25'. neighbours: 1 to 10000 items, 20. options: {"shrinkage": common users by which a similarity is halved, at least 0, 0; "k1": of bm25, 1.2; "b": of bm25, 0 to 1, 0.75; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+similarity: 'cosine', 'jaccard', 'tf_idf' or 'bm25'. neighbours: 1 to 10000 items, 20. options: {"segments" and "segment_models" as train_als; "shrinkage": common users by which a similarity is halved, at least 0, 0; "k1": of bm25, 1.2; "b": of bm25, 0 to 1, 0.75; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Source: Sarwar, Karypis, Konstan, Riedl 2001; similarities as in implicit 0.7.$$;
 
 CREATE FUNCTION persona.train_bpr(
@@ -61,7 +61,7 @@ COMMENT ON FUNCTION persona.train_sgd(text, regclass, name, name, name, name, te
 $$Trains a recommender by stochastic gradients. Rows, holdout, deploy, seed and errors as train_als; the result is the same for every number of threads.
 loss: 'warp' (draws items until one scores too high; the fewer draws, the more it counts), 'bpr' (an item of the user against one that is not), 'logistic' (binary cross-entropy with sampled negatives, an entry counts by its value), 'squared' (of the values; negatives only where options.negatives says so).
 optimizer: 'sgd', 'adagrad' or 'adam'; NULL = 'adagrad', for 'squared' 'sgd'. factors: 1 to 2046 numbers per user and item, 32; with biases each item has one more. learning_rate: above 0, at most 100, NULL = 0.05, for 'squared' 0.005. regularization: at least 0, NULL = 0.01, for 'squared' 0.1. iterations: 1 to 10000 passes over the rows, NULL = by the loss.
-options: "item_features" and "user_features" as train_als; {"batch_size": 1 to 4096, 1; "biases": true; "dropout": part of the factors that an update leaves out, 0 to below 1, 0; "patience": passes without a better score, 1 to 10000, after which training ends with the best: the score is nDCG@10, of 'squared' the error, of a tenth of the rows of at most 1000 users, which are not trained on; "decay": with patience, what the learning rate is multiplied with after each pass without a better score, above 0, at most 1, 1; "negatives": 0 to 1000 an entry, for 'warp' the most draws; "sampling": 'uniform' or 'popularity'; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+options: "item_features", "user_features", "segments" and "segment_models" as train_als; {"batch_size": 1 to 4096, 1; "biases": true; "dropout": part of the factors that an update leaves out, 0 to below 1, 0; "patience": passes without a better score, 1 to 10000, after which training ends with the best: the score is nDCG@10, of 'squared' the error, of a tenth of the rows of at most 1000 users, which are not trained on; "decay": with patience, what the learning rate is multiplied with after each pass without a better score, above 0, at most 1, 1; "negatives": 0 to 1000 an entry, for 'warp' the most draws; "sampling": 'uniform' or 'popularity'; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 Source: Weston, Bengio, Usunier 2011; Duchi, Hazan, Singer 2011; Kingma, Ba 2015; Koren, Bell, Volinsky 2009.$$;
 
 CREATE FUNCTION persona.train_popularity(
@@ -71,7 +71,7 @@ CREATE FUNCTION persona.train_popularity(
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_popularity';
 COMMENT ON FUNCTION persona.train_popularity(text, regclass, name, name, name, name, float8, text, text, bigint, jsonb) IS
 $$Trains a recommender of what most users have: everybody gets the same items, without those already had. What to compare others with, and what to show where nothing is known. Rows, holdout, deploy, seed and errors as train_als; each pair of a user and an item counts once, by its newest time.
-half_life: days after which an interaction counts half, above 0; of a time column of whole numbers in its own unit; NULL = all count alike. options: {"keep_versions": 1 to 1000, 2}.
+half_life: days after which an interaction counts half, above 0; of a time column of whole numbers in its own unit; NULL = all count alike. options: {"segments" as train_als: each segment has its own popularity; "keep_versions": 1 to 1000, 2}.
 score: the item's share of all interactions so weighted, 0 to 1.$$;
 
 CREATE FUNCTION persona.train_recommender(
@@ -82,7 +82,7 @@ CREATE FUNCTION persona.train_recommender(
 COMMENT ON FUNCTION persona.train_recommender(text, regclass, name, name, name, name, interval, text, bigint, jsonb) IS
 $$Trains the best recommender for these rows: tries popularity, item-kNN, EASE, WARP and ALS on held-out rows, then settings near those of the best, and trains the winner by nDCG@10 on all rows. The call to begin with. Rows, deploy, seed and errors as train_als; the holdout is 'auto'.
 budget: the time that it may take in all, above 0; what would not fit in it or in persona.max_memory is passed over, popularity never. The choice depends on the budget only where it is too short; deploy_reason says what was tried, and persona.training_log has a line for each try with its nDCG@10 in validation.
-retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "warp", "als"; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
+retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "warp", "als"; "item_features" and "user_features" as train_als: then only "warp" and "als" are tried, which learn from features, and deploy_reason says so; "segments" and "segment_models" as train_als, for the winner; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
 
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
@@ -91,8 +91,8 @@ CREATE FUNCTION persona.recommend(
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend';
 COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
 $$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
-user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true reads the user's rows in the model's source now, with the rights of the caller, and answers from these (source 'fresh') instead of those of the training; without rows of known items as false. It needs SELECT on the source (42501) and, to be quick, an index on its user column.
-options: {"offset": rows passed over, 0; "diversity": 0 to 1, 0; "max_per_category": at least 1, with "categories": {"relation", "item_column": that of the model, "category_column"}; "eligible": a relation that shows the items that may come, "eligible_column": that of the model}. Relations are read with the caller's rights, under the statement's snapshot, at the rows of the items in question.
+user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular', of their segment 'segment'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true reads the user's rows in the model's source now, with the rights of the caller, and answers from these (source 'fresh') instead of those of the training; without rows of known items as false. It needs SELECT on the source (42501) and, to be quick, an index on its user column.
+options: {"offset": rows passed over, 0; "diversity": 0 to 1, 0; "max_per_category": at least 1, with "categories": {"relation", "item_column": that of the model, "category_column"}; "eligible": a relation that shows the items that may come, "eligible_column": that of the model; "segment": name of the segment whose model answers, that of the training; a name that the model does not know is passed over}. Relations are read with the caller's rights, under the statement's snapshot, at the rows of the items in question.
 score: product of the factors, of ratings the rating that is expected, or the item's share of all interactions. Needs SELECT on the model's view.
 Errors: 42704 no such model, 55000 not deployed, 42501 no right, 22P02 a text that cannot be an id, 42804 an id or a column of another type, 22023 k below 0 or an option; 42P01, 42703 and 42501 of a relation in options; with fresh, 42P01, 42703, 42804 where the source has changed.$$;
 
@@ -158,7 +158,7 @@ CREATE FUNCTION persona.popular_items(model text, k int DEFAULT 10, options json
   RETURNS SETOF persona.recommendation ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_popular_items';
 COMMENT ON FUNCTION persona.popular_items(text, int, jsonb) IS
-  'The k items with the most users; score is the share of all interactions, each pair of a user and an item counted once.';
+  'The k items with the most users; score is the share of all interactions, each pair of a user and an item counted once. options: {"segment": name of the segment whose interactions count; a name that the model does not know is passed over}.';
 
 CREATE FUNCTION persona.score(model text, user_id anycompatible, item_id text) RETURNS real
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_score';

@@ -16,12 +16,21 @@ use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, Warm, column_arguments, train_first,
+    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments, last_arguments,
+    train_first,
 };
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 6] =
-    ["cg_steps", "item_features", "keep_versions", "solver", "threads", "user_features"];
+pub(crate) const OPTIONS: [&str; 8] = [
+    "cg_steps",
+    "item_features",
+    "keep_versions",
+    "segment_models",
+    "segments",
+    "solver",
+    "threads",
+    "user_features",
+];
 
 /// The words of `solver`.
 const SOLVERS: [(&str, Solver); 2] = [("cg", Solver::ConjugateGradient), ("cholesky", Solver::Cholesky)];
@@ -202,10 +211,7 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     spec.insert("regularization".into(), finite(call.get(8), "regularization")?);
     spec.insert("alpha".into(), finite(call.get(9), "alpha")?);
     spec.insert("iterations".into(), call.get::<i32>(10).unwrap_or(15).into());
-    spec.insert("holdout".into(), call.get::<String>(11).unwrap_or_else(|| "auto".into()).into());
-    spec.insert("deploy".into(), call.get::<String>(12).unwrap_or_else(|| "auto".into()).into());
-    spec.insert("seed".into(), call.get::<i64>(13).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(14, "options")?));
+    spec.extend(last_arguments(call, 11, &LAST_WORDS)?);
     train_first::<Als>(call, spec)
 }
 
@@ -252,6 +258,13 @@ impl Trains for Als {
         // Ranges are the algorithm's own.
         als.usual().check().or_report()?;
         let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
+        if rates && request.segments.is_some() {
+            return Err(fail(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "feedback \"explicit\" has no models of segments",
+            )
+            .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+        }
         if rates && request.features.iter().any(Option::is_some) {
             return Err(fail(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -21,6 +21,7 @@ mod notice;
 mod options;
 mod outputs;
 mod popularity;
+mod procedures;
 mod progress;
 mod publish;
 mod queue;

@@ -56,7 +56,7 @@ impl Trainer {
             options,
             columns: &recommender::COLUMNS,
             run: recommender::run::<A>,
-            fits: recommender::fits,
+            fits: recommender::fits::<A>,
             measure: Some(recommender::measure::<A>),
             algorithm: Some(recommender::algorithm::<A>),
         }
@@ -120,7 +120,7 @@ static TRAINERS: [Trainer; 9] = [
         options: &automatic::OPTIONS,
         columns: &recommender::COLUMNS,
         run: automatic::run,
-        fits: recommender::fits,
+        fits: automatic::fits,
         measure: Some(automatic::measure),
         algorithm: None,
     },

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use crate::access::{Identity, set_local};
-use crate::automatic::CHOSEN;
+use crate::automatic::settled;
 use crate::call::Call;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
@@ -22,9 +22,9 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Version, queue, write};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
-use crate::train::content;
 use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, image};
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
+use crate::train::{by_segment, content};
 use crate::work::GiveMemoryBack;
 use crate::{deploy, images, locks, settings, trainers};
 
@@ -162,21 +162,21 @@ fn algorithm(
     version: &Version,
 ) -> Result<Box<dyn Algorithm>> {
     let used = &version.hyperparameters;
-    let spec = match used.get(CHOSEN).and_then(Value::as_object) {
-        Some(chosen) => chosen.clone(),
-        None => trainers::of(spec).spec_of_version(spec.clone(), used),
-    };
+    let spec = settled(spec, used).unwrap_or_else(|| trainers::of(spec).spec_of_version(spec.clone(), used));
+    let features = content::asks(&spec) || content::learned(used);
+    let segments = by_segment::asks(&spec) || by_segment::learned(used);
     let made = match trainers::of(&spec).algorithm {
-        Some(make) if !content::asks(&spec) => Some(make(named.name.clone(), relation, &spec)?),
+        Some(make) if !features && !segments => Some(make(named.name.clone(), relation, &spec)?),
         _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
+        let by = if features { ", from features of items or users" } else { "" };
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}. Models of ALS without features, implicit or of ratings, EASE, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}{by}. Models of ALS, implicit or of ratings, without features and segments, EASE, item-kNN and popularity without a half-life can.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

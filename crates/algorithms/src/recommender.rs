@@ -5,10 +5,11 @@ mod arrange;
 mod encode;
 mod explain;
 mod ratings;
+mod segments;
 mod serve;
 
 pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
-pub use encode::{Content, Learned, Parts, encode, encode_with_content};
+pub use encode::{Content, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 
@@ -23,6 +24,7 @@ use crate::image::{Dictionary, Image, kinds};
 use crate::neighbours::NeighboursRef;
 use crate::search::{Bounds, Index};
 use ratings::Ratings;
+use segments::Segments;
 
 /// The numbers of a model that are not arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -62,6 +64,8 @@ pub struct Recommender<'a> {
     seen_values: Option<&'a [f32]>,
     content_users: &'a [u32],
     content_items: &'a [u32],
+    /// Nothing where the model has none.
+    segments: Option<Segments<'a>>,
 }
 
 /// Values looked through between two looks at the control: less than 1 ms.
@@ -131,6 +135,7 @@ impl<'a> Recommender<'a> {
             seen_values: image.optional_section(kinds::SEEN_VALUES)?,
             content_users: image.optional_section(kinds::CONTENT_USERS)?.unwrap_or_default(),
             content_items: image.optional_section(kinds::CONTENT_ITEMS)?.unwrap_or_default(),
+            segments: Segments::read(image, users.len())?,
         };
         let (users, items) = (users.len(), items.len());
         let learned = match &model.body {
@@ -163,6 +168,9 @@ impl<'a> Recommender<'a> {
         self.check_seen(control)?;
         self.check_popularity(control)?;
         self.check_content(control)?;
+        if let Some(segments) = &self.segments {
+            segments.check(self, control)?;
+        }
         match &self.body {
             Body::Factors(body) => {
                 body.user_index.check(control)?;
