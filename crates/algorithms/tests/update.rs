@@ -288,7 +288,7 @@ fn rated(data: &Interactions) -> explicit::Model {
 #[test]
 fn ratings_follow_and_err_as_little_as_after_a_training() {
     // Each rates half of the items.
-    let rates = |user: i64, item: i64| chance(user, item) % 2 == 0;
+    let rates = |user: i64, item: i64| chance(user, item).is_multiple_of(2);
     let mut was = Rows::new();
     for (user, item) in (0..300i64).flat_map(|user| (0..60i64).map(move |item| (user, item))) {
         if rates(user, item) {
@@ -369,8 +369,8 @@ fn ratings_follow_and_err_as_little_as_after_a_training() {
     for &user in &merged.users {
         let x = &updated.factors.users[user as usize * 8..][..8];
         let (items, values) = all.user_items.row(user as usize);
-        for factor in 0..8 {
-            let mut gradient = f64::from(x[factor]) * 0.1 * items.len() as f64;
+        for (factor, &own) in x.iter().enumerate() {
+            let mut gradient = f64::from(own) * 0.1 * items.len() as f64;
             for (&item, &value) in items.iter().zip(values) {
                 let rest = updated.score(Some(user), Some(item)) - f64::from(value);
                 gradient += rest * f64::from(updated.factors.items[item as usize * 8 + factor]);

@@ -56,7 +56,7 @@ fn lists_are_long_enough_and_in_order() {
                 assert_eq!(view.score(user, each.item), Some(each.score), "{what}: {each:?}");
             }
             // What is kept out, or alone may come, leaves the others in their places.
-            let filter = Filter { exclude: &excluded, candidates: Some(&candidates), keep_seen: false };
+            let filter = Filter { exclude: &excluded, candidates: Some(&candidates), ..Filter::default() };
             let left = longest.iter().filter(|each| each.item % 2 == 0 && each.item % 3 != 0).copied();
             assert_eq!(view.recommend(Some(user), usize::MAX, filter), left.collect::<Vec<_>>(), "{what}");
             let everything = Filter { keep_seen: true, ..Filter::default() };
