@@ -63,6 +63,8 @@ pub enum Learned<'a> {
         /// `regularization` and `alpha` of [`crate::als::fold_in`].
         fold: (f64, f64),
     },
+    /// Factors whose users are the sums of the rows of their items.
+    Sums(&'a Factors),
     /// Neighbours; `weighted` says whether an item counts by the user's value instead of by 1.
     Neighbours {
         /// The neighbours.
@@ -143,7 +145,11 @@ pub fn record(
     let popularity = Popularity::new(item_users, &mut budget)?;
     match learned {
         Learned::Factors { factors, fold } => {
-            let search = Search::new(factors, fold, split, plan.threads, control)?;
+            let search = Search::new(factors, Some(fold), split, plan.threads, control)?;
+            measure(split, &popularity, plan, control, |_| ByFactors::new(&search, control))
+        }
+        Learned::Sums(factors) => {
+            let search = Search::new(factors, None, split, plan.threads, control)?;
             measure(split, &popularity, plan, control, |_| ByFactors::new(&search, control))
         }
         Learned::Neighbours { neighbours, weighted } => {

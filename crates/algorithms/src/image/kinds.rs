@@ -79,3 +79,6 @@ pub const CONTENT_USERS: u32 = 37;
 pub const CONTENT_ITEMS: u32 = 38;
 /// The value of each of `SEEN_INDICES`: `[f32]`, none where all are 1.
 pub const SEEN_VALUES: u32 = 39;
+/// How a user becomes factors, where not as [`crate::als::fold_in`] does it: `[u32]`, one, 1 for the sum of the rows of the
+/// user's items. `GRAM` is then missing.
+pub const FOLDING: u32 = 42;

@@ -17,7 +17,7 @@ impl Recommender<'_> {
     /// ones by rising item; without those that add nothing. Empty where the user or the item is not known,
     /// or nothing is explained.
     ///
-    /// Neighbours: the sum is [`Recommender::score`]. Factors: it is the score of [`Recommender::recommend_for_items`] for
+    /// Neighbours, and factors of users that are sums: the sum is [`Recommender::score`]. Other factors: it is the score of [`Recommender::recommend_for_items`] for
     /// the user's items, since the factors that a training stores are near to those of its last items only, and values are not
     /// stored at all; that is an explanation of factors by alternating least squares alone. Errors: `Cancelled`.
     pub fn explain(&self, user: u32, item: u32, control: &Control) -> Result<Vec<Contribution>> {
@@ -28,6 +28,7 @@ impl Recommender<'_> {
         let mut parts = match &self.body {
             Body::Popular(_) => Vec::new(),
             Body::Neighbours(body) => body.explain(own, None, item),
+            Body::Factors(body) if body.sums => body.parts_of_sum(self.facts.factors, own, item, control)?,
             Body::Factors(body) => {
                 let facts = &self.facts;
                 let parts = als::explain(
