@@ -25,9 +25,9 @@ CREATE FUNCTION persona.train_ease(
   RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_train_ease';
 COMMENT ON FUNCTION persona.train_ease(text, regclass, name, name, name, name, float8, text, text, bigint, jsonb) IS
-$$Trains a recommender by EASE: one weight for each pair of items, from the inverse of the matrix of items that users share. Often the best for up to some ten thousand items; time grows with the cube and memory with the square of their number (20,000 items: 1.7 GB). An item counts as had or not: values only say which rows are skipped. Rows, holdout, deploy, seed and errors as train_als; 53200 tells the memory that so many items need.
-regularization: above 0, NULL = by rule from the data (10 times the fourth root of the mean items of a user times the mean users of an item). options: {"neighbours": items that an item keeps on average, 1 to 10000, 100; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
-Source: Steck 2019.$$;
+$$Trains a recommender by EASE: one weight for each pair of items, from the inverse of the matrix of items that users share. Often the best for up to some ten thousand items; time grows with the cube and memory with the square of their number (20,000 items: 1.7 GB). Where persona.max_memory does not allow that, it learns the weights as products of factors instead (ELSA; memory grows with the items alone), with a NOTICE; algorithm is then elsa. An item counts as had or not: values only say which rows are skipped. Rows, holdout, deploy, seed and errors as train_als; 53200 tells the memory that so many items need.
+regularization: of the full form, above 0, NULL = by rule from the data (10 times the fourth root of the mean items of a user times the mean users of an item). options: {"form": "full", "low_rank" or "auto" (low_rank exactly where full does not fit), auto; of the full form "neighbours": items that an item keeps on average, 1 to 10000, 100; of the low-rank form "factors": 1 to 2048, 256, "iterations": passes over the users, 1 to 10000, 12, "batch_size": users of a step, 1 to 8192, by default a 64th of all but at least 64 and at most 4096, "learning_rate": above 0, 0.03; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+hyperparameters of the version: form and, where the memory chose it, form_reason. 22023 for a regularization with form low_rank. Source: Steck 2019; Vančura, Alves, Kasalický and Kordík 2022.$$;
 
 CREATE FUNCTION persona.train_item_knn(
   model text, relation regclass, user_column name, item_column name, value_column name DEFAULT NULL, time_column name DEFAULT NULL,
@@ -82,7 +82,7 @@ CREATE FUNCTION persona.train_recommender(
 COMMENT ON FUNCTION persona.train_recommender(text, regclass, name, name, name, name, interval, text, bigint, jsonb) IS
 $$Trains the best recommender for these rows: tries popularity, item-kNN, EASE, WARP and ALS on held-out rows, then settings near those of the best, and trains the winner by nDCG@10 on all rows. The call to begin with. Rows, deploy, seed and errors as train_als; the holdout is 'auto'.
 budget: the time that it may take in all, above 0; what would not fit in it or in persona.max_memory is passed over, popularity never. The choice depends on the budget only where it is too short; deploy_reason says what was tried, and persona.training_log has a line for each try with its nDCG@10 in validation.
-retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "warp", "als"; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
+retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "elsa" (where nothing is said, only where ease does not fit the memory), "warp", "als"; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
 
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,

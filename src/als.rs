@@ -20,8 +20,16 @@ use crate::train::recommender::{
 };
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 6] =
-    ["cg_steps", "item_features", "keep_versions", "solver", "threads", "user_features"];
+pub(crate) const OPTIONS: [&str; 8] = [
+    "cg_steps",
+    "item_features",
+    "keep_versions",
+    "segment_models",
+    "segments",
+    "solver",
+    "threads",
+    "user_features",
+];
 
 /// The words of `solver`.
 const SOLVERS: [(&str, Solver); 2] = [("cg", Solver::ConjugateGradient), ("cholesky", Solver::Cholesky)];
@@ -236,6 +244,13 @@ impl Trains for Als {
         // Ranges are the algorithm's own.
         als.usual().check().or_report()?;
         let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
+        if rates && request.segments.is_some() {
+            return Err(fail(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "feedback \"explicit\" has no models of segments",
+            )
+            .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
+        }
         if rates && request.features.iter().any(Option::is_some) {
             return Err(fail(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -248,7 +263,7 @@ impl Trains for Als {
 }
 
 /// Whether the loss of the last iteration moved by less than a thousandth.
-fn settled(losses: &[(f64, f64)]) -> bool {
+pub(crate) fn settled(losses: &[(f64, f64)]) -> bool {
     match losses {
         [.., (before, _), (last, _)] => (before - last).abs() <= 1e-3 * before.abs(),
         _ => false,

@@ -17,17 +17,18 @@ use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
 use crate::spec::Spec;
-use crate::train::Ask;
 use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
 };
+use crate::train::{Ask, by_segment};
 use crate::trainers;
 use candidates::{Candidate, Scale};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 3] = ["algorithms", "keep_versions", "threads"];
+pub(crate) const OPTIONS: [&str; 5] =
+    ["algorithms", "keep_versions", "segment_models", "segments", "threads"];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 3] = ["budget", "deploy", "seed"];
@@ -66,7 +67,7 @@ pub(crate) fn measure(
 ) -> Result<Vec<Metric>> {
     match spec.get(CHOSEN) {
         Some(Value::Object(chosen)) => match trainers::of(chosen).measure {
-            Some(measure) => measure(model, relation, chosen.clone(), ask),
+            Some(measure) => measure(model, relation, by_segment::copy(&spec, chosen.clone()), ask),
             None => Ok(Vec::new()),
         },
         _ => Ok(Vec::new()),
@@ -167,6 +168,9 @@ impl Search {
                 .as_object_mut()
                 .map(|options| options.insert("threads".into(), self.threads.into()));
         }
+        if let (Some(form), Some(Value::Object(options))) = (candidate.form(), spec.get_mut("options")) {
+            options.insert("form".into(), form.into());
+        }
         spec
     }
 
@@ -214,14 +218,27 @@ impl Choose for Search {
     fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
         let scale = Scale::of(scene.interactions, self.threads);
         let began = scene.training.started;
-        let mut round =
-            Round { search: &self, scale, scene, began, tried: Vec::new(), leader: None, passed: 0 };
+        let mut round = Round {
+            search: &self,
+            scale,
+            scene,
+            began,
+            tried: Vec::new(),
+            leader: None,
+            passed: 0,
+            crowded: false,
+        };
         let span = round.scale.span().map(|span| span / round.scene.day);
         let first = candidates::first(&self.allowed, span);
         if round.scene.prepared.is_empty() {
-            return round.untried(first);
+            let chosen = round.untried(first)?;
+            return scene.by_segment(chosen);
         }
         for candidate in first {
+            // Where nothing was said of it: only where its full form has no room.
+            if candidate.stands_in() && self.allowed.is_empty() && !round.crowded {
+                continue;
+            }
             round.measure(candidate)?;
         }
         round.leader = round.best();
@@ -231,7 +248,8 @@ impl Choose for Search {
             }
             round.follow();
         }
-        round.answer()
+        let chosen = round.answer()?;
+        scene.by_segment(chosen)
     }
 }
 
@@ -246,6 +264,8 @@ struct Round<'a, 'b, 'c> {
     leader: Option<usize>,
     /// Candidates that time or memory did not allow.
     passed: usize,
+    /// Whether the full form of EASE was one that memory did not allow.
+    crowded: bool,
 }
 
 impl Round<'_, '_, '_> {
@@ -283,6 +303,7 @@ impl Round<'_, '_, '_> {
         let in_time = self.began.elapsed().as_secs_f64() + tries + last <= self.search.budget.as_secs_f64();
         if !fits || (!in_time && !candidate.is_cheap()) {
             self.passed += 1;
+            self.crowded |= !fits && candidate.is_full();
             let why = if fits { "no time for" } else { "no memory for" };
             self.note(format!("{why} {}", candidate.title()), None, 0.0);
             return Ok(false);

@@ -72,6 +72,7 @@ pub(crate) fn train_again(
 /// The relation that a spec names; 42P01 where it is gone.
 pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
     crate::train::content::still_there(spec)?;
+    crate::train::by_segment::still_there(spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     // What a temporary relation was called may be another one in this session.
     let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };

@@ -53,6 +53,13 @@ impl Options {
         self.get(key, "a word", |value| value.as_str().map(str::to_string))
     }
 
+    /// A word, or a whole number as its digits: a name that may be a number.
+    pub(crate) fn name(&self, key: &str) -> Result<Option<String>> {
+        self.get(key, "a word or a whole number", |value| {
+            value.as_str().map(str::to_string).or_else(|| whole(value).map(|number| number.to_string()))
+        })
+    }
+
     pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
         self.get(key, "an array of words", |value| {
             value.as_array()?.iter().map(|each| each.as_str().map(str::to_string)).collect()

@@ -18,7 +18,7 @@ use crate::train::recommender::{
 };
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 1] = ["keep_versions"];
+pub(crate) const OPTIONS: [&str; 3] = ["keep_versions", "segment_models", "segments"];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 4] = ["deploy", "half_life", "holdout", "seed"];

@@ -21,7 +21,7 @@ use crate::train::recommender::{
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 11] = [
+pub(crate) const OPTIONS: [&str; 13] = [
     "batch_size",
     "biases",
     "decay",
@@ -31,6 +31,8 @@ pub(crate) const OPTIONS: [&str; 11] = [
     "negatives",
     "patience",
     "sampling",
+    "segment_models",
+    "segments",
     "threads",
     "user_features",
 ];

@@ -22,9 +22,9 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Version, queue, write};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
-use crate::train::content;
 use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, image};
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
+use crate::train::{by_segment, content};
 use crate::work::GiveMemoryBack;
 use crate::{deploy, images, locks, settings, trainers};
 
@@ -162,12 +162,15 @@ fn algorithm(
     version: &Version,
 ) -> Result<Box<dyn Algorithm>> {
     let used = &version.hyperparameters;
+    let whole = spec;
     let spec = match used.get(CHOSEN).and_then(Value::as_object) {
         Some(chosen) => chosen.clone(),
         None => trainers::of(spec).spec_of_version(spec.clone(), used),
     };
     let made = match trainers::of(&spec).algorithm {
-        Some(make) if !content::asks(&spec) => Some(make(named.name.clone(), relation, &spec)?),
+        Some(make) if !content::asks(&spec) && !by_segment::asks(whole) => {
+            Some(make(named.name.clone(), relation, &spec)?)
+        }
         _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
@@ -176,7 +179,7 @@ fn algorithm(
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}. Models of implicit ALS without features, EASE, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}. Models of implicit ALS without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

@@ -12,15 +12,16 @@ use crate::work;
 /// Rows where `options` does not say how many.
 const ROWS: usize = 10;
 
-/// What trains factors that the users' items determine.
-const EXPLAINED: &str = "als";
+/// What trains factors of users that their items determine.
+const EXPLAINED: [&str; 2] = [ALS, "elsa"];
+const ALS: &str = "als";
 
 /// `persona.explain(model, user_id, item_id, options)`; no rows where either id is NULL or not known.
 pub(crate) fn explain(call: &Call) -> Answer {
     let options = Options::new(call.object(3, "options")?, &["k"])?;
     let k = options.integer("k", 0, i32::MAX.into())?.map_or(ROWS, |k| k as usize);
     by_name(call, |served| {
-        let sampled = served.model.facts.factors > 0 && served.algorithm != EXPLAINED;
+        let sampled = served.model.facts.factors > 0 && !EXPLAINED.contains(&served.algorithm);
         if sampled || !served.model.explains() {
             return Err(not_explained(served.algorithm));
         }
@@ -41,7 +42,7 @@ pub(crate) fn explain(call: &Call) -> Answer {
 }
 
 fn not_explained(algorithm: &str) -> pgrx::pg_sys::panic::ErrorReport {
-    let trained = if algorithm == EXPLAINED { "on ratings".to_string() } else { format!("by {algorithm}") };
+    let trained = if algorithm == ALS { "on ratings".to_string() } else { format!("by {algorithm}") };
     fail(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("scores of a model trained {trained} cannot be explained"),

@@ -50,8 +50,9 @@ impl Asked {
         let user = id.as_ref().and_then(|id| served.model.users.find(id.borrow()));
         let exclude = served.items(call, self.exclude)?.unwrap_or_default();
         let candidates = served.items(call, self.candidates)?;
-        let filter =
-            Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen: self.keep_seen };
+        let segment = self.wishes.segment(served).or_else(|| served.segment(user, id.as_ref()));
+        let keep_seen = self.keep_seen;
+        let filter = Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen, segment };
         let live = match id.filter(|_| self.fresh) {
             Some(id) => fresh::read(served, &id)?,
             None => None,
@@ -109,9 +110,11 @@ pub(crate) fn recommend_for_users(call: &Call) -> Answer {
         let mut rows = call.rows()?;
         let mut answered = HashSet::new();
         for text in call.texts(1).unwrap_or_default() {
-            let (text, user) = served.user_by_text(&text)?;
+            let (text, id, user) = served.user_by_text(&text)?;
             if answered.insert(text.clone()) {
-                let found = live.list(k, |n| served.model.recommend(user, n, Filter::default()))?;
+                let segment = wishes.segment(served).or_else(|| served.segment(user, Some(&id)));
+                let filter = Filter { segment, ..Filter::default() };
+                let found = live.list(k, |n| served.model.recommend(user, n, filter))?;
                 served.push_text(&mut rows, &[text], &found, wishes.offset)?;
                 pgrx::check_for_interrupts!();
             }
@@ -123,7 +126,8 @@ pub(crate) fn recommend_for_users(call: &Call) -> Answer {
 
 fn for_items(call: &Call, served: &Served<'_>, k: usize, wishes: &Wishes) -> Result<Vec<Recommendation>> {
     let items = served.items(call, 1)?.unwrap_or_default();
-    wishes.open(served)?.list(k, |n| served.model.recommend_for_items(&items, n, Filter::default()))
+    let filter = Filter { segment: wishes.segment(served), ..Filter::default() };
+    wishes.open(served)?.list(k, |n| served.model.recommend_for_items(&items, n, filter))
 }
 
 /// `persona.recommend_for_items(model, items, k, options)`.
@@ -188,9 +192,11 @@ pub(crate) fn similar_users(call: &Call) -> Answer {
 /// `persona.popular_items(model, k, options)`.
 pub(crate) fn popular_items(call: &Call) -> Answer {
     let k = count(call, 1)?;
-    no_options(call, 2)?;
+    let segment = Options::new(call.object(2, "options")?, &["segment"])?.name("segment")?;
     by_name(call, |served| {
-        served.push_text(&mut call.rows()?, &[], &served.model.popular(k, None, &|_| false), 0)
+        let segment = segment.as_deref().and_then(|name| served.model.segment_named(name));
+        let found = served.model.recommend(None, k, Filter { segment, ..Filter::default() });
+        served.push_text(&mut call.rows()?, &[], &found, 0)
     })?;
     Ok(None)
 }

@@ -65,6 +65,11 @@ impl Served<'_> {
         row(call, index, self.item, self.model.items)
     }
 
+    /// The segment that a user had in the training.
+    pub(super) fn segment(&self, user: Option<u32>, id: Option<&Id>) -> Option<u32> {
+        self.model.segment_of(user, id?.borrow())
+    }
+
     /// The rows of the items in an argument, `text[]` or typed: rising, each once, without unknown ones.
     pub(super) fn items(&self, call: &Call, index: usize) -> Result<Option<Vec<u32>>> {
         let Some(value) = call.datum(index) else { return Ok(None) };
@@ -79,10 +84,11 @@ impl Served<'_> {
         Ok(Some(rows))
     }
 
-    /// A user written as text: the text as the type writes it, and the row.
-    pub(super) fn user_by_text(&self, text: &str) -> Result<(String, Option<u32>)> {
+    /// A user written as text: the text as the type writes it, the id and the row.
+    pub(super) fn user_by_text(&self, text: &str) -> Result<(String, Id, Option<u32>)> {
         let id = self.user.parse(text)?;
-        Ok((self.user.text(id.borrow()), self.model.users.find(id.borrow())))
+        let (text, row) = (self.user.text(id.borrow()), self.model.users.find(id.borrow()));
+        Ok((text, id, row))
     }
 
     /// The id of a user as a datum of a type.

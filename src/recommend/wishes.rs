@@ -9,8 +9,8 @@ use crate::error::{Code, Result, fail};
 use crate::options::Options;
 
 /// All keys.
-const KEYS: [&str; 6] =
-    ["categories", "diversity", "eligible", "eligible_column", "max_per_category", "offset"];
+const KEYS: [&str; 7] =
+    ["categories", "diversity", "eligible", "eligible_column", "max_per_category", "offset", "segment"];
 
 /// Keys of `categories`.
 const CATEGORIES: [&str; 3] = ["category_column", "item_column", "relation"];
@@ -26,6 +26,8 @@ pub(super) struct Wishes {
     categories: Option<(String, Option<String>, String)>,
     /// Relation, column of the items.
     eligible: Option<(String, Option<String>)>,
+    /// Name of the segment that answers.
+    segment: Option<String>,
 }
 
 impl Wishes {
@@ -62,7 +64,13 @@ impl Wishes {
             most_per_category,
             categories,
             eligible: eligible.map(|relation| (relation, column)),
+            segment: options.name("segment")?,
         })
+    }
+
+    /// The segment that was asked for; nothing where the model has none of that name.
+    pub(super) fn segment(&self, served: &Served<'_>) -> Option<u32> {
+        served.model.segment_named(self.segment.as_deref()?)
     }
 
     /// Resolves the relations, as the caller.

@@ -9,7 +9,7 @@ use super::{Column, Source, rows};
 use crate::arrays;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, quote};
-use crate::ids::{Class, base_type, read_text, type_title};
+use crate::ids::{Class, base_type, read_text};
 
 const TYPES: &str = "smallint, integer, bigint, real, double precision, numeric, boolean, interval, text, varchar, char, enums, text[] and varchar[]";
 
@@ -47,32 +47,11 @@ impl Content {
         relation: pg_sys::Oid,
         id: &str,
         names: &[String],
-        (of, of_class): (&Column, Class),
+        of: (&Column, Class),
     ) -> Result<Content> {
         let source = Source::open(relation)?;
         let id = source.column(id)?.clone();
-        let class = id.id_class()?;
-        let fits = match of_class {
-            Class::SmallInt | Class::Integer | Class::BigInt => {
-                class.is_integer() && class as u8 <= of_class as u8
-            }
-            Class::Text => matches!(class, Class::Text | Class::Char | Class::Enum),
-            Class::Enum => base_type(id.type_oid) == base_type(of.type_oid),
-            _ => class == of_class,
-        };
-        if !fits {
-            return Err(fail(
-                Code::ERRCODE_DATATYPE_MISMATCH,
-                format!("the ids in column {} of {} are of another type", quote(&id.name), source.name),
-            )
-            .set_detail(format!(
-                "They are {}, and those in column {} are {}.",
-                type_title(id.type_oid),
-                quote(&of.name),
-                type_title(of.type_oid)
-            ))
-            .set_hint("Read from a view that casts the column."));
-        }
+        let class = id.class_like(&source, of)?;
         let (mut kinds, mut expressions) = (Vec::new(), Vec::new());
         for (at, name) in names.iter().enumerate() {
             let column = source.column(name)?;

@@ -4,6 +4,7 @@
 mod batch;
 mod content;
 mod features;
+mod groups;
 mod receiver;
 mod rows;
 
@@ -23,6 +24,7 @@ use crate::work;
 use batch::{BATCHES, Batch, Sink};
 pub(crate) use content::{Content, Read};
 pub(crate) use features::{Feature, Matrix, read_matrix};
+pub(crate) use groups::Groups;
 use receiver::{Receiver, Skipped};
 pub(crate) use rows::stream;
 
@@ -297,6 +299,37 @@ impl Column {
             ));
         }
         Ok(class)
+    }
+
+    /// The class of the ids in this column, which are to be those of another one; 42804 where they are not.
+    pub(crate) fn class_like(&self, source: &Source, (of, of_class): (&Column, Class)) -> Result<Class> {
+        let class = self.id_class()?;
+        let fits = match of_class {
+            Class::SmallInt | Class::Integer | Class::BigInt => {
+                class.is_integer() && class as u8 <= of_class as u8
+            }
+            Class::Text => matches!(class, Class::Text | Class::Char | Class::Enum),
+            Class::Enum => base_type(self.type_oid) == base_type(of.type_oid),
+            _ => class == of_class,
+        };
+        if fits {
+            return Ok(class);
+        }
+        Err(fail(
+            Code::ERRCODE_DATATYPE_MISMATCH,
+            format!(
+                "the ids in column {} of {} are of another type",
+                identity::quote(&self.name),
+                source.name
+            ),
+        )
+        .set_detail(format!(
+            "They are {}, and those in column {} are {}.",
+            type_title(self.type_oid),
+            identity::quote(&of.name),
+            type_title(of.type_oid)
+        ))
+        .set_hint("Read from a view that casts the column."))
     }
 
     /// ` COLLATE x` for a column of texts, as a definition of a column has it.

@@ -1,11 +1,9 @@
 //! What `evaluate` is asked for beyond a cutoff: a split, slices, intervals of a bootstrap.
 
-use std::collections::BTreeMap;
-
 use algorithms::evaluate::{Activity, HeldOut, Records, activity};
 use algorithms::interactions::{Interactions, Split};
 use algorithms::{Control, Result as Computed};
-use pgrx::{FromDatum, pg_sys};
+use pgrx::pg_sys;
 
 use super::HoldoutChoice;
 use super::holdout::figures;
@@ -13,14 +11,11 @@ use crate::error::{Code, Result, fail};
 use crate::identity;
 use crate::options::Options;
 use crate::registry::Metric;
-use crate::source::{Column, InteractionColumns, Source, stream};
+use crate::source::{Groups, InteractionColumns};
 
 /// Keys of the options of `evaluate`.
 pub(crate) const ASK: [&str; 6] =
     ["split", "bootstrap", "slices", "group_relation", "group_id", "group_column"];
-
-/// Groups that are told apart at most.
-const GROUPS: usize = 1000;
 
 /// Which rows are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,70 +173,29 @@ impl GroupBy {
 
     /// Opens the relation as the current user and checks its columns.
     pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
-        let source = Source::open(self.relation)?;
-        let (id, column) = (source.column(&self.id)?.clone(), source.column(&self.column)?.clone());
-        if id.id_class()? != columns.user_class {
-            return Err(fail(
-                Code::ERRCODE_DATATYPE_MISMATCH,
-                format!("column \"{}\" has other ids than the users of the model", id.name),
-            ));
+        Groups::open(self.relation, &self.id, &self.column, (&columns.user, columns.user_class))
+    }
+}
+
+/// The groups of these users, by name. Who is not in the relation, or has NULL there, is in none. Errors as those of
+/// [`Groups::read`].
+pub(crate) fn groups_of(groups: &Groups, interactions: &Interactions, users: &[u32]) -> Result<Vec<Group>> {
+    let mut of_user: Vec<Option<u32>> = vec![None; users.len()];
+    let names = groups.read(&mut |id, number| {
+        let row = interactions.users.view().find(id);
+        let Some(position) = row.and_then(|row| users.binary_search(&row).ok()) else { return Ok(true) };
+        Ok(of_user[position].replace(number).is_none_or(|before| before == number))
+    })?;
+    let mut found: Vec<Group> = names
+        .iter()
+        .map(|name| Group { name: format!("{}={name}", groups.title()), users: Vec::new() })
+        .collect();
+    for (position, group) in (0..).zip(of_user) {
+        if let Some(group) = group {
+            found[group as usize].users.push(position);
         }
-        Ok(Groups { source, id, column })
     }
-}
-
-/// An opened relation of groups.
-pub(crate) struct Groups {
-    source: Source,
-    id: Column,
-    column: Column,
-}
-
-impl Groups {
-    /// The groups of these users, by name. Who is not in the relation, or has NULL there, is in none. 54000 beyond a thousand
-    /// groups, 21000 for a user with two.
-    pub(crate) fn read(&self, interactions: &Interactions, users: &[u32]) -> Result<Vec<Group>> {
-        let Groups { source, id, column } = self;
-        let class = id.id_class()?;
-        let (quoted, group) = (identity::quote(&id.name), identity::quote(&column.name));
-        let query = format!(
-            "SELECT {quoted}, pg_catalog.left({group}::pg_catalog.text, 100) FROM {} WHERE {quoted} IS NOT NULL AND {group} IS NOT NULL",
-            source.name
-        );
-        let mut groups = BTreeMap::<String, u32>::new();
-        let mut of_user: Vec<Option<u32>> = vec![None; users.len()];
-        stream(&query, &[id.type_oid, pg_sys::TEXTOID], &mut |values, _| {
-            let found = class.read(values[0], id.type_oid)?;
-            let row = interactions.users.view().find(found.borrow());
-            let Some(position) = row.and_then(|row| users.binary_search(&row).ok()) else { return Ok(true) };
-            // SAFETY: the column is a text, and not NULL: the query says so.
-            let name = unsafe { String::from_datum(values[1], false) }.unwrap_or_default();
-            let next = groups.len() as u32;
-            let number = *groups.entry(name).or_insert(next);
-            if groups.len() > GROUPS {
-                return Err(fail(
-                    Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                    format!("column \"{}\" has more than {GROUPS} groups", column.name),
-                )
-                .set_hint("Name a column of fewer values, or a view that puts them together."));
-            }
-            if of_user[position].is_some_and(|other| other != number) {
-                return Err(fail(
-                    Code::ERRCODE_CARDINALITY_VIOLATION,
-                    format!("a user has two groups in {}", identity::shown(&source.name)),
-                )
-                .set_hint("Name a relation with one row for each user."));
-            }
-            of_user[position] = Some(number);
-            Ok(true)
-        })?;
-        let users_of = |number: u32| {
-            let of = |&(_, group): &(u32, &Option<u32>)| *group == Some(number);
-            (0..).zip(&of_user).filter(of).map(|(position, _)| position).collect()
-        };
-        Ok(groups
-            .iter()
-            .map(|(name, &number)| Group { name: format!("{}={name}", column.name), users: users_of(number) })
-            .collect())
-    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.retain(|group| !group.users.is_empty());
+    Ok(found)
 }

@@ -36,15 +36,18 @@ pub(crate) fn asked(
     for (key, asked) in KEYS.into_iter().zip(&mut all) {
         let Some(given) = options.get(key).filter(|given| !given.is_null()) else { continue };
         let found = parse(key, given)?;
-        let name = identity::qualified_name(found.relation);
-        let same =
-            kept.get_mut("options").and_then(|options| options.get_mut(key)).filter(|kept| *kept == given);
-        if let (Some(Value::Object(kept)), Some(name)) = (same, name) {
-            kept.insert("relation".into(), name.into());
-        }
+        keep_name(kept, key, given, found.relation);
         *asked = Some(found);
     }
     Ok(all)
+}
+
+/// Gives the relation of an option its qualified name in `kept`.
+pub(super) fn keep_name(kept: &mut Map<String, Value>, key: &str, given: &Value, relation: pg_sys::Oid) {
+    let same = kept.get_mut("options").and_then(|options| options.get_mut(key)).filter(|kept| *kept == given);
+    if let (Some(Value::Object(kept)), Some(name)) = (same, identity::qualified_name(relation)) {
+        kept.insert("relation".into(), name.into());
+    }
 }
 
 fn parse(key: &str, given: &Value) -> Result<Asked> {
@@ -67,7 +70,7 @@ fn parse(key: &str, given: &Value) -> Result<Asked> {
     Ok(Asked { relation, id_column, columns })
 }
 
-fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
+pub(super) fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
     fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", identity::shown(relation)))
         .set_detail(format!("Option \"{key}\" names it."))
 }

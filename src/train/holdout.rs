@@ -1,17 +1,18 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
 use algorithms::als::explicit::{self, Errors};
-use algorithms::evaluate::{self, Evaluation, Intervals, evaluate, evaluate_neighbours, evaluate_order};
+use algorithms::evaluate::{self, Evaluation, Intervals, Records};
 use algorithms::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
 use algorithms::metrics::Estimate;
 use algorithms::{Control, Csr, Error};
 use serde_json::{Map, Value};
 
 use super::ask::{Ask, Group};
+use super::by_segment::{Own, Segments, WithSegments};
 use super::guard::{GUARD_CUTOFF, RMSE};
 use super::recommender::{Algorithm, Learned};
 use super::running::Training;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, OrReport, Result, fail};
 use crate::registry::Metric;
 use crate::settings;
 
@@ -76,6 +77,8 @@ pub(crate) struct Scored {
     /// The errors of predicted ratings, and of the mean rating of each item.
     pub(crate) ratings: Option<(Errors, Errors)>,
     pub(crate) users: usize,
+    /// Figures of parts of the users.
+    slices: Vec<Metric>,
 }
 
 impl Scored {
@@ -116,6 +119,7 @@ impl Scored {
                 });
             }
         }
+        rows.extend(self.slices.iter().cloned());
         rows
     }
 }
@@ -200,20 +204,14 @@ impl<'c> Prepared<'c> {
         let fitted =
             training.phase("holdout fit", algorithm.iterations(), || algorithm.fit(&data, control))?;
         let rows = training.phase("evaluate", 0, || {
-            let learned = match &fitted.learned {
-                Learned::Factors(factors) => {
-                    evaluate::Learned::Factors { factors, fold: (fitted.regularization, fitted.alpha) }
-                }
-                Learned::Neighbours(neighbours) => {
-                    evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false }
-                }
-                Learned::Popular(popular) => evaluate::Learned::Order(&popular.order),
-                // Slices and intervals of ratings were refused before.
-                Learned::Ratings(_) => return Ok(self.score(&fitted.learned, &[ask.k])?.metrics()),
-            };
+            // Slices and intervals of ratings were refused before.
+            if let Learned::Ratings(_) = &fitted.learned {
+                return Ok(self.score(&fitted.learned, &[ask.k])?.metrics());
+            }
             let plan =
                 evaluate::Plan { ks: &[ask.k], auc: true, held_out: ask.popularity, threads: self.threads };
-            let records = evaluate::record(&self.split, &self.item_users, learned, plan, control)?;
+            let fold = (fitted.regularization, fitted.alpha);
+            let records = self.record(&fitted.learned, fold, plan)?;
             let rows = ask.rows(&records, &self.split, groups, seed, self.threads, control);
             control.give(records.bytes());
             rows
@@ -227,27 +225,96 @@ impl<'c> Prepared<'c> {
         &self.split.users
     }
 
+    /// What is measured of each user.
+    fn record(
+        &self,
+        learned: &Learned,
+        fold: (f64, f64),
+        plan: evaluate::Plan<'_>,
+    ) -> algorithms::Result<Records> {
+        fn record(
+            of: &Prepared<'_>,
+            learned: evaluate::Learned<'_>,
+            plan: evaluate::Plan<'_>,
+        ) -> algorithms::Result<Records> {
+            evaluate::record(&of.split, &of.item_users, learned, plan, of.control)
+        }
+        match learned {
+            Learned::BySegment(learned) => learned.measured(fold, |learned| record(self, learned, plan)),
+            one => one.ranks(fold).map_or(Err(Error::NoData), |learned| record(self, learned, plan)),
+        }
+    }
+
     fn score(&self, learned: &Learned, cutoffs: &[usize]) -> algorithms::Result<Scored> {
         let Prepared { split, item_users, control, .. } = self;
-        let threads = self.threads;
         let (mut ranking, mut ratings) = (Vec::new(), None);
-        match learned {
-            Learned::Factors(factors) => {
-                ranking = evaluate(split, item_users, factors, cutoffs, threads, control)?;
-            }
-            Learned::Neighbours(neighbours) => {
-                let view = neighbours.view();
-                ranking = evaluate_neighbours(split, item_users, view, false, cutoffs, threads, control)?;
-            }
-            Learned::Popular(popular) => {
-                ranking = evaluate_order(split, item_users, &popular.order, cutoffs, threads, control)?;
-            }
-            Learned::Ratings(model) => {
-                let errors = explicit::errors(model, &split.users, &split.held_out, control)?;
-                ratings = Some((errors, explicit::item_mean_errors(item_users, &split.held_out, control)?));
-            }
+        if let Learned::Ratings(model) = learned {
+            let errors = explicit::errors(model, &split.users, &split.held_out, control)?;
+            ratings = Some((errors, explicit::item_mean_errors(item_users, &split.held_out, control)?));
+        } else {
+            let plan = evaluate::Plan { ks: cutoffs, auc: false, held_out: false, threads: self.threads };
+            let records = self.record(learned, (0.0, 0.0), plan)?;
+            ranking = records.figures(records.all(), None, control)?;
+            control.give(records.bytes());
         }
-        Ok(Scored { ranking, ratings, users: split.users.len() })
+        Ok(Scored { ranking, ratings, users: split.users.len(), slices: Vec::new() })
+    }
+
+    /// Measures the model of all and those of segments side by side: the algorithm with the segments whose own model ranks
+    /// better, the figures of that, and how it came to be.
+    pub(super) fn choose_segments(
+        &self,
+        training: &mut Training<'_>,
+        algorithm: WithSegments,
+        segments: &Segments,
+        own: Own,
+        cutoffs: &[usize],
+    ) -> Result<(WithSegments, Scored, String)> {
+        let (control, split) = (self.control, &self.split);
+        let times = self.times.as_deref().map(|values| Times { values, day: self.day });
+        let data = Data { user_items: &split.train, item_users: &self.item_users, times };
+        let fitted =
+            training.phase("holdout fit", algorithm.iterations(), || algorithm.fit(&data, control))?;
+        let Learned::BySegment(learned) = &fitted.learned else {
+            return Err(Err::<(), _>(Error::NoData).or_report().unwrap_err());
+        };
+        let popular = matches!(learned.whole, Learned::Popular(_));
+        let guard = cutoffs.iter().position(|&k| k == GUARD_CUTOFF).unwrap_or(0);
+        let (chosen, scored, before) = training.phase("evaluate", 0, || {
+            let plan = evaluate::Plan { ks: cutoffs, auc: false, held_out: false, threads: self.threads };
+            let mut records = self.record(&learned.whole, (0.0, 0.0), plan)?;
+            let before = records.figures(records.all(), None, control)?;
+            let with_own = self.record(&fitted.learned, (0.0, 0.0), plan)?;
+            let mut chosen = learned.own();
+            let mut slices = Vec::new();
+            for (segment, chosen) in chosen.iter_mut().enumerate() {
+                let users = segments.positions(segment, &split.users);
+                if own == Own::Auto && !popular {
+                    let gain = records.gain(&with_own, &users, guard);
+                    *chosen &= gain.is_some_and(|(mean, error)| mean > error);
+                }
+                if *chosen {
+                    records.take(&with_own, &users, control)?;
+                }
+                let slice = format!("segment={}", segments.name(segment));
+                for each in
+                    records.figures(&users, None, control)?.iter().filter(|each| each.k == GUARD_CUTOFF)
+                {
+                    slices.extend(figures(&slice, each, None, true));
+                }
+            }
+            let ranking = records.figures(records.all(), None, control)?;
+            control.give(records.bytes() + with_own.bytes());
+            Ok((chosen, Scored { ranking, ratings: None, users: split.users.len(), slices }, before))
+        })?;
+        control.give(fitted.learned.bytes());
+        let of_all = Scored { ranking: before, ratings: None, users: split.users.len(), slices: Vec::new() };
+        let count = chosen.iter().filter(|own| **own).count();
+        let mut reason = format!("{count} of {} segments have a model of their own", segments.len());
+        if let (Some((metric, with, _)), Some((_, without, _))) = (scored.guard(), of_all.guard()) {
+            reason += &format!(": {metric} {with:.4}, of one model for all {without:.4}");
+        }
+        Ok((algorithm.of(chosen), scored, reason))
     }
 }
 

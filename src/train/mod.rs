@@ -2,6 +2,7 @@
 //! transaction a version, all or nothing.
 
 mod ask;
+pub(crate) mod by_segment;
 pub(crate) mod content;
 mod guard;
 mod holdout;

@@ -1,18 +1,22 @@
 //! Trainers of recommenders: reading interactions, the holdout, and a factorization that becomes a version.
 
+use std::sync::Arc;
+
 use algorithms::Control;
 use algorithms::als::{Factors, explicit};
 use algorithms::content::{Placed, place};
 use algorithms::estimate::{Need, Plan, estimate};
+use algorithms::evaluate;
 use algorithms::image::AlignedBytes;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
 use algorithms::neighbours::Neighbours;
 use algorithms::popularity::Decayed;
-use algorithms::recommender::{Content, Parts, encode_with_content};
+use algorithms::recommender::{Content, Parts, encode_with};
 use pgrx::{Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-pub(crate) use super::ask::{Ask, Asked};
+pub(crate) use super::ask::{Ask, Asked, groups_of};
+use super::by_segment::{self, BySegment, Own, Segments, WithSegments};
 use super::content;
 use super::guard::GUARD_CUTOFF;
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored, figure};
@@ -77,6 +81,8 @@ pub(crate) struct Request {
     pub(crate) keep_versions: Option<i64>,
     /// Relations that tell of users and of items.
     pub(crate) features: [Option<content::Asked>; 2],
+    /// Which segment a user has.
+    pub(crate) segments: Option<by_segment::Asked>,
     /// What the next `retrain` begins with; `relation` is added by name.
     pub(crate) kept: Map<String, Value>,
 }
@@ -90,7 +96,9 @@ impl Request {
         keep_versions: Option<i64>,
         mut kept: Map<String, Value>,
     ) -> Result<Request> {
-        let features = content::asked(&spec.object("options"), &mut kept)?;
+        let options = spec.object("options");
+        let features = content::asked(&options, &mut kept)?;
+        let segments = by_segment::asked(&options, &mut kept)?;
         let text = |key| spec.text(key).map(Option::unwrap_or_default);
         Ok(Request {
             model,
@@ -104,6 +112,7 @@ impl Request {
             seed: spec.whole("seed")?.unwrap_or(42),
             keep_versions,
             features,
+            segments,
             kept,
         })
     }
@@ -124,31 +133,59 @@ impl Request {
 /// What was learned of the interactions.
 pub(crate) enum Learned {
     Factors(Factors),
+    /// Users are the sums of the rows of their items.
+    Sums(Factors),
     Neighbours(Neighbours),
     Popular(Decayed),
     Ratings(explicit::Model),
+    BySegment(Box<BySegment>),
 }
 
 impl Learned {
     /// Its memory.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Learned::Factors(factors) => factors.bytes(),
+            Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
             Learned::Neighbours(neighbours) => neighbours.bytes(),
             Learned::Popular(popular) => popular.bytes(),
             Learned::Ratings(model) => model.bytes(),
+            Learned::BySegment(learned) => learned.bytes(),
         }
     }
 
     /// A view for an image.
-    fn view(&self) -> algorithms::recommender::Learned<'_> {
+    pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
         match self {
             Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
             Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
             Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
             Learned::Ratings(model) => {
                 algorithms::recommender::Learned::Ratings(model, explicit::Params::default().damping)
             }
+            Learned::BySegment(learned) => learned.whole.view(),
+        }
+    }
+
+    /// A view that ranks items; nothing for ratings and for segments. `fold` is regularization and alpha.
+    pub(super) fn ranks(&self, fold: (f64, f64)) -> Option<evaluate::Learned<'_>> {
+        match self {
+            Learned::Factors(factors) => Some(evaluate::Learned::Factors { factors, fold }),
+            Learned::Sums(factors) => Some(evaluate::Learned::Sums(factors)),
+            Learned::Neighbours(neighbours) => {
+                Some(evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false })
+            }
+            Learned::Popular(popular) => Some(evaluate::Learned::Order(&popular.order)),
+            Learned::Ratings(_) | Learned::BySegment(_) => None,
+        }
+    }
+
+    /// The factors of all, where they are learned.
+    fn factors_mut(&mut self) -> Option<&mut Factors> {
+        match self {
+            Learned::Factors(factors) => Some(factors),
+            Learned::BySegment(learned) => learned.whole.factors_mut(),
+            _ => None,
         }
     }
 }
@@ -183,6 +220,13 @@ pub(crate) trait Algorithm: Send + Sync {
     }
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
+    /// Chooses between forms of the algorithm, once, before anything of it is asked: `fits` says whether a fit that takes so
+    /// much, with so many numbers per user and per item, keeps the memory.
+    fn settle(&self, _items: usize, _fits: Fits<'_>) {}
+    /// What is to be told of that choice, and a detail.
+    fn remark(&self) -> Option<(String, String)> {
+        None
+    }
     /// Whether a version can follow rows that changed, from what its image holds.
     fn updates(&self) -> bool {
         false
@@ -192,6 +236,9 @@ pub(crate) trait Algorithm: Send + Sync {
         self.fit(data, control)
     }
 }
+
+/// Whether a fit keeps the memory: what it takes, and its factors.
+pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
 
 /// What an update begins with.
 pub(crate) struct Warm<'a> {
@@ -288,7 +335,7 @@ pub(crate) fn measure<A: Trains>(
     ask: &Ask,
 ) -> Result<Vec<Metric>> {
     let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
-    measured(&request, &algorithm, ask)
+    measured(&request, Arc::new(algorithm), ask)
 }
 
 /// What settles which algorithm a version is fitted by.
@@ -315,6 +362,29 @@ pub(crate) struct Scene<'a, 'c> {
     pub(crate) prepared: Vec<Prepared<'c>>,
     /// Units of the times that make a day.
     pub(crate) day: f64,
+    /// The segments of the users, and which of them are to have a model.
+    segments: Option<(Arc<Segments>, Own)>,
+}
+
+impl Scene<'_, '_> {
+    /// A choice with the models of segments, measured again where rows are held out.
+    pub(crate) fn by_segment(&mut self, chosen: Chosen) -> Result<Chosen> {
+        let Some((segments, own)) = &self.segments else { return Ok(chosen) };
+        let algorithm = WithSegments::new(chosen.algorithm.into(), segments, *own);
+        let held = self.prepared.iter().map(Prepared::bytes).sum();
+        let holdout = !self.prepared.is_empty();
+        expect(self.training.control, self.interactions, &algorithm, holdout, held).or_report()?;
+        let Some(prepared) = self.prepared.first() else {
+            return Ok(Chosen { algorithm: Box::new(algorithm), ..chosen });
+        };
+        let (algorithm, scored, reason) =
+            prepared.choose_segments(self.training, algorithm, segments, *own, &CUTOFFS)?;
+        let reason = match chosen.reason {
+            Some(first) => format!("{first}; {reason}"),
+            None => reason,
+        };
+        Ok(Chosen { algorithm: Box::new(algorithm), scored: Some(scored), reason: Some(reason), ..chosen })
+    }
 }
 
 /// What a version is fitted by.
@@ -349,6 +419,9 @@ impl Choose for Given {
 
     fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
         let algorithm = self.0;
+        if scene.segments.is_some() {
+            return scene.by_segment(Chosen { algorithm, scored: None, reason: None, facts: Map::new() });
+        }
         let scored = match scene.prepared.first() {
             Some(prepared) => Some(prepared.measure(scene.training, &*algorithm, &CUTOFFS)?.or_report()?.0),
             None => None,
@@ -367,10 +440,11 @@ pub(crate) fn train(
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, choose.name(), &control);
-    let mut features = [None, None];
+    let (mut features, mut segments) = ([None, None], None);
     let (target, (source, columns), identity) = begin(&request.model, &request.kept, || {
         let (source, columns) = request.open()?;
         features = content::open(&request.features, &columns)?;
+        segments = request.segments.as_ref().map(|asked| asked.open(&columns)).transpose()?;
         // Wrong words are told before anything is made.
         holdout(request.holdout, columns.time.is_some())?;
         Ok((source, columns))
@@ -378,6 +452,12 @@ pub(crate) fn train(
     let holdout = holdout(request.holdout, columns.time.is_some())?;
     let (counts, mut interactions) = read(&mut training, &source, &columns, choose.rates())?;
     let features = content::read(&mut training, &features)?;
+    let segments = match (&request.segments, &segments) {
+        (Some(asked), Some(groups)) => {
+            Some((by_segment::read(&mut training, groups, &interactions)?, asked.own))
+        }
+        _ => None,
+    };
     let threads = settings::max_threads();
     let times = choose.wants_times();
     choose.expect(&control, &interactions, holdout.is_some())?;
@@ -395,11 +475,19 @@ pub(crate) fn train(
             )?);
         }
     }
-    let mut scene =
-        Scene { training: &mut training, interactions: &interactions, prepared, day: columns.day() };
+    let mut scene = Scene {
+        training: &mut training,
+        interactions: &interactions,
+        prepared,
+        day: columns.day(),
+        segments,
+    };
     let chosen = choose.choose(&mut scene)?;
     drop(scene);
     let algorithm = &*chosen.algorithm;
+    if let Some((remark, detail)) = algorithm.remark() {
+        notice::notice(&remark, &detail);
+    }
     let times = interactions.times.as_deref().filter(|_| algorithm.wants_times());
     let data = Data {
         user_items: &interactions.user_items,
@@ -416,11 +504,14 @@ pub(crate) fn train(
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
     let newest = columns.newest(interactions.times.as_deref());
     let mut placed = Placed::default();
-    if let Learned::Factors(factors) = &mut fitted.learned
+    if let Some(factors) = fitted.learned.factors_mut()
         && features.iter().any(Option::is_some)
     {
         placed = training
             .phase("map features", 0, || place(&mut interactions, factors, features, threads, &control))?;
+        if let Learned::BySegment(learned) = &mut fitted.learned {
+            learned.follow(&placed, interactions.users.len());
+        }
     }
 
     let (image_id, image) = image(&mut training, &interactions, &columns, &fitted, placed.content())?;
@@ -485,7 +576,17 @@ pub(crate) fn image(
             user_class: columns.user_class as u8,
             item_class: columns.item_class as u8,
         };
-        encode_with_content(&parts, content, *image_id.as_bytes(), threads, control)
+        let images = match &fitted.learned {
+            Learned::BySegment(learned) => learned.images(interactions, control)?,
+            _ => Vec::new(),
+        };
+        let segments = match &fitted.learned {
+            Learned::BySegment(learned) => Some(learned.of_segments(&images)),
+            _ => None,
+        };
+        let image = encode_with(&parts, content, segments, *image_id.as_bytes(), threads, control);
+        control.give(images.iter().map(|image| image.len() as u64).sum());
+        image
     })?;
     training.store(image_id, &image)?;
     Ok((image_id, image))
@@ -514,7 +615,8 @@ fn on_rows<B, T>(
 }
 
 /// What is asked of a request, on a split of the rows of now.
-fn measured(request: &Request, algorithm: &dyn Algorithm, ask: &Ask) -> Result<Vec<Metric>> {
+fn measured(request: &Request, algorithm: Arc<dyn Algorithm>, ask: &Ask) -> Result<Vec<Metric>> {
+    let rates = algorithm.rates();
     let open = |columns: &InteractionColumns, choice| {
         let holdout = match ask.split {
             Some(Asked::User) => Some(Holdout::User),
@@ -522,20 +624,30 @@ fn measured(request: &Request, algorithm: &dyn Algorithm, ask: &Ask) -> Result<V
             None => holdout(choice, columns.time.is_some())?,
         };
         let Some(holdout) = holdout else { return Ok(None) };
-        if algorithm.rates() {
+        if rates {
             ask.refuse_for_ratings()?;
         }
         let groups = ask.group.as_ref().map(|group| group.open(columns)).transpose()?;
-        Ok(Some((holdout, groups)))
+        let segments = request.segments.as_ref().map(|asked| asked.open(columns)).transpose()?;
+        Ok(Some((holdout, groups, segments)))
     };
-    let found = on_rows(request, algorithm, open, |training, interactions, times, (holdout, groups)| {
+    let found = on_rows(request, &*algorithm, open, |training, interactions, times, opened| {
+        let (holdout, groups, segments) = opened;
         let Some(prepared) = Prepared::new(training, interactions, holdout, request.seed, times)? else {
             return Ok(Vec::new());
         };
         let groups = match groups {
-            Some(groups) => groups.read(interactions, prepared.users())?,
+            Some(groups) => groups_of(&groups, interactions, prepared.users())?,
             None => Vec::new(),
         };
+        if let (Some(asked), Some(of)) = (&request.segments, segments) {
+            let segments = by_segment::read(training, &of, interactions)?;
+            let algorithm = WithSegments::new(algorithm.clone(), &segments, asked.own);
+            let (algorithm, ..) =
+                prepared.choose_segments(training, algorithm, &segments, asked.own, &[GUARD_CUTOFF])?;
+            return prepared.ask(training, &algorithm, ask, &groups, request.seed);
+        }
+        let algorithm = &*algorithm;
         prepared.ask(training, algorithm, ask, &groups, request.seed)
     })?;
     Ok(found.unwrap_or_default())
@@ -571,16 +683,20 @@ pub(crate) fn expect(
     holdout: bool,
     held: u64,
 ) -> algorithms::Result<()> {
-    let fit =
-        algorithm.need(interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
-    let (factors, threads) = (algorithm.factors(), settings::max_threads());
+    let (users, items, entries) =
+        (interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
+    let threads = settings::max_threads();
     let holdout = holdout.then_some((HOLDOUT_USERS, &CUTOFFS[..]));
-    let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
-    let task = "the training";
-    let advice = "Use fewer \"factors\" or read fewer rows.";
-    control.expect(need.training.saturating_sub(held), task, advice)?;
-    let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
-    control.expect(need.holdout.saturating_sub(held), task, advice)
+    let fits = |fit: Need, factors: usize| {
+        let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
+        let task = "the training";
+        let advice = "Use fewer \"factors\" or read fewer rows.";
+        control.expect(need.training.saturating_sub(held), task, advice)?;
+        let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
+        control.expect(need.holdout.saturating_sub(held), task, advice)
+    };
+    algorithm.settle(items, &fits);
+    fits(algorithm.need(users, items, entries), algorithm.factors())
 }
 
 /// Reads the interactions and sorts them; 02000 where nothing is left to learn from.

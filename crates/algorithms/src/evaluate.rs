@@ -5,6 +5,7 @@
 
 mod auc;
 mod bootstrap;
+mod parts;
 mod ranker;
 mod records;
 mod slices;
@@ -20,9 +21,11 @@ use crate::metrics::{Estimates, rank_metrics};
 use crate::neighbours::NeighboursRef;
 
 use auc::Auc;
-use ranker::{ByFactors, ByNeighbours, ByOrder, Marks, Popularity, Ranker, Search, User};
+use parts::{ByParts, Prepared};
+use ranker::{Marks, Popularity, Ranker, Seen, User};
 
 pub use bootstrap::{Interval, Intervals};
+pub use parts::Part;
 pub use records::Records;
 pub use slices::{Activity, HeldOut, activity};
 
@@ -74,6 +77,15 @@ pub enum Learned<'a> {
     },
     /// One order of all items, the same for everybody.
     Order(&'a [u32]),
+    /// A model for all, and for the users of some parts one of their own.
+    Parts {
+        /// Of all.
+        whole: &'a Learned<'a>,
+        /// The part of each user, [`crate::partition::NONE`] for who is in none.
+        of_user: &'a [u32],
+        /// Of each part; nothing where its users have that of all.
+        parts: &'a [Option<Part<'a>>],
+    },
 }
 
 /// Ranks all items that a user does not have in the training part, for every sampled user of the split, and
@@ -143,35 +155,35 @@ pub fn record(
 ) -> Result<Records> {
     let mut budget = Budget::new(control, MEASURING);
     let popularity = Popularity::new(item_users, &mut budget)?;
-    match learned {
-        Learned::Factors { factors, fold } => {
-            let search = Search::new(factors, Some(fold), split, plan.threads, control)?;
-            measure(split, &popularity, plan, control, |_| ByFactors::new(&search, control))
-        }
-        Learned::Sums(factors) => {
-            let search = Search::new(factors, None, split, plan.threads, control)?;
-            measure(split, &popularity, plan, control, |_| ByFactors::new(&search, control))
-        }
-        Learned::Neighbours { neighbours, weighted } => {
-            let ranker = |budget: &mut Budget<'_>| {
-                ByNeighbours::new(neighbours, weighted, &popularity, control, budget)
-            };
-            measure(split, &popularity, plan, control, ranker)
-        }
-        Learned::Order(order) => {
-            let ranker = |_: &mut Budget<'_>| Ok(ByOrder { order, pace: Pace::new(control) });
-            measure(split, &popularity, plan, control, ranker)
-        }
+    let (learned, of_user, parts) = match learned {
+        Learned::Parts { whole, of_user, parts } => (*whole, of_user, parts),
+        one => (one, &[][..], &[][..]),
+    };
+    let whole = Prepared::new(learned, split, plan.threads, control)?;
+    let mut of_parts = Vec::with_capacity(parts.len());
+    for part in parts {
+        of_parts.push(match part {
+            Some(part) => Some(part.prepare(split, plan.threads, &mut budget)?),
+            None => None,
+        });
     }
+    let ranker = |budget: &mut Budget<'_>| {
+        let whole = whole.ranker(&popularity, control, budget)?;
+        match parts {
+            [] => Ok(whole),
+            _ => Ok(ByParts::ranker(whole, of_user, &of_parts, &popularity, control, budget)?),
+        }
+    };
+    measure(split, &popularity, plan, control, ranker)
 }
 
 /// Measures by a ranker of each thread.
-fn measure<R: Ranker>(
+fn measure<'r>(
     split: &Split,
     popularity: &Popularity,
     plan: Plan<'_>,
     control: &Control,
-    ranker: impl Fn(&mut Budget<'_>) -> Result<R> + Sync,
+    ranker: impl Fn(&mut Budget<'_>) -> Result<Box<dyn Ranker + 'r>> + Sync,
 ) -> Result<Records> {
     let items = popularity.counts.len();
     let mut budget = Budget::new(control, RECORDING);
@@ -196,11 +208,12 @@ fn measure<R: Ranker>(
                 let user = User::of(split, position, user);
                 let (relevant, _) = split.held_out.row(position);
                 seen.flip(user.items)?;
-                let ranked = ranker.rank(&user, longest, &seen)?;
-                let popular = seen.others(&popularity.order, longest, &mut pace)?;
+                let marked = Seen::whole(&seen);
+                let ranked = ranker.rank(&user, longest, &marked)?;
+                let popular = marked.others(&popularity.order, longest, &mut pace)?;
                 part.show(position - first, [&ranked, &popular]);
                 let pairs = match &mut auc {
-                    Some(auc) => auc.pairs(&mut ranker, &user, relevant, popularity, &mut seen)?,
+                    Some(auc) => auc.pairs(&mut *ranker, &user, relevant, popularity, &mut seen)?,
                     None => [None, None],
                 };
                 seen.flip(user.items)?;

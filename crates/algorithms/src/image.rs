@@ -20,10 +20,13 @@ mod aligned;
 mod dictionaries;
 pub mod files;
 pub mod kinds;
+mod texts;
 mod writer;
 
 pub use aligned::AlignedBytes;
 pub use dictionaries::Dictionary;
+pub use texts::Texts;
+pub(crate) use texts::pack;
 pub use writer::{Writer, estimate};
 
 use bytemuck::{AnyBitPattern, Pod, Zeroable};

@@ -29,6 +29,7 @@ pub mod model;
 pub mod neighbours;
 pub mod order;
 pub mod page_hinkley;
+pub mod partition;
 pub mod popularity;
 pub mod profile;
 pub mod psi;

@@ -5,11 +5,12 @@ mod arrange;
 mod encode;
 mod explain;
 mod ratings;
+mod segments;
 mod serve;
 mod sums;
 
 pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
-pub use encode::{Content, Learned, Parts, encode, encode_with_content};
+pub use encode::{Content, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 pub(crate) use sums::sum;
@@ -25,6 +26,7 @@ use crate::image::{Dictionary, Image, kinds};
 use crate::neighbours::NeighboursRef;
 use crate::search::{Bounds, Index};
 use ratings::Ratings;
+use segments::Segments;
 
 /// The numbers of a model that are not arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -64,6 +66,8 @@ pub struct Recommender<'a> {
     seen_values: Option<&'a [f32]>,
     content_users: &'a [u32],
     content_items: &'a [u32],
+    /// Nothing where the model has none.
+    segments: Option<Segments<'a>>,
 }
 
 /// Values looked through between two looks at the control: less than 1 ms.
@@ -137,6 +141,7 @@ impl<'a> Recommender<'a> {
             seen_values: image.optional_section(kinds::SEEN_VALUES)?,
             content_users: image.optional_section(kinds::CONTENT_USERS)?.unwrap_or_default(),
             content_items: image.optional_section(kinds::CONTENT_ITEMS)?.unwrap_or_default(),
+            segments: Segments::read(image, users.len())?,
         };
         let (users, items) = (users.len(), items.len());
         let learned = match &model.body {
@@ -170,6 +175,9 @@ impl<'a> Recommender<'a> {
         self.check_seen(control)?;
         self.check_popularity(control)?;
         self.check_content(control)?;
+        if let Some(segments) = &self.segments {
+            segments.check(self, control)?;
+        }
         match &self.body {
             Body::Factors(body) => {
                 body.user_index.check(control)?;

@@ -2,11 +2,10 @@
 
 mod continuity;
 mod encode;
-mod texts;
 
+pub use crate::image::Texts;
 pub use continuity::continue_ids;
 pub use encode::{KMeansParts, RfmParts, encode_kmeans, encode_rfm};
-pub use texts::Texts;
 
 use bytemuck::{Pod, Zeroable};
 

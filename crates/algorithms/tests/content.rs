@@ -6,7 +6,7 @@ use algorithms::content::{Extended, Features, Kind, RowsBuilder, Side, extend, f
 use algorithms::ids::{IdKind, IdRef, Ids};
 use algorithms::image::Image;
 use algorithms::interactions::Interactions;
-use algorithms::recommender::{Filter, Learned, Parts, Recommender, Source, encode_with_content};
+use algorithms::recommender::{Filter, Learned, Parts, Recommender, Source, encode_with};
 use algorithms::{Control, Csr, Error, Result};
 
 /// A number, a category and tags of an id.
@@ -288,7 +288,7 @@ fn new_items_and_users_are_served_and_named() {
         user_class: 3,
         item_class: 3,
     };
-    let image = encode_with_content(&parts, placed.content(), [7; 16], 1, &control).unwrap();
+    let image = encode_with(&parts, placed.content(), None, [7; 16], 1, &control).unwrap();
     let model = Recommender::new(&Image::open(&image).unwrap()).unwrap();
     assert_eq!(model.check(&control), Ok(()));
     let answer = |user| -> Vec<(u32, Source)> {

@@ -20,6 +20,10 @@ pub struct Placed {
     pub user_mapping: Option<Mapping>,
     /// How features of items tell factors.
     pub item_mapping: Option<Mapping>,
+    /// Where each trained user went, where others joined them or could have.
+    pub trained_users: Option<Vec<u32>>,
+    /// The same of items.
+    pub trained_items: Option<Vec<u32>>,
     /// The Gram matrix of the items that were trained, where others joined them.
     pub gram: Option<Vec<f32>>,
 }
@@ -53,6 +57,7 @@ pub fn place(
         spread(user_items, None, Some(&all.trained), control)?;
         (*items, factors.items) = (all.ids, all.rows);
         (placed.items, placed.item_mapping) = (all.content, all.mapping);
+        placed.trained_items = Some(all.trained);
         control.give(features.bytes());
     }
     if let Some(features) = user_features {
@@ -63,6 +68,7 @@ pub fn place(
         spread(item_users, None, Some(&all.trained), control)?;
         (*users, factors.users) = (all.ids, all.rows);
         (placed.users, placed.user_mapping) = (all.content, all.mapping);
+        placed.trained_users = Some(all.trained);
         control.give(features.bytes());
     }
     Ok(placed)

@@ -38,7 +38,7 @@ impl Auc {
     /// Of the model and of popularity; nothing for a user who has everything. `seen` marks the user's known items.
     pub(super) fn pairs(
         &mut self,
-        ranker: &mut impl Ranker,
+        ranker: &mut dyn Ranker,
         user: &User<'_>,
         relevant: &[u32],
         popularity: &Popularity,

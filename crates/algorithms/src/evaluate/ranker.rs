@@ -17,12 +17,12 @@ const PIECE: usize = 1 << 13;
 /// A user and what is known of it.
 pub(super) struct User<'a> {
     /// Row of the user.
-    row: u32,
+    pub(super) row: u32,
     /// The items that the model may know of, rising.
     pub(super) items: &'a [u32],
-    values: &'a [f32],
+    pub(super) values: &'a [f32],
     /// Whether the fit knew nothing of this user.
-    new: bool,
+    pub(super) new: bool,
 }
 
 impl<'a> User<'a> {
@@ -34,8 +34,8 @@ impl<'a> User<'a> {
 
 /// Ranks and scores for one thread.
 pub(super) trait Ranker {
-    /// The first items, without those that are marked.
-    fn rank(&mut self, user: &User<'_>, longest: usize, seen: &Marks<'_>) -> Result<Vec<u32>>;
+    /// The first items, without those that are seen.
+    fn rank(&mut self, user: &User<'_>, longest: usize, seen: &Seen<'_>) -> Result<Vec<u32>>;
 
     /// What each item is ranked by.
     fn scores(&mut self, user: &User<'_>, scores: &mut [f64]) -> Result<()>;
@@ -99,7 +99,7 @@ impl<'a> ByFactors<'a> {
 }
 
 impl Ranker for ByFactors<'_> {
-    fn rank(&mut self, user: &User<'_>, longest: usize, seen: &Marks<'_>) -> Result<Vec<u32>> {
+    fn rank(&mut self, user: &User<'_>, longest: usize, seen: &Seen<'_>) -> Result<Vec<u32>> {
         let is_seen = |item: u32| seen.has(item);
         let query = self.query(user);
         let hits =
@@ -143,7 +143,7 @@ impl<'a> ByNeighbours<'a> {
 }
 
 impl Ranker for ByNeighbours<'_> {
-    fn rank(&mut self, user: &User<'_>, longest: usize, _: &Marks<'_>) -> Result<Vec<u32>> {
+    fn rank(&mut self, user: &User<'_>, longest: usize, _: &Seen<'_>) -> Result<Vec<u32>> {
         let user = (user.items, self.weighted.then_some(user.values));
         let Self { neighbours, popularity, scratch, pace, .. } = self;
         let look = &mut |steps| pace.step(steps);
@@ -181,7 +181,7 @@ pub(super) struct ByOrder<'a> {
 }
 
 impl Ranker for ByOrder<'_> {
-    fn rank(&mut self, _: &User<'_>, longest: usize, seen: &Marks<'_>) -> Result<Vec<u32>> {
+    fn rank(&mut self, _: &User<'_>, longest: usize, seen: &Seen<'_>) -> Result<Vec<u32>> {
         seen.others(self.order, longest, &mut self.pace)
     }
 
@@ -206,9 +206,13 @@ pub(super) struct Popularity {
 
 impl Popularity {
     pub(super) fn new(item_users: &Csr, budget: &mut Budget<'_>) -> Result<Self> {
-        let counts = popularity::counts(item_users, budget)?;
+        Self::of(popularity::counts(item_users, budget)?, item_users.entries() as u64, budget)
+    }
+
+    /// Of known counts.
+    pub(super) fn of(counts: Vec<u32>, entries: u64, budget: &mut Budget<'_>) -> Result<Self> {
         let order = popularity::order(&counts, budget)?;
-        Ok(Self { counts, order, entries: item_users.entries() as u64 })
+        Ok(Self { counts, order, entries })
     }
 
     /// The mean over items of `-log2` of their share of all entries (Vargas and Castells, RecSys 2011); one that has no
@@ -249,8 +253,30 @@ impl<'c> Marks<'c> {
     pub(super) fn look(&mut self, steps: usize) -> Result<()> {
         self.pace.step(steps)
     }
+}
 
-    /// The first `count` of `items` that are not marked.
+/// The marks of a user's items, for the rows that a ranker knows.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    marks: &'a Marks<'a>,
+    /// What the rows are in the whole, where they are those of a part.
+    of_part: Option<&'a [u32]>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn whole(marks: &'a Marks<'a>) -> Self {
+        Self { marks, of_part: None }
+    }
+
+    pub(super) fn of_part(self, items: &'a [u32]) -> Self {
+        Self { of_part: Some(items), ..self }
+    }
+
+    pub(super) fn has(&self, item: u32) -> bool {
+        self.marks.has(self.of_part.map_or(item, |items| items[item as usize]))
+    }
+
+    /// The first `count` of `items` that are not seen.
     pub(super) fn others(&self, items: &[u32], count: usize, pace: &mut Pace<'_>) -> Result<Vec<u32>> {
         let mut others = Vec::new();
         for &item in items {

@@ -125,6 +125,36 @@ impl Records {
         Ok(figures)
     }
 
+    /// By how much another model's nDCG of the same users is better: the mean of the differences and its standard error.
+    /// Nothing for fewer than two users. `cutoff` is the place of a cutoff in [`Records::ks`].
+    pub fn gain(&self, other: &Records, users: &[u32], cutoff: usize) -> Option<(f64, f64)> {
+        let ndcg = |records: &Records, user| Some(records.ranking(user, 0, cutoff, 0)?.ndcg);
+        let gains: Vec<f64> =
+            users.iter().filter_map(|&user| Some(ndcg(other, user)? - ndcg(self, user)?)).collect();
+        let count = gains.len() as f64;
+        if count < 2.0 {
+            return None;
+        }
+        let mean = gains.iter().sum::<f64>() / count;
+        let squares = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>();
+        Some((mean, (squares / (count - 1.0) / count).sqrt()))
+    }
+
+    /// Takes what was measured of some users from the records of another model on the same split and plan.
+    pub fn take(&mut self, other: &Records, users: &[u32], control: &Control) -> Result<()> {
+        let mut pace = Pace::new(control);
+        let (rankings, shown) = (self.views * self.ks.len() * 2, 2 * self.longest);
+        for &user in users {
+            pace.step(rankings + shown)?;
+            let at = user as usize;
+            let range = at * rankings..(at + 1) * rankings;
+            self.rankings[range.clone()].copy_from_slice(&other.rankings[range]);
+            let range = at * shown..(at + 1) * shown;
+            self.shown[range.clone()].copy_from_slice(&other.shown[range]);
+        }
+        Ok(())
+    }
+
     fn estimates(
         &self,
         users: &[u32],

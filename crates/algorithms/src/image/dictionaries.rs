@@ -4,13 +4,15 @@ use super::{Image, Writer, kinds};
 use crate::error::{Error, Result};
 use crate::ids::IdsRef;
 
-/// Which of the two dictionaries of an image.
+/// Which dictionary of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dictionary {
     /// The users.
     Users,
     /// The items.
     Items,
+    /// Those who have a segment and no interactions.
+    Members,
 }
 
 impl Dictionary {
@@ -28,6 +30,12 @@ impl Dictionary {
                 kinds::ITEM_IDS_FIXED,
                 kinds::ITEM_IDS_BYTES,
                 kinds::ITEM_IDS_OFFSETS,
+            ],
+            Self::Members => [
+                kinds::MEMBER_IDS_INTEGER,
+                kinds::MEMBER_IDS_FIXED,
+                kinds::MEMBER_IDS_BYTES,
+                kinds::MEMBER_IDS_OFFSETS,
             ],
         }
     }

@@ -79,6 +79,26 @@ pub const CONTENT_USERS: u32 = 37;
 pub const CONTENT_ITEMS: u32 = 38;
 /// The value of each of `SEEN_INDICES`: `[f32]`, none where all are 1.
 pub const SEEN_VALUES: u32 = 39;
+/// The segment of each user, by number: `[u32]`, `partition::NONE` for who is in none. Missing where a model has no segments.
+pub const USER_SEGMENTS: u32 = 40;
+/// Names of the segments, UTF-8, one after the other, rising: `[u8]`.
+pub const SEGMENT_NAMES: u32 = 41;
 /// How a user becomes factors, where not as [`crate::als::fold_in`] does it: `[u32]`, one, 1 for the sum of the rows of the
 /// user's items. `GRAM` is then missing.
 pub const FOLDING: u32 = 42;
+/// Where each of `SEGMENT_NAMES` starts and the last one ends: `[u64]`.
+pub const SEGMENT_NAME_OFFSETS: u32 = 43;
+/// What is known of each segment, one after the other: whole images, whose ids are row numbers of this one: `[u8]`.
+pub const SEGMENT_IMAGES: u32 = 44;
+/// Where each of `SEGMENT_IMAGES` starts and the last one ends: `[u64]`.
+pub const SEGMENT_IMAGE_OFFSETS: u32 = 45;
+/// Who has a segment and no interactions, as the kinds of user ids.
+pub const MEMBER_IDS_INTEGER: u32 = 46;
+/// See above.
+pub const MEMBER_IDS_FIXED: u32 = 47;
+/// See above.
+pub const MEMBER_IDS_BYTES: u32 = 48;
+/// See above.
+pub const MEMBER_IDS_OFFSETS: u32 = 49;
+/// The segment of each of those, by number: `[u32]`.
+pub const MEMBER_SEGMENTS: u32 = 50;

@@ -15,7 +15,8 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Writer<'a> {
     uuid: [u8; 16],
-    sections: Vec<(u32, &'a [u8])>,
+    /// The kind of each, and the pieces that it is made of.
+    sections: Vec<(u32, Vec<&'a [u8]>)>,
 }
 
 impl<'a> Writer<'a> {
@@ -26,13 +27,18 @@ impl<'a> Writer<'a> {
 
     /// Adds a section of a kind that is not there yet.
     pub fn section<T: NoUninit>(&mut self, kind: u32, values: &'a [T]) -> &mut Self {
-        self.sections.push((kind, bytemuck::cast_slice(values)));
+        self.pieces(kind, vec![bytemuck::cast_slice(values)])
+    }
+
+    /// Adds a section of bytes that lie in several places, one after the other.
+    pub fn pieces(&mut self, kind: u32, pieces: Vec<&'a [u8]>) -> &mut Self {
+        self.sections.push((kind, pieces));
         self
     }
 
     /// Exact length of the image.
     pub fn length(&self) -> u64 {
-        estimate(self.sections.iter().map(|(_, bytes)| bytes.len() as u64))
+        estimate(self.sections.iter().map(|(_, pieces)| bytes_in(pieces)))
     }
 
     /// The image as by [`Writer::write`], without anybody who could cancel.
@@ -50,16 +56,17 @@ impl<'a> Writer<'a> {
         }
         let mut table = Vec::with_capacity(count);
         let mut offset = start_of_sections(count as u64);
-        for (n, &(kind, bytes)) in self.sections.iter().enumerate() {
-            if self.sections[..n].iter().any(|&(other, _)| other == kind) {
+        for (n, (kind, pieces)) in self.sections.iter().enumerate() {
+            let kind = *kind;
+            if self.sections[..n].iter().any(|(other, _)| *other == kind) {
                 return Err(Error::Corrupted("a section is there twice"));
             }
             let mut crc = 0;
-            for piece in bytes.chunks(PIECE) {
+            for piece in pieces.iter().flat_map(|bytes| bytes.chunks(PIECE)) {
                 control.check()?;
                 crc = crc32c::crc32c_append(crc, piece);
             }
-            let length = bytes.len() as u64;
+            let length = bytes_in(pieces);
             table.push(Section { kind, crc, offset, length, reserved: 0 });
             offset += length.next_multiple_of(ALIGNMENT as u64);
         }
@@ -79,8 +86,8 @@ impl<'a> Writer<'a> {
         image.extend(bytemuck::bytes_of(&header))?;
         image.extend(bytemuck::cast_slice(&table))?;
         image.align()?;
-        for (_, bytes) in &self.sections {
-            for piece in bytes.chunks(PIECE) {
+        for (_, pieces) in &self.sections {
+            for piece in pieces.iter().flat_map(|bytes| bytes.chunks(PIECE)) {
                 control.check()?;
                 image.extend(piece)?;
             }
@@ -88,6 +95,11 @@ impl<'a> Writer<'a> {
         }
         Ok(image)
     }
+}
+
+/// Bytes of some pieces.
+fn bytes_in(pieces: &[&[u8]]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 fn start_of_sections(count: u64) -> u64 {

@@ -44,6 +44,12 @@ impl Recommender<'_> {
     }
 
     fn of_user(&self, user: u32, k: usize, control: &Control) -> Result<Vec<Recommendation>> {
+        if let Some(part) = self.own_part(Some(user), None)
+            && let Some(row) = part.user(user)
+        {
+            let found = part.out(part.model.of_user(row, k, control)?);
+            return Ok(self.filled(found, k, self.seen(user), Filter::default()));
+        }
         let body = match &self.body {
             Body::Factors(body) => body,
             Body::Neighbours(_) | Body::Popular(_) if (user as usize) < self.users.len() => {

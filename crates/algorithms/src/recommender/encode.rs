@@ -6,8 +6,9 @@ use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
-use crate::image::{AlignedBytes, Dictionary, Writer, kinds};
+use crate::image::{AlignedBytes, Dictionary, Writer, kinds, pack};
 use crate::neighbours::Neighbours;
+use crate::partition::{Partition, Slice};
 use crate::popularity::{self, Decayed};
 use crate::search::{Sections, quantize};
 
@@ -61,16 +62,63 @@ pub struct Content<'a> {
     pub gram: Option<&'a [f32]>,
 }
 
-/// The image of a model all of whose rows have interactions: [`encode_with_content`] without any other.
+/// Segments of the users, and what is known of each.
+#[derive(Debug, Clone, Copy)]
+pub struct OfSegments<'a> {
+    /// Which segment each user has.
+    pub partition: &'a Partition,
+    /// An image of each segment whose ids are rows of the model: another model of the kind of this one, of the segment's users
+    /// alone, or how popular items are among them.
+    pub images: &'a [AlignedBytes],
+    /// Who has a segment and no interactions.
+    pub members: &'a Ids,
+    /// The segment of each of those, by number.
+    pub of_member: &'a [u32],
+}
+
+/// The image of a segment that has a model of its own, whose parts are in rows of the slice; without a model of users, how
+/// popular items are. It is not taken from the control but while it is made. Errors as [`encode_with`].
+pub fn encode_segment(
+    slice: &Slice,
+    (user_items, item_users): (&Csr, &Csr),
+    learned: Learned<'_>,
+    (regularization, alpha): (f64, f64),
+    threads: usize,
+    control: &Control,
+) -> Result<AlignedBytes> {
+    let mut budget = Budget::new(control, WRITING);
+    let mut rows = |of: &[u32]| -> Result<Ids> {
+        let mut rows = budget.with_capacity(of.len())?;
+        rows.extend(of.iter().map(|&row| i64::from(row)));
+        Ok(Ids::Integer(rows))
+    };
+    let (users, items) = (rows(&slice.users[..user_items.rows()])?, rows(&slice.items)?);
+    let (user_class, item_class) = (0, 0);
+    let parts = Parts {
+        users: &users,
+        items: &items,
+        user_items,
+        item_users,
+        learned,
+        regularization,
+        alpha,
+        user_class,
+        item_class,
+    };
+    encode(&parts, [0; 16], threads, control)
+}
+
+/// The image of a model without content and segments: [`encode_with`].
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
-    encode_with_content(parts, Content::default(), uuid, threads, control)
+    encode_with(parts, Content::default(), None, uuid, threads, control)
 }
 
 /// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says; the bytes of
 /// the image stay taken.
-pub fn encode_with_content(
+pub fn encode_with(
     parts: &Parts<'_>,
     content: Content<'_>,
+    segments: Option<OfSegments<'_>>,
     uuid: [u8; 16],
     threads: usize,
     control: &Control,
@@ -147,6 +195,19 @@ pub fn encode_with_content(
         if !rows.is_empty() {
             image.section(kind, rows);
         }
+    }
+    let (names, starts) = pack(segments.map_or(&[], |segments| &segments.partition.names));
+    let mut ends = vec![0];
+    if let Some(OfSegments { partition, images, members, of_member }) = segments {
+        for image in images {
+            ends.push(ends.last().copied().unwrap_or(0) + image.len() as u64);
+        }
+        image.section(kinds::USER_SEGMENTS, &partition.of_user);
+        image.section(kinds::SEGMENT_NAMES, &names).section(kinds::SEGMENT_NAME_OFFSETS, &starts);
+        image.pieces(kinds::SEGMENT_IMAGES, images.iter().map(|image| &image[..]).collect());
+        image.section(kinds::SEGMENT_IMAGE_OFFSETS, &ends);
+        Dictionary::Members.write(&mut image, members.view());
+        image.section(kinds::MEMBER_SEGMENTS, of_member);
     }
     let length = image.length();
     budget.take(length)?;

@@ -24,6 +24,15 @@ impl Recommender<'_> {
         if item as usize >= self.items.len() || !self.explains() {
             return Ok(Vec::new());
         }
+        if let Some(part) = self.own_part(Some(user), None)
+            && let Some(user) = part.user(user)
+        {
+            let Some(item) = part.item(item) else { return Ok(Vec::new()) };
+            let parts = part.model.explain(user, item, control)?;
+            let of_whole =
+                |each: Contribution| Some(Contribution { item: part.whole_item(each.item)?, ..each });
+            return Ok(parts.into_iter().filter_map(of_whole).collect());
+        }
         let own = self.seen(user);
         let mut parts = match &self.body {
             Body::Popular(_) => Vec::new(),

@@ -18,6 +18,8 @@ pub enum Source {
     Content,
     /// Popularity alone: the user is not known.
     Popular,
+    /// Popularity among the users of a segment.
+    Segment,
     /// What the user has at this moment, which may be more or less than the training saw.
     Fresh,
 }
@@ -29,6 +31,7 @@ impl Source {
             Source::Model => "model",
             Source::Content => "content",
             Source::Popular => "popular",
+            Source::Segment => "segment",
             Source::Fresh => "fresh",
         }
     }
@@ -54,6 +57,8 @@ pub struct Filter<'a> {
     pub candidates: Option<&'a [u32]>,
     /// Whether the user's own items may come.
     pub keep_seen: bool,
+    /// The segment that is to answer, in place of the one that the user had in the training.
+    pub segment: Option<u32>,
 }
 
 fn model(hits: Vec<Hit>) -> Vec<Recommendation> {
@@ -68,9 +73,20 @@ thread_local! {
 }
 
 impl Recommender<'_> {
-    /// The best `k` items of a user; the most popular ones where the user is not known.
+    /// The best `k` items of a user, by the model of their segment where it has one; the most popular ones, of the segment
+    /// where there is one, for a user who is not known.
     pub fn recommend(&self, user: Option<u32>, k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
         let own = user.map_or(&[][..], |user| self.seen(user));
+        if let Some(part) = self.part(user, filter.segment) {
+            let known = user.is_some_and(|user| (user as usize) < self.users.len());
+            if !known {
+                return self.popular_in(&part, k, own, filter);
+            }
+            if !own.is_empty() && self.is_like(&part.model) {
+                let values = user.and_then(|user| self.entries_of(user).1);
+                return self.by_part(&part, user, (own, values), k, filter);
+            }
+        }
         let seen = if filter.keep_seen { &[] } else { own };
         let excluded =
             |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
@@ -125,7 +141,7 @@ impl Recommender<'_> {
         answer
     }
 
-    fn for_entries(
+    pub(super) fn for_entries(
         &self,
         items: &[u32],
         values: Option<&[f32]>,
@@ -136,7 +152,13 @@ impl Recommender<'_> {
         let excluded =
             |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
-            return self.popular(k, filter.candidates, &excluded);
+            return match self.part(None, filter.segment) {
+                Some(part) => self.popular_in(&part, k, items, filter),
+                None => self.popular(k, filter.candidates, &excluded),
+            };
+        }
+        if let Some(part) = self.own_part(None, filter.segment) {
+            return self.by_part(&part, None, (items, values), k, filter);
         }
         let body = match &self.body {
             Body::Neighbours(body) => return self.by_neighbours(body, items, k, filter),
@@ -287,10 +309,18 @@ impl Recommender<'_> {
             .collect()
     }
 
-    /// The score of an item for a user; nothing where either is not known.
+    /// The score of an item for a user, by the model of their segment where it has one; nothing where either is not known.
     pub fn score(&self, user: u32, item: u32) -> Option<f64> {
         if user as usize >= self.users.len() || item as usize >= self.items.len() {
             return None;
+        }
+        if let Some(part) = self.own_part(Some(user), None)
+            && let Some(user) = part.user(user)
+        {
+            return Some(match part.item(item) {
+                Some(item) => part.model.score(user, item)?,
+                None => self.share(item),
+            });
         }
         match &self.body {
             Body::Factors(body) => {

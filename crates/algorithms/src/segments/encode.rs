@@ -3,12 +3,11 @@
 use crate::budget::SEGMENTS;
 use crate::control::Control;
 use crate::error::Result;
-use crate::image::{AlignedBytes, Writer, kinds};
+use crate::image::{AlignedBytes, Writer, kinds, pack};
 use crate::kmeans::Clusters;
 use crate::rfm::scores::{Cuts, Labels};
 use crate::scale::columns::{Column, Scaling};
 
-use super::texts::pack;
 use super::{Facts, KMEANS, RFM};
 
 /// What a clustering made.

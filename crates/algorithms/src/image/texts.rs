@@ -1,7 +1,7 @@
 //! Texts as two sections.
 
+use super::Image;
 use crate::error::{Error, Result};
-use crate::image::Image;
 
 /// Texts one after the other, and where each starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    pub(super) fn read(image: &Image<'a>, bytes: u32, offsets: u32) -> Result<Self> {
+    pub(crate) fn read(image: &Image<'a>, bytes: u32, offsets: u32) -> Result<Self> {
         let texts = Self { offsets: image.section(offsets)?, bytes: image.section(bytes)? };
         if texts.offsets.is_empty() {
             Err(Error::Corrupted("offsets of texts are missing"))
@@ -42,7 +42,7 @@ impl<'a> Texts<'a> {
     }
 
     /// None of them is empty: names of features and labels never are.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let covered =
             self.offsets.first() == Some(&0) && self.offsets.last() == Some(&(self.bytes.len() as u64));
         let whole = (0..self.len()).all(|at| self.text(at).is_some_and(|text| !text.is_empty()));
@@ -51,7 +51,7 @@ impl<'a> Texts<'a> {
 }
 
 /// The two sections of some texts.
-pub(super) fn pack(texts: &[impl AsRef<str>]) -> (Vec<u8>, Vec<u64>) {
+pub(crate) fn pack(texts: &[impl AsRef<str>]) -> (Vec<u8>, Vec<u64>) {
     let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
     for text in texts {
         bytes.extend_from_slice(text.as_ref().as_bytes());
