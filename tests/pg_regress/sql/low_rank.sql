@@ -50,10 +50,10 @@ SELECT count(*) FILTER (WHERE r.item_id::int / 100 = u % 20) > 0.95 * count(*) A
 FROM generate_series(1, 600, 13) AS u, LATERAL persona.recommend('low', u, 20) AS r;
 
 -- A score is what the user's other items say, by every way to ask; of the user's own items too.
-SELECT count(*), count(*) FILTER (WHERE l.i IS NOT NULL) > 20 AS own_too,
+SELECT count(*), count(*) FILTER (WHERE l.i IS NOT NULL) > 100 AS own_too,
        bool_and(abs(r.score - persona.score('low', who.u, r.item_id)) < 1e-4) AS scored,
        bool_and(abs(r.score - e.total) < 1e-4) AS explained, bool_and(NOT e.itself) AS never_by_itself
-FROM generate_series(1, 600, 60) AS who(u) CROSS JOIN LATERAL persona.recommend('low', who.u, 30, remove_seen => false) AS r
+FROM generate_series(1, 600, 60) AS who(u) CROSS JOIN LATERAL persona.recommend('low', who.u, 110, remove_seen => false) AS r
 LEFT JOIN likes AS l ON l.u = who.u AND l.i = r.item_id::int
 CROSS JOIN LATERAL (SELECT sum(contribution) AS total, bool_or(x.evidence_item_id = r.item_id) AS itself
                     FROM persona.explain('low', who.u, r.item_id, '{"k": 1000}') AS x) AS e;
