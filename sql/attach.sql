@@ -63,6 +63,7 @@ DECLARE
   name text;
   lost bool;
 BEGIN
+  CALL persona._outside_block('persona.work_queue()');
   IF work_queue.max_seconds OPERATOR(pg_catalog.<=) 0 OR work_queue.max_seconds OPERATOR(pg_catalog.=) 'NaN' THEN
     RAISE EXCEPTION '"max_seconds" must be above 0, got %', work_queue.max_seconds USING ERRCODE = 'invalid_parameter_value';
   END IF;
@@ -85,7 +86,6 @@ BEGIN
   WHERE q.oldest IS NOT NULL AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
     AND (work_queue.model IS NULL
          OR pg_catalog.to_regclass(q.model) OPERATOR(pg_catalog.=) pg_catalog.to_regclass(work_queue.model));
-  -- Also says at once that a transaction block is no place for this.
   COMMIT;
   FOREACH name IN ARRAY COALESCE(waiting, '{}') LOOP
     EXIT WHEN EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started)::pg_catalog.float8
@@ -113,4 +113,4 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE persona.work_queue(text, float8) IS
 $$Brings attached models up to date, by persona.update_model() where they can follow the changed rows alone and by persona.retrain() otherwise: those with something in their queue that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
-CALL it outside of a transaction block (2D000). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;
+CALL it outside of a transaction block (25001). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;

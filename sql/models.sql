@@ -9,6 +9,11 @@ CREATE FUNCTION persona_internal.model_of(relation oid) RETURNS uuid
 COMMENT ON FUNCTION persona_internal.model_of(oid) IS
   'the id that the body of a view carries; unlike pg_get_viewdef, which runs a query along the search path of the caller, it runs none';
 
+CREATE PROCEDURE persona._outside_block(procedure text)
+  LANGUAGE c AS 'MODULE_PATHNAME', 'persona_outside_block';
+COMMENT ON PROCEDURE persona._outside_block(text) IS
+  'The first step of a procedure that commits: 25001 where the transaction cannot end within the call.';
+
 CREATE FUNCTION persona.model_facts(model_id uuid,
   OUT algorithm text, OUT version int, OUT trained_at timestamptz, OUT rows_used bigint, OUT metric text,
   OUT value float8, OUT baseline float8, OUT bytes bigint) RETURNS SETOF record
@@ -40,7 +45,7 @@ COMMENT ON FUNCTION persona.retrain(text, jsonb) IS
 CREATE FUNCTION persona.alter_model(model text, relation regclass DEFAULT NULL, column_map jsonb DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_alter_model';
 COMMENT ON FUNCTION persona.alter_model(text, regclass, jsonb) IS
-  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Roles are user_column, item_column, value_column, time_column; of train_kmeans id_column, feature_columns (an array, or null); of train_rfm id_column, time_column, amount_column, order_column. Serving is not touched. For the owner of the model (42501).';
+  'Changes where the next training of a model reads from: another relation, or other columns by role: {"user_column": "buyer_id"}. Roles are user_column, item_column, value_column, time_column, and where the trainer has these options item_features, user_features and segments, as there, or null for none; of train_kmeans id_column, feature_columns (an array, or null); of train_rfm id_column, time_column, amount_column, order_column. Serving is not touched. For the owner of the model (42501).';
 
 CREATE FUNCTION persona.drop_model(model text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_drop_model';

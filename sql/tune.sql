@@ -31,8 +31,7 @@ DECLARE
   trial int;
   problem text;
 BEGIN
-  -- Says at once that a transaction block is no place for this.
-  COMMIT;
+  CALL persona._outside_block('persona.tune()');
   IF tune.budget OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
     RAISE EXCEPTION '"budget" must be an interval above 0, got %', tune.budget USING ERRCODE = 'invalid_parameter_value';
   END IF;
@@ -59,8 +58,8 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE persona.tune(text, int, text, jsonb, interval, int, text, bigint, jsonb) IS
 $$Searches for better settings of a recommender: each trial fits it with others on all but held-out rows, measures nDCG@10 on these (of ratings the RMSE, lower is better), and is committed as a row of the table <model>_trials beside the model. At the end a version is trained with the settings of the best trial, which later retrainings keep, unless deploy is 'auto' and the version does not go live; a model of train_recommender becomes one of the trainer that was chosen.
-trials: 1 to 1000 in all. method: 'tpe' (drawn where good trials lie, after 10 at random), 'random', 'grid' (every combination); the first trial of the former two are the settings of the version that is live, where the space has them. space: settings of the trainer, each an array of values or {"min", "max", "scale": 'linear' or 'log'}; the others stay as they are; NULL = by the trainer. budget: no trial begins later than this, above 0; NULL = no limit. folds: 1 to 20 holdouts by hash, of which the mean counts; a trial below the median of the others so far is abandoned; 1 where the newest rows are held out. deploy as retrain. seed: of the search and of the holdouts.
+trials: 1 to 1000 in all. method: 'tpe' (drawn where good trials lie, after 10 at random), 'random', 'grid' (every combination); the first trial of the former two has the settings of the version that is live, also where they lie outside of the space, and is marked in the column live. space: settings of the trainer, each an array of values or {"min", "max", "scale": 'linear' or 'log'}; the others stay as they are; NULL = by the trainer. budget: no trial begins later than this, above 0; NULL = no limit. folds: 1 to 20 holdouts by hash, of which the mean counts; a trial below the median of the others so far is abandoned; 1 where the newest rows are held out. deploy as retrain. seed: of the search and of the holdouts.
 options: {"levels": values of each range in a grid, 1 to 100, 3; "restart": true forgets the trials}.
-A search that was cancelled or crashed goes on from its table when it is called again; what ran then counts as failed. What a trial fails with is in its row, and the search goes on. CALL it outside of a transaction block (2D000).
+A search that was cancelled or crashed goes on from its table when it is called again; what ran then counts as failed. What a trial fails with is in its row, and the search goes on. CALL it outside of a transaction block (25001).
 For the owner of the model (42501). 22023 for arguments; 42809 for a model that is no recommender; 55000 for a table of another search, and where every trial failed; 55P03 while another session tunes the model, and at the end while it is trained.
 Source: Bergstra, Bardenet, Bengio, Kegl 2011; Golovin et al. 2017.$$;

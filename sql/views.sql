@@ -135,7 +135,7 @@ COMMENT ON COLUMN persona.training_progress.memory_bytes IS 'bytes held, of pers
 COMMENT ON COLUMN persona.training_progress.started_at IS 'when the training began';
 COMMENT ON COLUMN persona.training_progress.eta IS 'when the present phase would end at its present pace; NULL where nothing can be said';
 
--- What persona.check() tells; rows of models without a view are for the owner of the database.
+-- What persona.check() tells; rows of models without a view are for the owner of the database, and for those of their tables.
 CREATE VIEW persona_internal.problems WITH (security_barrier) AS
 WITH mine AS (
   SELECT m.*, m.relation::oid::regclass::text AS name, c.relowner,
@@ -146,7 +146,25 @@ WITH mine AS (
   WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT')),
 live AS (
   SELECT DISTINCT ON (d.model_id) d.model_id, d.version, d.image_id
-  FROM persona_internal.deployment d ORDER BY d.model_id, d.deployment_id DESC)
+  FROM persona_internal.deployment d ORDER BY d.model_id, d.deployment_id DESC),
+-- Functions that serve one of these models and belong to somebody else.
+foreign_functions AS (
+  SELECT DISTINCT m.name AS model, m.relowner, p.oid, p.proowner, p.prosecdef, p.pronamespace
+  FROM mine m
+  JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = m.relation::oid
+                             AND d.classid = 'pg_catalog.pg_proc'::regclass
+  JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proowner <> m.relowner
+                           AND p.proname ~ '_(recommend|similar_items|recommend_for_items)$'
+  JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_proc'::regclass AND u.objid = p.oid
+                             AND u.refclassid = 'pg_catalog.pg_proc'::regclass
+  JOIN pg_catalog.pg_proc s ON s.oid = u.refobjid
+  WHERE s.pronamespace = 'persona'::regnamespace
+    AND s.proname IN ('_recommend', '_similar_items', '_recommend_for_items')),
+-- Tables of models whose view is gone.
+left_over AS (
+  SELECT m.model_id, m.last_name, c.oid, c.relowner, o.word
+  FROM persona_internal.model m JOIN persona_internal.output o USING (model_id) JOIN pg_catalog.pg_class c ON c.oid = o.relation::oid
+  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class v WHERE v.oid = m.relation::oid))
 SELECT 'error' AS level, m.name AS model, 'no version is deployed' AS message,
        'SELECT persona.retrain(' || pg_catalog.quote_literal(m.name) || ');' AS hint
 FROM mine m WHERE NOT EXISTS (SELECT FROM live l WHERE l.model_id = m.model_id)
@@ -160,15 +178,26 @@ SELECT 'error', m.name, 'somebody replaced the body of its view',
        'CREATE OR REPLACE VIEW ' || m.name || ' AS SELECT * FROM persona.model_facts(' || pg_catalog.quote_literal(m.model_id) || '::uuid);'
 FROM mine m WHERE persona_internal.model_of(m.relation::oid) IS DISTINCT FROM m.model_id
 UNION ALL
-SELECT 'warning', m.name, 'version ' || l.version || ' ranks below popularity',
+SELECT 'warning', m.name,
+       'version ' || l.version || CASE v.metric WHEN 'rmse' THEN ' errs more than the items'' means' ELSE ' ranks below popularity' END,
        'Train on more interactions, or try other settings.'
 FROM mine m JOIN live l ON l.model_id = m.model_id
 JOIN persona_internal.version v ON v.model_id = l.model_id AND v.version = l.version
-WHERE v.value < v.baseline
+WHERE CASE v.metric WHEN 'rmse' THEN v.value > v.baseline ELSE v.value < v.baseline END
 UNION ALL
 SELECT 'warning', m.name, 'its source ' || (m.spec ->> 'relation') || ' does not exist',
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', relation => ...);'
 FROM mine m WHERE m.source IS NULL
+UNION ALL
+SELECT 'warning', m.name, 'its ' || f.key || ' ' || f.relation || ' does not exist',
+       'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', column_map => ''{"' || f.key || '": {"relation": ...}}'');'
+FROM mine m
+CROSS JOIN LATERAL (
+  SELECT k.key, m.spec -> 'options' -> k.key ->> 'relation' AS relation
+  FROM (VALUES ('item_features'), ('user_features'), ('segments')) k (key)) f
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+                  WHERE ARRAY[n.nspname::text, s.relname::text] = pg_catalog.parse_ident(f.relation))
+  AND f.relation IS NOT NULL
 UNION ALL
 SELECT 'warning', m.name, 'column "' || r.name || '" of its source ' || (m.spec ->> 'relation') || ' does not exist',
        'SELECT persona.alter_model(' || pg_catalog.quote_literal(m.name) || ', column_map => ''{"' || r.role || '": ...}'');'
@@ -184,18 +213,16 @@ WHERE m.source IS NOT NULL
                   WHERE a.attrelid = m.source AND a.attname = r.name::name
                     AND a.attnum > 0 AND NOT a.attisdropped)
 UNION ALL
-SELECT 'warning', m.name, 'function ' || p.oid::regprocedure || ' beside it belongs to ' || pg_catalog.pg_get_userbyid(p.proowner),
-       'ALTER FUNCTION ' || p.oid::regprocedure || ' OWNER TO ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(m.relowner)) || ';'
-FROM mine m
-JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = m.relation::oid
-                           AND d.classid = 'pg_catalog.pg_proc'::regclass
-JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proowner <> m.relowner AND NOT p.prosecdef
-                         AND p.proname ~ '_(recommend|similar_items|recommend_for_items)$'
-JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_proc'::regclass AND u.objid = p.oid
-                           AND u.refclassid = 'pg_catalog.pg_proc'::regclass
-JOIN pg_catalog.pg_proc s ON s.oid = u.refobjid
-WHERE s.pronamespace = 'persona'::regnamespace
-  AND s.proname IN ('_recommend', '_similar_items', '_recommend_for_items')
+SELECT 'warning', f.model, 'function ' || f.oid::regprocedure || ' beside it belongs to ' || pg_catalog.pg_get_userbyid(f.proowner),
+       'ALTER FUNCTION ' || f.oid::regprocedure || ' OWNER TO ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(f.relowner)) || ';'
+FROM foreign_functions f WHERE NOT f.prosecdef
+UNION ALL
+-- Made anew and not given away: what it does with the owner's rights is what stands in it.
+SELECT 'warning', f.model, 'function ' || f.oid::regprocedure || ', published with SECURITY DEFINER, runs as ' || pg_catalog.pg_get_userbyid(f.proowner),
+       'DROP FUNCTION ' || f.oid::regprocedure || '; and when all of them are dropped: SELECT persona.publish('
+         || pg_catalog.quote_literal(f.model) || ', ' || pg_catalog.quote_literal(n.nspname) || ', security_definer => true);'
+FROM foreign_functions f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
+WHERE f.prosecdef AND pg_catalog.obj_description(f.oid, 'pg_proc') LIKE '% Published by persona.publish().'
 UNION ALL
 SELECT 'error', m.name, 'its table of the ' || o.word || ' is gone',
        'Drop the model with persona.drop_model(' || pg_catalog.quote_literal(m.name) || ') and train it again.'
@@ -226,7 +253,13 @@ UNION ALL
 SELECT 'warning', m.last_name, 'its view is gone', 'The next training that makes a model removes what is left of it.'
 FROM persona_internal.model m
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = m.relation::oid)
+  AND NOT EXISTS (SELECT FROM left_over o WHERE o.model_id = m.model_id)
   AND pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
+UNION ALL
+SELECT 'warning', o.last_name, 'its view is gone, its tables are not',
+       'DROP TABLE ' || pg_catalog.string_agg(o.oid::regclass::text, ', ' ORDER BY o.word) || ';'
+FROM left_over o GROUP BY o.model_id, o.last_name
+HAVING pg_catalog.bool_or(pg_catalog.pg_has_role(o.relowner, 'USAGE')) OR pg_catalog.pg_has_role('pg_database_owner', 'USAGE')
 UNION ALL
 SELECT DISTINCT 'error', c.oid::regclass::text, 'its registry row is not stored here',
        'Call the trainer again under this name: the view and what stands beside it are kept.'
@@ -251,7 +284,7 @@ CREATE FUNCTION persona."check"() RETURNS SETOF persona.check_result
     SELECT p.level, p.model, p.message, p.hint FROM persona_internal.problems p ORDER BY p.level, p.model, p.message;
   END;
 COMMENT ON FUNCTION persona."check"() IS
-  'What needs attention: no row = healthy. Level error: the model does not serve; warning: it serves, but something is wrong. For the models that you may use; the owner of the database also sees what a dropped view left behind.';
+  'What needs attention: no row = healthy. Level error: the model does not serve; warning: it serves, but something is wrong. For the models that you may use; the owner of the database, and those of the tables, also see what a dropped view left behind.';
 
 -- Whom the schema is granted to may look; each view shows what its reader may see.
 GRANT SELECT ON ALL TABLES IN SCHEMA persona TO PUBLIC;

@@ -16,7 +16,8 @@ use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, Warm, column_arguments, train_first,
+    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments, last_arguments,
+    train_first,
 };
 
 /// What `options` may hold.
@@ -194,10 +195,7 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     spec.insert("regularization".into(), finite(call.get(8), "regularization")?);
     spec.insert("alpha".into(), finite(call.get(9), "alpha")?);
     spec.insert("iterations".into(), call.get::<i32>(10).unwrap_or(15).into());
-    spec.insert("holdout".into(), call.get::<String>(11).unwrap_or_else(|| "auto".into()).into());
-    spec.insert("deploy".into(), call.get::<String>(12).unwrap_or_else(|| "auto".into()).into());
-    spec.insert("seed".into(), call.get::<i64>(13).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(14, "options")?));
+    spec.extend(last_arguments(call, 11, &LAST_WORDS)?);
     train_first::<Als>(call, spec)
 }
 

@@ -10,7 +10,7 @@ use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
     als, attach, automatic, deploy, ease, evaluate, identity, images, lifecycle, neighbours, popularity,
-    progress, publish, queue, recommend, segments, sgd, tune, update, values,
+    procedures, progress, publish, queue, recommend, segments, sgd, tune, update, values,
 };
 
 /// A function as the library declares it.
@@ -64,6 +64,7 @@ sql_functions! {
     persona_publish("text, name, boolean") -> "void" = publish::publish;
     persona_training_progress("") -> "SETOF record" = progress::training_progress;
 
+    persona_outside_block("text") -> "void" = procedures::outside_block;
     persona_attach("text, jsonb") -> "void" = attach::attach;
     persona_detach("text") -> "void" = attach::detach;
 

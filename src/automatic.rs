@@ -11,24 +11,33 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use crate::call::{Call, null_argument};
-use crate::error::{Code, OrReport, Result, fail};
+use crate::error::{Code, OrReport, Result, fail, words};
 use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
+use crate::source::Source;
 use crate::spec::Spec;
 use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
+    last_arguments,
 };
-use crate::train::{Ask, by_segment};
+use crate::train::{Ask, content};
 use crate::trainers;
 use candidates::{Candidate, Scale};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 5] =
-    ["algorithms", "keep_versions", "segment_models", "segments", "threads"];
+pub(crate) const OPTIONS: [&str; 7] = [
+    "algorithms",
+    "item_features",
+    "keep_versions",
+    "segment_models",
+    "segments",
+    "threads",
+    "user_features",
+];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 3] = ["budget", "deploy", "seed"];
@@ -40,9 +49,7 @@ pub(crate) fn train_recommender(call: &Call) -> Answer {
     spec.insert("trainer".into(), "train_recommender".into());
     let budget = call.datum(6).ok_or_else(|| null_argument("budget"))?;
     spec.insert("budget".into(), interval_text(budget).into());
-    spec.insert("deploy".into(), call.get::<String>(7).unwrap_or_else(|| "auto".into()).into());
-    spec.insert("seed".into(), call.get::<i64>(8).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(9, "options")?));
+    spec.extend(last_arguments(call, 7, &["deploy"])?);
     run(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
 }
 
@@ -58,6 +65,12 @@ pub(crate) fn run(
     recommender::train(call, &request, Box::new(search))
 }
 
+/// Checks that a spec fits the columns of a relation and the model of that name.
+pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    let (request, _) = Search::parse(name.into(), source.relation, spec, Map::new())?;
+    recommender::fit(name, spec, source, &request)
+}
+
 /// Measures what a version was trained by at a cutoff, without writing one.
 pub(crate) fn measure(
     model: String,
@@ -65,14 +78,29 @@ pub(crate) fn measure(
     spec: Map<String, Value>,
     ask: &Ask,
 ) -> Result<Vec<Metric>> {
-    match spec.get(CHOSEN) {
-        Some(Value::Object(chosen)) => match trainers::of(chosen).measure {
-            Some(measure) => measure(model, relation, by_segment::copy(&spec, chosen.clone()), ask),
-            None => Ok(Vec::new()),
-        },
-        _ => Ok(Vec::new()),
+    let Some(spec) = settled(&spec, &spec) else { return Ok(Vec::new()) };
+    match trainers::of(&spec).measure {
+        Some(measure) => measure(model, relation, spec, ask),
+        None => Ok(Vec::new()),
     }
 }
+
+/// The spec of a model whose trainer chooses, as one of the trainer that was chosen. What the model says of columns and
+/// features may be newer than the choice.
+pub(crate) fn settled(spec: &Map<String, Value>, used: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let chosen = used.get(CHOSEN)?.as_object().filter(|_| trainers::of(spec).algorithm.is_none())?;
+    let mut options = Spec::new(chosen).object("options");
+    let of_model = Spec::new(spec).object("options");
+    options.extend(of_model.into_iter().filter(|(key, _)| OF_ANY.contains(&key.as_str())));
+    let mut settled = chosen.clone();
+    let own = |key: &str| !["trainer", "budget", CHOSEN].contains(&key);
+    settled.extend(spec.iter().filter(|(key, _)| own(key)).map(|(key, value)| (key.clone(), value.clone())));
+    settled.insert("options".into(), Value::Object(options));
+    Some(settled)
+}
+
+/// Options that mean the same to the trainer that is chosen.
+const OF_ANY: [&str; 5] = ["item_features", "keep_versions", "segment_models", "segments", "user_features"];
 
 /// The fact of a version that holds the spec of what was chosen.
 pub(crate) const CHOSEN: &str = "chosen";
@@ -120,8 +148,10 @@ struct Search {
     model: String,
     relation: pg_sys::Oid,
     budget: Duration,
-    /// The names of the algorithms that may be tried; all where none are given.
-    allowed: Vec<String>,
+    /// The names of the algorithms that may be tried.
+    allowed: Vec<&'static str>,
+    /// Whether features of items or users are to be learned from.
+    features: bool,
     /// What every candidate's spec holds.
     common: Map<String, Value>,
     has_time: bool,
@@ -144,17 +174,16 @@ impl Search {
         let spec = Spec::new(&whole);
         let given = spec.object("options");
         let options = Options::new(given.clone(), &OPTIONS)?;
-        let allowed = Spec::new(&given).texts("algorithms")?.unwrap_or_default();
-        for word in &allowed {
-            candidates::known(word)?;
-        }
+        let features = content::asks(&whole);
+        let named = Spec::new(&given).texts("algorithms")?.unwrap_or_default();
+        let allowed = candidates::allowed(&named, features)?;
         let most = crate::settings::max_threads() as i64;
         let threads = options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize;
         let budget = duration(&spec.text("budget")?.unwrap_or_else(|| "10 minutes".into()))?;
         let keep_versions = options.integer("keep_versions", 1, 1000)?;
         let has_time = spec.text("time_column")?.is_some();
         let request = Request::of(model.clone(), relation, &spec, keep_versions, kept)?;
-        Ok((request, Search { model, relation, budget, allowed, common, has_time, threads }))
+        Ok((request, Search { model, relation, budget, allowed, features, common, has_time, threads }))
     }
 
     /// The whole spec of a candidate.
@@ -230,6 +259,9 @@ impl Choose for Search {
         };
         let span = round.scale.span().map(|span| span / round.scene.day);
         let first = candidates::first(&self.allowed, span);
+        if self.features {
+            round.note(format!("only {}: they learn from features", words(&self.allowed)), None, 0.0);
+        }
         if round.scene.prepared.is_empty() {
             let chosen = round.untried(first)?;
             return scene.by_segment(chosen);
@@ -411,6 +443,7 @@ impl Round<'_, '_, '_> {
             1 => String::new(),
             splits => format!(" (means of {splits} splits)"),
         };
-        format!("{winner} of {} tried: {}{splits}{left}", self.tried.len(), list.join(", "))
+        let only = if self.search.features { " that learn from features" } else { "" };
+        format!("{winner} of {} tried{only}: {}{splits}{left}", self.tried.len(), list.join(", "))
     }
 }

@@ -12,12 +12,13 @@ use crate::als::settled;
 use crate::call::Call;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
-use crate::neighbours::{Answer, fitted, last_arguments, threads};
+use crate::neighbours::{Answer, fitted, threads};
 use crate::options::Options;
 use crate::spec::{Spec, finite, object};
 use crate::train::choose;
 use crate::train::recommender::{
-    Algorithm, Data, Fits, Fitted, Learned, Request, Trains, column_arguments, train_first,
+    Algorithm, Data, Fits, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
+    train_first,
 };
 
 /// What `options` may hold.
@@ -67,7 +68,7 @@ pub(crate) fn train_ease(call: &Call) -> Answer {
     let mut spec = column_arguments(call)?;
     spec.insert("trainer".into(), "train_ease".into());
     spec.insert("regularization".into(), finite(call.get(6), "regularization")?);
-    spec.extend(last_arguments(call, 7)?);
+    spec.extend(last_arguments(call, 7, &LAST_WORDS)?);
     train_first::<Ease>(call, spec)
 }
 

@@ -13,6 +13,14 @@ pub(crate) fn fail(code: Code, message: impl Into<String>) -> ErrorReport {
     ErrorReport::new(code, clipped(message.into()), "pg_persona")
 }
 
+/// Says which option named what an error is about, where it has no DETAIL.
+pub(crate) fn named_by(option: &str) -> impl Fn(ErrorReport) -> ErrorReport + '_ {
+    move |error| match error.detail() {
+        None => error.set_detail(format!("Option \"{option}\" names it.")),
+        Some(_) => error,
+    }
+}
+
 /// A message that quotes an argument of megabytes is cut: it goes into the server log too.
 fn clipped(mut message: String) -> String {
     const LONGEST: usize = 1000;

@@ -22,6 +22,7 @@ mod notice;
 mod options;
 mod outputs;
 mod popularity;
+mod procedures;
 mod progress;
 mod publish;
 mod queue;

@@ -14,6 +14,8 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, queue, write};
 use crate::source::Source;
+use crate::spec::Spec;
+use crate::train::{by_segment, content};
 use crate::trainers::{self, Column};
 use crate::{attach, deploy, locks, outputs};
 
@@ -71,8 +73,8 @@ pub(crate) fn train_again(
 
 /// The relation that a spec names; 42P01 where it is gone.
 pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
-    crate::train::content::still_there(spec)?;
-    crate::train::by_segment::still_there(spec)?;
+    content::still_there(&named.name, spec)?;
+    by_segment::still_there(&named.name, spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     // What a temporary relation was called may be another one in this session.
     let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };
@@ -87,7 +89,8 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
     }
 }
 
-/// `persona.alter_model(model, relation, column_map)`: where the next training reads from.
+/// `persona.alter_model(model, relation, column_map)`: where the next training reads from; `column_map` may also hold what
+/// tells of items and users.
 pub(crate) fn alter_model(call: &Call) -> Answer {
     locks::writable(c"persona.alter_model()");
     let (named, model) = owned_to_train(call)?;
@@ -97,8 +100,15 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         spec.insert("relation".into(), source.name.into());
     }
     let trainer = trainers::of(&spec);
-    let roles: Vec<&str> = trainer.columns.iter().map(|(role, _)| *role).collect();
+    let relations = content::KEYS.into_iter().chain([by_segment::KEY]);
+    let relations: Vec<&str> = relations.filter(|key| trainer.options.contains(key)).collect();
+    let roles: Vec<&str> =
+        trainer.columns.iter().map(|(role, _)| *role).chain(relations.iter().copied()).collect();
     for (key, value) in call.object(2, "column_map")? {
+        if relations.contains(&key.as_str()) {
+            content::put(&mut spec, key, value);
+            continue;
+        }
         let Some((_, column)) = trainer.columns.iter().find(|(role, _)| *role == key) else {
             let error =
                 fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized column role \"{key}\""));
@@ -123,6 +133,9 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         }
         spec.insert(key, value);
     }
+    let options = Spec::new(&spec).object("options");
+    content::asked(&options, &mut spec)?;
+    by_segment::asked(&options, &mut spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     if let Some(found) = identity::lookup(relation)? {
         (trainer.fits)(&named.name, &spec, &Source::open(found.relation)?)?;

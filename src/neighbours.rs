@@ -14,7 +14,8 @@ use crate::options::Options;
 use crate::spec::{Spec, object};
 use crate::train::choose;
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
+    train_first,
 };
 use crate::{locks, settings};
 
@@ -27,17 +28,6 @@ pub(crate) const KNN_OPTIONS: [&str; 7] =
 /// What `retrain` may change.
 pub(crate) const KNN_RETRAIN: [&str; 5] = ["deploy", "holdout", "neighbours", "seed", "similarity"];
 
-/// The arguments from `first` on that end the calls of several trainers: holdout, deploy, seed and options.
-pub(crate) fn last_arguments(call: &Call, first: usize) -> Result<Map<String, Value>> {
-    let word = |index| call.get::<String>(index).unwrap_or_else(|| "auto".into());
-    let mut spec = Map::new();
-    spec.insert("holdout".into(), word(first).into());
-    spec.insert("deploy".into(), word(first + 1).into());
-    spec.insert("seed".into(), call.get::<i64>(first + 2).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(first + 3, "options")?));
-    Ok(spec)
-}
-
 /// `persona.train_item_knn(model, relation, user_column, item_column, …)`.
 pub(crate) fn train_item_knn(call: &Call) -> Answer {
     locks::writable(c"persona.train_item_knn()");
@@ -45,7 +35,7 @@ pub(crate) fn train_item_knn(call: &Call) -> Answer {
     spec.insert("trainer".into(), "train_item_knn".into());
     spec.insert("similarity".into(), call.get::<String>(6).unwrap_or_else(|| "cosine".into()).into());
     spec.insert("neighbours".into(), call.get::<i32>(7).unwrap_or(20).into());
-    spec.extend(last_arguments(call, 8)?);
+    spec.extend(last_arguments(call, 8, &LAST_WORDS)?);
     train_first::<ItemKnn>(call, spec)
 }
 

@@ -6,6 +6,7 @@ use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Place};
 use crate::ids::{type_name, type_title};
+use crate::registry::write;
 
 /// Runs one DDL statement as the current user, with a search path in which nobody can plant types.
 pub(crate) fn execute(statement: &str) -> Result<()> {
@@ -36,6 +37,23 @@ pub(crate) fn create_view(place: &Place, model_id: Uuid, kind: &str) -> Result<p
         Some(named) => Ok(named.relation),
         None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("could not find the view {name} just made"))),
     }
+}
+
+/// 42P07 where the name of a table that a model makes beside its view is taken.
+pub(crate) fn check_free(name: &str) -> Result<()> {
+    let Some(found) = identity::lookup(name)? else { return Ok(()) };
+    let left = write::left_with(found.relation)?.into_iter().filter_map(identity::qualified_name);
+    let left: Vec<String> = left.collect();
+    let error =
+        fail(Code::ERRCODE_DUPLICATE_TABLE, format!("relation {} already exists", identity::shown(name)));
+    Err(match left.as_slice() {
+        [] => error
+            .set_detail("The model makes a table of this name beside its view.")
+            .set_hint("Rename or drop it."),
+        tables => error
+            .set_detail("It is left of a model whose view was dropped by hand.")
+            .set_hint(format!("DROP TABLE {};", tables.join(", "))),
+    })
 }
 
 /// Lets those read a new table beside a model who may be served by it.

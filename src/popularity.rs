@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::call::Call;
 use crate::error::{Code, Result, fail};
 use crate::locks;
-use crate::neighbours::last_arguments;
 use crate::options::Options;
 use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
+    train_first,
 };
 
 /// What `options` may hold.
@@ -29,7 +29,7 @@ pub(crate) fn train_popularity(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let mut spec = column_arguments(call)?;
     spec.insert("trainer".into(), "train_popularity".into());
     spec.insert("half_life".into(), finite(call.get(6), "half_life")?);
-    spec.extend(last_arguments(call, 7)?);
+    spec.extend(last_arguments(call, 7, &LAST_WORDS)?);
     train_first::<Popularity>(call, spec)
 }
 

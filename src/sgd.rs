@@ -15,7 +15,8 @@ use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, Learned, Request, Trains, column_arguments, train_first,
+    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
+    train_first,
 };
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -84,11 +85,7 @@ fn train(
     spec.insert("learning_rate".into(), finite(call.get(first + 1), "learning_rate")?);
     spec.insert("regularization".into(), finite(call.get(first + 2), "regularization")?);
     spec.insert("iterations".into(), call.get::<i32>(first + 3).into());
-    let word = |index| call.get::<String>(index).unwrap_or_else(|| "auto".into());
-    spec.insert("holdout".into(), word(first + 4).into());
-    spec.insert("deploy".into(), word(first + 5).into());
-    spec.insert("seed".into(), call.get::<i64>(first + 6).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(first + 7, "options")?));
+    spec.extend(last_arguments(call, first + 4, &LAST_WORDS)?);
     train_first::<Sgd>(call, spec)
 }
 

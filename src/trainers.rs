@@ -57,7 +57,7 @@ impl Trainer {
             options,
             columns: &recommender::COLUMNS,
             run: recommender::run::<A>,
-            fits: recommender::fits,
+            fits: recommender::fits::<A>,
             measure: Some(recommender::measure::<A>),
             algorithm: Some(recommender::algorithm::<A>),
         }
@@ -121,7 +121,7 @@ static TRAINERS: [Trainer; 9] = [
         options: &automatic::OPTIONS,
         columns: &recommender::COLUMNS,
         run: automatic::run,
-        fits: recommender::fits,
+        fits: automatic::fits,
         measure: Some(automatic::measure),
         algorithm: None,
     },

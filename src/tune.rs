@@ -10,7 +10,7 @@ use algorithms::tune::{Method, Outcome, below_median, next};
 use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::automatic::CHOSEN;
+use crate::automatic::settled;
 use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::Named;
@@ -18,7 +18,7 @@ use crate::lifecycle::{self, owned, trained_from};
 use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version, write};
-use crate::spec::{Spec, object};
+use crate::spec::Spec;
 use crate::train::recommender::{Request, figure, measure_splits};
 use crate::train::{DEPLOYS, as_owner, choose};
 use crate::trainers::{self, Trainer};
@@ -55,23 +55,7 @@ fn version_of(named: &Named, model: &Model) -> Result<Version> {
 
 /// The spec that trials change: the model's, and of an automatic choice that of what was chosen.
 fn base(model: &Model, version: &Version) -> Map<String, Value> {
-    let mut spec = model.spec.clone();
-    let Some(Value::Object(chosen)) = version.hyperparameters.get(CHOSEN) else { return spec };
-    if trainers::of(&spec).algorithm.is_some() {
-        return spec;
-    }
-    spec.remove("budget");
-    let kept = spec.remove("options").and_then(|options| options.get("keep_versions").cloned());
-    spec.remove("trainer");
-    // What the model says of its columns is newer.
-    for (key, value) in chosen {
-        spec.entry(key.clone()).or_insert_with(|| value.clone());
-    }
-    let options = spec.entry("options").or_insert_with(|| object(serde_json::json!({})).into());
-    if let (Some(kept), Value::Object(options)) = (kept, options) {
-        options.insert("keep_versions".into(), kept);
-    }
-    spec
+    settled(&model.spec, &version.hyperparameters).unwrap_or_else(|| model.spec.clone())
 }
 
 /// A base with settings, and the trainer that it is for.
@@ -174,7 +158,7 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     let (named, model) = locked(call)?;
     let trials: i32 = call.required(1, "trials")?;
     let _owner = as_owner(&named)?;
-    let (table, search, space, _) = going_on(&named, &model)?;
+    let (table, search, space, base) = going_on(&named, &model)?;
     table.fail_running(&call.get::<String>(2).unwrap_or_else(|| "interrupted".into()))?;
     let rows = table.rows()?;
     if rows.len() as i64 >= i64::from(trials) {
@@ -182,18 +166,30 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     }
     let tried = table.points(&rows, &space)?;
     let method = search.method()?;
-    let drawn = || next(&space.domains(), &tried, method, search.seed as u64);
-    let values = match method {
-        // What serves now comes first: nothing that is not better than it shall win.
-        Method::Random | Method::Tpe if rows.is_empty() => {
-            space.point(&version_of(&named, &model)?.hyperparameters).or_else(drawn)
-        }
-        _ => drawn(),
-    };
-    let Some(values) = values else { return Ok(None) };
     let trial = rows.last().map_or(0, |row| row.trial) + 1;
-    table.insert(trial, space.settings(&values))?;
+    // What serves now comes first: nothing that is not better than it shall win.
+    if rows.is_empty()
+        && matches!(method, Method::Random | Method::Tpe)
+        && let Some(serving) = serving(&named, &base, &version_of(&named, &model)?)?
+    {
+        table.insert(trial, space.of(&serving), true)?;
+        return Ok(datum(trial));
+    }
+    let Some(values) = next(&space.domains(), &tried, method, search.seed as u64) else { return Ok(None) };
+    table.insert(trial, space.settings(&values), false)?;
     Ok(datum(trial))
+}
+
+/// The settings of a version, unless another algorithm than that of the base made it.
+fn serving(
+    named: &Named,
+    base: &Map<String, Value>,
+    version: &Version,
+) -> Result<Option<Map<String, Value>>> {
+    let Some(make) = trainers::of(base).algorithm else { return Ok(None) };
+    let algorithm = make(named.name.clone(), trained_from(named, base)?, base)?;
+    let same = algorithm.name() == version.algorithm;
+    Ok(same.then(|| version.hyperparameters.clone()))
 }
 
 /// `persona._tune_measure(model, trial)`: fits a running trial on all but held-out rows, measures on these, and writes

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use crate::access::Identity;
-use crate::automatic::CHOSEN;
+use crate::automatic::settled;
 use crate::call::Call;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
@@ -162,24 +162,21 @@ fn algorithm(
     version: &Version,
 ) -> Result<Box<dyn Algorithm>> {
     let used = &version.hyperparameters;
-    let whole = spec;
-    let spec = match used.get(CHOSEN).and_then(Value::as_object) {
-        Some(chosen) => chosen.clone(),
-        None => trainers::of(spec).spec_of_version(spec.clone(), used),
-    };
+    let spec = settled(spec, used).unwrap_or_else(|| trainers::of(spec).spec_of_version(spec.clone(), used));
+    let features = content::asks(&spec) || content::learned(used);
+    let segments = by_segment::asks(&spec) || by_segment::learned(used);
     let made = match trainers::of(&spec).algorithm {
-        Some(make) if !content::asks(&spec) && !by_segment::asks(whole) => {
-            Some(make(named.name.clone(), relation, &spec)?)
-        }
+        Some(make) if !features && !segments => Some(make(named.name.clone(), relation, &spec)?),
         _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
+        let by = if features { ", from features of items or users" } else { "" };
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}. Models of implicit ALS without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}{by}. Models of implicit ALS without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

@@ -4,6 +4,8 @@
 //! that damage gets to the serving code; the others are followed by the bytes of an image themselves.
 #![no_main]
 
+#[path = "../../crates/algorithms/tests/damage/by_segment.rs"]
+mod by_segment;
 #[path = "../../crates/algorithms/tests/damage/choices.rs"]
 mod choices;
 #[path = "../../crates/algorithms/tests/damage/draft.rs"]
@@ -34,10 +36,11 @@ use serve::serve;
 static IMAGES: LazyLock<Vec<AlignedBytes>> =
     LazyLock::new(|| shapes::shapes().into_iter().map(|shape| Sample::new(shape).image()).collect());
 
-/// The same and those of segments: what is promised of recommenders is not promised of them.
+/// The same, one with models of segments inside, and those of segments: what is promised of recommenders is not promised of them.
 static ALL_IMAGES: LazyLock<Vec<AlignedBytes>> = LazyLock::new(|| {
     let copy = |image: &AlignedBytes| AlignedBytes::copy_of(image).unwrap();
-    IMAGES.iter().map(copy).chain(segments::images()).collect()
+    let inside = by_segment::image(&Sample::new(shapes::shapes()[0]));
+    IMAGES.iter().map(copy).chain([inside]).chain(segments::images()).collect()
 });
 
 /// Zeros, once the input is used up.

@@ -4,7 +4,7 @@ use algorithms::elsa;
 use algorithms::interactions::Interactions;
 use serde_json::{Map, Value, json};
 
-use crate::error::Result;
+use crate::error::{Code, Result, fail, words};
 use crate::spec::object;
 use crate::train::choose;
 
@@ -17,6 +17,9 @@ const ALGORITHMS: [(&str, &str); 6] = [
     ("warp", "train_sgd"),
     ("als", "train_als"),
 ];
+
+/// Those that learn factors, which features of items and users can be mapped to.
+const OF_FACTORS: [&str; 2] = ["warp", "als"];
 
 /// Settings that are the same in every try.
 const HIDDEN: [&str; 2] = ["feedback", "loss"];
@@ -31,17 +34,35 @@ pub(super) struct Candidate {
     used: Map<String, Value>,
 }
 
-/// 22023 for a word that is no algorithm.
-pub(super) fn known(word: &str) -> Result<&'static str> {
-    choose("algorithm", word, &ALGORITHMS.map(|(name, _)| (name, name)))
+/// The algorithms that may be tried: those that were named, or all; with features only those that learn from them. 22023
+/// for a word that is no algorithm, or is one that does not.
+pub(super) fn allowed(named: &[String], features: bool) -> Result<Vec<&'static str>> {
+    let all = ALGORITHMS.map(|(name, _)| name);
+    let mut named = named
+        .iter()
+        .map(|word| choose("algorithm", word, &all.map(|name| (name, name))))
+        .collect::<Result<Vec<_>>>()?;
+    if features {
+        if let Some(other) = named.iter().find(|name| !OF_FACTORS.contains(name)) {
+            return Err(fail(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("algorithm \"{other}\" does not learn from features"),
+            )
+            .set_detail("Options \"item_features\" and \"user_features\" ask for one that does.")
+            .set_hint(format!("Those that do are {}.", words(&OF_FACTORS))));
+        }
+        if named.is_empty() {
+            named = OF_FACTORS.into();
+        }
+    }
+    Ok(all.into_iter().filter(|name| named.is_empty() || named.contains(name)).collect())
 }
 
 /// The candidates that are tried in any case. `span` is how many days the times cover, where there are times: popularity
 /// is then tried with what is new counting more.
-pub(super) fn first(allowed: &[String], span: Option<f64>) -> Vec<Candidate> {
-    let may = |name: &str| allowed.is_empty() || allowed.iter().any(|word| word == name);
+pub(super) fn first(allowed: &[&'static str], span: Option<f64>) -> Vec<Candidate> {
     let mut list = Vec::new();
-    for (algorithm, _) in ALGORITHMS.iter().filter(|(name, _)| may(name)) {
+    for algorithm in allowed {
         let plain = Candidate::new(algorithm);
         if let ("popularity", Some(span)) = (*algorithm, span) {
             for part in [4.0, 32.0, 256.0] {

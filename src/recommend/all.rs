@@ -12,7 +12,7 @@ use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named, Place};
 use crate::ids::stored_type;
-use crate::outputs::{copy_grants, execute, literal};
+use crate::outputs::{check_free, copy_grants, execute, literal};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Output, write};
 use crate::sql::{argument, bulk};
@@ -131,6 +131,7 @@ impl Table {
         }
         let Some(place) = Place::of(named.relation) else { return Err(identity::no_model(&named.name)) };
         table.name = place.beside("_recs");
+        check_free(&table.name)?;
         table.create()?;
         let made = identity::lookup(&table.name)?.ok_or_else(|| {
             fail(Code::ERRCODE_UNDEFINED_TABLE, format!("could not find the table {} just made", table.name))

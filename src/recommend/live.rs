@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use serde_json::Value;
 
 use super::served::Served;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
 use crate::ids::{Class, base_type, type_title};
 use crate::registry::{self, scan::Seen};
@@ -23,11 +23,20 @@ struct Items {
 }
 
 impl Items {
-    /// `columns` are what the query selects besides the items.
-    fn open(served: &Served<'_>, source: &Source, column: Option<&str>, others: &str) -> Result<Items> {
+    /// `column` is that of the items, which `option` may name; `others` is what the query selects besides.
+    fn open(
+        served: &Served<'_>,
+        source: &Source,
+        (column, option): (Option<&str>, &str),
+        others: &str,
+    ) -> Result<Items> {
         let column = match column {
-            Some(name) => source.column(name)?,
-            None => source.column(&item_column(served)?)?,
+            Some(name) => source.column(name).map_err(named_by(option))?,
+            None => source.column(&item_column(served)?).map_err(|error| {
+                error
+                    .set_detail("The model was trained from a column of this name.")
+                    .set_hint(format!("Name the column of the items in \"{option}\"."))
+            })?,
         };
         let name = identity::quote(&column.name);
         // Qualified throughout: whatever the search path is, and the path stays the caller's for what the relation calls.
@@ -145,15 +154,12 @@ fn item_column(served: &Served<'_>) -> Result<String> {
     })
 }
 
-/// The relation of a name along the caller's search path; 42P01 where there is none.
-fn relation(name: &str) -> Result<Source> {
-    match identity::lookup(name)? {
-        Some(found) => Source::open(found.relation),
-        None => Err(fail(
-            Code::ERRCODE_UNDEFINED_TABLE,
-            format!("relation {} does not exist", identity::shown(name)),
-        )),
-    }
+/// The relation that an option names along the caller's search path; 42P01 where there is none.
+fn relation(name: &str, option: &str) -> Result<Source> {
+    let found = identity::lookup(name)?.ok_or_else(|| {
+        fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", identity::shown(name)))
+    });
+    found.and_then(|found| Source::open(found.relation)).map_err(named_by(option))
 }
 
 /// Only items that a relation shows.
@@ -161,7 +167,8 @@ pub(super) struct Admission(Items);
 
 impl Admission {
     pub(super) fn open(served: &Served<'_>, name: &str, column: Option<&str>) -> Result<Admission> {
-        Ok(Admission(Items::open(served, &relation(name)?, column, "")?))
+        let source = relation(name, "eligible")?;
+        Ok(Admission(Items::open(served, &source, (column, "eligible_column"), "")?))
     }
 
     pub(super) fn look(&self, served: &Served<'_>, items: &[u32], standings: &mut [Standing]) -> Result<()> {
@@ -189,9 +196,11 @@ impl Categories {
         item: Option<&str>,
         category: &str,
     ) -> Result<Categories> {
-        let source = relation(name)?;
-        let category = identity::quote(&source.column(category)?.name);
-        let items = Items::open(served, &source, item, &format!(", {category}::pg_catalog.text"))?;
+        const OPTION: &str = "categories";
+        let source = relation(name, OPTION)?;
+        let category = identity::quote(&source.column(category).map_err(named_by(OPTION))?.name);
+        let others = format!(", {category}::pg_catalog.text");
+        let items = Items::open(served, &source, (item, "item_column"), &others)?;
         Ok(Categories { items, numbers: HashMap::new() })
     }
 

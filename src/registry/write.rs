@@ -163,24 +163,9 @@ pub(crate) fn forget_changes(model_id: Uuid, changes: Vec<Uuid>) -> Result<()> {
 
 /// Removes a model with all it has.
 pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
+    delete_contents(model_id)?;
     as_registry_owner(|| {
-        images::forget_at_commit(images_of(model_id, &[])?);
-        run(
-            "DELETE FROM persona_internal.chunk WHERE image_id IN
-               (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
-            &[argument(model_id)],
-        )?;
-        for table in [
-            "version",
-            "deployment",
-            "metric",
-            "training_log",
-            "output",
-            "label",
-            "attachment",
-            "queue",
-            "model",
-        ] {
+        for table in ["output", "model"] {
             run(
                 &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
                 &[argument(model_id)],
@@ -190,7 +175,27 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
     })
 }
 
-/// Removes the models whose view somebody dropped by hand, or that a restore left without one.
+/// Removes what a model has but the note of its tables.
+fn delete_contents(model_id: Uuid) -> Result<()> {
+    as_registry_owner(|| {
+        images::forget_at_commit(images_of(model_id, &[])?);
+        run(
+            "DELETE FROM persona_internal.chunk WHERE image_id IN
+               (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
+            &[argument(model_id)],
+        )?;
+        for table in ["version", "deployment", "metric", "training_log", "label", "attachment", "queue"] {
+            run(
+                &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
+                &[argument(model_id)],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Removes the models whose view somebody dropped by hand, or that a restore left without one. What it knows of tables stays
+/// for as long as these do: `persona.check()` tells of them.
 pub(crate) fn sweep() -> Result<()> {
     let orphans: Vec<Uuid> = as_registry_owner(|| {
         Spi::connect_mut(|client| {
@@ -207,7 +212,44 @@ pub(crate) fn sweep() -> Result<()> {
         .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
         .map(|ids| ids.into_iter().flatten().collect())
     })?;
-    orphans.into_iter().try_for_each(delete_model)
+    orphans.into_iter().try_for_each(|model_id| {
+        delete_contents(model_id)?;
+        as_registry_owner(|| {
+            for statement in [
+                "DELETE FROM persona_internal.output o WHERE o.model_id OPERATOR(pg_catalog.=) $1
+                 AND NOT EXISTS
+                   (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) o.relation::pg_catalog.oid)",
+                "DELETE FROM persona_internal.model m WHERE m.model_id OPERATOR(pg_catalog.=) $1
+                 AND NOT EXISTS
+                   (SELECT FROM persona_internal.output o WHERE o.model_id OPERATOR(pg_catalog.=) m.model_id)",
+            ] {
+                run(statement, &[argument(model_id)])?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The tables that are left of a model without a view, if this is one of them.
+pub(crate) fn left_with(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
+    as_registry_owner(|| {
+        Spi::connect(|client| {
+            let found = client.select(
+                "SELECT c.oid FROM persona_internal.output mine
+                 JOIN persona_internal.model m USING (model_id) JOIN persona_internal.output o USING (model_id)
+                 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) o.relation::pg_catalog.oid
+                 WHERE mine.relation::pg_catalog.oid OPERATOR(pg_catalog.=) $1
+                   AND NOT EXISTS
+                     (SELECT FROM pg_catalog.pg_class v WHERE v.oid OPERATOR(pg_catalog.=) m.relation::pg_catalog.oid)
+                 ORDER BY o.word",
+                None,
+                &[argument(relation)],
+            )?;
+            found.map(|row| row.get::<pg_sys::Oid>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
+        })
+        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
+        .map(|tables| tables.into_iter().flatten().collect())
+    })
 }
 
 /// What a finished training writes of its version.

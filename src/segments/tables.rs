@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Place};
-use crate::outputs::{execute, literal};
+use crate::outputs::{check_free, execute, literal};
 use crate::registry::Output;
 use crate::source::{Column, Source};
 use crate::{access, ids};
@@ -178,7 +178,10 @@ pub(super) fn prepare(
         let shape = Shape::of(output, id, rfm);
         match (view, identity::lookup(&name)?) {
             (Some(view), Some(found)) => shape.check(view, &found, id)?,
-            _ => shape.create(&name, id)?,
+            _ => {
+                check_free(&name)?;
+                shape.create(&name, id)?;
+            }
         }
         match identity::lookup(&name)? {
             Some(named) => made.push((output, named.relation)),

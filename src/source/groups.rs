@@ -4,7 +4,7 @@ use algorithms::ids::IdRef;
 use pgrx::{FromDatum, pg_sys};
 
 use super::{Column, Source, stream};
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, named_by};
 use crate::identity::{self, quote};
 use crate::ids::Class;
 
@@ -20,15 +20,18 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Opens a relation as the current user: 42703 for a column that is missing, 42804 where its ids are not those of `of`.
+    /// Opens a relation as the current user: 42703 for a column that is missing, 42804 where its ids are not those of
+    /// `of`. The last are the options that name the columns.
     pub(crate) fn open(
         relation: pg_sys::Oid,
         id: &str,
         column: &str,
         of: (&Column, Class),
+        [of_id, of_column]: [&str; 2],
     ) -> Result<Groups> {
         let source = Source::open(relation)?;
-        let (id, column) = (source.column(id)?.clone(), source.column(column)?.clone());
+        let id = source.column(id).map_err(named_by(of_id))?.clone();
+        let column = source.column(column).map_err(named_by(of_column))?.clone();
         let class = id.class_like(&source, of)?;
         Ok(Groups { source, id, class, column })
     }
@@ -73,6 +76,7 @@ impl Groups {
                     Code::ERRCODE_CARDINALITY_VIOLATION,
                     format!("a user has two groups in {}", identity::shown(&source.name)),
                 )
+                .set_detail(format!("It is user {}.", class.text(found.borrow())))
                 .set_hint("Name a relation with one row for each user."));
             }
             Ok(true)

@@ -32,7 +32,7 @@ pub(crate) use rows::stream;
 pub(crate) struct Source {
     /// Its qualified name.
     pub(crate) name: String,
-    relation: pg_sys::Oid,
+    pub(crate) relation: pg_sys::Oid,
     columns: Vec<Column>,
 }
 

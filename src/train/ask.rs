@@ -1,13 +1,13 @@
 //! What `evaluate` is asked for beyond a cutoff: a split, slices, intervals of a bootstrap.
 
-use algorithms::evaluate::{Activity, HeldOut, Records, activity};
+use algorithms::evaluate::{HeldOut, Records, activity};
 use algorithms::interactions::{Interactions, Split};
 use algorithms::{Control, Result as Computed};
 use pgrx::pg_sys;
 
 use super::HoldoutChoice;
 use super::holdout::figures;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
 use crate::options::Options;
 use crate::registry::Metric;
@@ -117,8 +117,8 @@ impl Ask {
         };
         add("all", records.all(), None)?;
         if self.activity {
-            for (name, users) in Activity::NAMES.iter().zip(&activity(split, control)?.users) {
-                add(&format!("activity={name}"), users, None)?;
+            for (name, users) in activity(split, control)?.classes {
+                add(&format!("activity={name}"), &users, None)?;
             }
         }
         if self.popularity {
@@ -157,7 +157,10 @@ impl GroupBy {
             (Some(relation), Some(id), Some(column)) => {
                 let named = identity::lookup(&relation)?.ok_or_else(|| {
                     let name = identity::shown(&relation);
-                    fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {name} does not exist"))
+                    named_by("group_relation")(fail(
+                        Code::ERRCODE_UNDEFINED_TABLE,
+                        format!("relation {name} does not exist"),
+                    ))
                 })?;
                 Ok(Some(GroupBy { relation: named.relation, id, column }))
             }
@@ -173,7 +176,8 @@ impl GroupBy {
 
     /// Opens the relation as the current user and checks its columns.
     pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
-        Groups::open(self.relation, &self.id, &self.column, (&columns.user, columns.user_class))
+        let of = (&columns.user, columns.user_class);
+        Groups::open(self.relation, &self.id, &self.column, of, ["group_id", "group_column"])
     }
 }
 

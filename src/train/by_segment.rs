@@ -23,13 +23,17 @@ use super::{Training, choose};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity;
 use crate::options::Options;
+use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Output};
 use crate::settings;
 use crate::source::{Groups, InteractionColumns};
 
 /// The option that says which segment a user has.
-const KEY: &str = "segments";
+pub(crate) const KEY: &str = "segments";
+
+/// How many segments a version knows.
+const KNOWN: &str = "segments_known";
 
 /// Which segments get a model of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +64,9 @@ pub(crate) fn asks(spec: &Map<String, Value>) -> bool {
     given.is_some_and(|given| !given.is_null())
 }
 
-/// What a spec asks of segments, in another spec too.
-pub(crate) fn copy(from: &Map<String, Value>, mut to: Map<String, Value>) -> Map<String, Value> {
-    let given = from.get("options").and_then(Value::as_object);
-    let options = to.entry("options").or_insert_with(|| Value::Object(Map::new()));
-    for key in [KEY, "segment_models"] {
-        if let (Some(value), Value::Object(options)) = (given.and_then(|given| given.get(key)), &mut *options)
-        {
-            options.insert(key.into(), value.clone());
-        }
-    }
-    to
+/// Whether a version was trained with segments.
+pub(crate) fn learned(hyperparameters: &Map<String, Value>) -> bool {
+    hyperparameters.contains_key(KNOWN)
 }
 
 /// What a spec asks for. In `kept`, which the next retraining begins with, the relation or the model gets its qualified name.
@@ -132,7 +128,7 @@ impl Asked {
     /// Opens the relation as the current user and checks its columns.
     pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
         let of = (&columns.user, columns.user_class);
-        Groups::open(self.relation, &self.id_column, &self.segment_column, of)
+        Groups::open(self.relation, &self.id_column, &self.segment_column, of, [KEY, KEY])
     }
 }
 
@@ -140,7 +136,6 @@ impl Asked {
 #[derive(Debug, Clone)]
 pub(crate) struct Segments {
     partition: Partition,
-    slices: Vec<Slice>,
     others: Others,
     threads: usize,
 }
@@ -164,18 +159,14 @@ pub(crate) fn read(
         })
     })?;
     let threads = settings::max_threads();
-    let segments = training.phase("sort segments", 0, || {
-        let (partition, others) = builder.finish(names)?;
-        let slices = partition.slices(&interactions.user_items, interactions.items.len(), control)?;
-        Ok(Segments { partition, slices, others, threads })
-    })?;
-    Ok(Arc::new(segments))
+    let (partition, others) = training.phase("sort segments", 0, || builder.finish(names))?;
+    Ok(Arc::new(Segments { partition, others, threads }))
 }
 
 impl Segments {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.slices.len()
+        self.partition.names.len()
     }
 
     pub(crate) fn name(&self, segment: usize) -> &str {
@@ -188,20 +179,18 @@ impl Segments {
         (0..).zip(users).filter(of).map(|(position, _)| position).collect()
     }
 
-    /// Follows users and items to other rows.
-    pub(crate) fn follow(&mut self, placed: &Placed, users: usize) {
-        if let Some(trained) = &placed.trained_users {
-            self.partition.spread(trained, users);
+    /// More than the model of all takes, at most: every segment may have every item.
+    fn need(&self, algorithm: &dyn Algorithm, items: usize, entries: usize) -> u64 {
+        let mut sizes = vec![0; self.len()];
+        for &segment in &self.partition.of_user {
+            if let Some(size) = sizes.get_mut(segment as usize) {
+                *size += 1;
+            }
         }
-        for slice in &mut self.slices {
-            slice.spread(placed.trained_users.as_deref(), placed.trained_items.as_deref());
-        }
-    }
-
-    /// More than the model of all takes, at most.
-    pub(crate) fn need(&self, algorithm: &dyn Algorithm, entries: usize) -> u64 {
-        let of = |slice: &Slice| 2 * algorithm.need(slice.users.len(), slice.items.len(), entries).result;
-        self.slices.iter().map(of).sum::<u64>() + 24 * entries as u64
+        // Nobody has more items than the segment has entries.
+        let mean = entries / self.partition.of_user.len().max(1) + 1;
+        let of = |&users: &usize| 2 * algorithm.need(users, items.min(users * mean), entries).result;
+        sizes.iter().map(of).sum::<u64>() + 24 * entries as u64
     }
 }
 
@@ -216,6 +205,7 @@ pub(crate) struct Model {
 /// What was learned of all and of some segments.
 pub(crate) struct BySegment {
     pub(crate) whole: Learned,
+    slices: Vec<Slice>,
     models: Vec<Option<Model>>,
     segments: Arc<Segments>,
 }
@@ -223,7 +213,8 @@ pub(crate) struct BySegment {
 impl BySegment {
     pub(crate) fn bytes(&self) -> u64 {
         let of = |model: &Model| model.learned.bytes() + model.counts.len() as u64 * 4;
-        self.whole.bytes() + self.models.iter().flatten().map(of).sum::<u64>()
+        let slices = self.slices.iter().map(Slice::bytes).sum::<u64>();
+        self.whole.bytes() + slices + self.models.iter().flatten().map(of).sum::<u64>()
     }
 
     /// Which segments have a model.
@@ -233,7 +224,12 @@ impl BySegment {
 
     /// Users and items went to other rows.
     pub(crate) fn follow(&mut self, placed: &Placed, users: usize) {
-        Arc::make_mut(&mut self.segments).follow(placed, users);
+        if let Some(trained) = &placed.trained_users {
+            Arc::make_mut(&mut self.segments).partition.spread(trained, users);
+        }
+        for slice in &mut self.slices {
+            slice.spread(placed.trained_users.as_deref(), placed.trained_items.as_deref());
+        }
     }
 
     /// What is learned, as it is measured.
@@ -242,10 +238,10 @@ impl BySegment {
         fold: (f64, f64),
         body: impl FnOnce(evaluate::Learned<'_>) -> algorithms::Result<T>,
     ) -> algorithms::Result<T> {
-        let BySegment { whole, models, segments } = self;
+        let BySegment { whole, slices, models, segments } = self;
         let Some(whole) = whole.ranks(fold) else { return Err(Error::NoData) };
         let mut parts = Vec::with_capacity(models.len());
-        for (model, slice) in models.iter().zip(&segments.slices) {
+        for (model, slice) in models.iter().zip(slices) {
             parts.push(match model {
                 Some(Model { learned, fold, counts }) => {
                     learned.ranks(*fold).map(|learned| Part { slice, learned, counts })
@@ -262,9 +258,9 @@ impl BySegment {
         interactions: &Interactions,
         control: &Control,
     ) -> algorithms::Result<Vec<AlignedBytes>> {
-        let Segments { slices, threads, .. } = &*self.segments;
-        let mut images = Vec::with_capacity(slices.len());
-        for (slice, model) in slices.iter().zip(&self.models) {
+        let threads = &self.segments.threads;
+        let mut images = Vec::with_capacity(self.slices.len());
+        for (slice, model) in self.slices.iter().zip(&self.models) {
             let (user_items, _) =
                 cut(&interactions.user_items, None, slice, interactions.items.len(), control)?;
             let item_users = transpose(&user_items, slice.items.len(), *threads, control)?;
@@ -363,7 +359,7 @@ impl Algorithm for WithSegments {
 
     fn need(&self, users: usize, items: usize, entries: usize) -> Need {
         let Need { peak, result } = self.inner.need(users, items, entries);
-        let more = self.segments.need(&*self.inner, entries);
+        let more = self.segments.need(&*self.inner, items, entries);
         Need { peak: peak + more, result: result + more }
     }
 
@@ -377,12 +373,14 @@ impl Algorithm for WithSegments {
 
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
         let whole = self.inner.fit(data, control)?;
-        let mut models = Vec::with_capacity(self.own.len());
-        for (slice, &own) in self.segments.slices.iter().zip(&self.own) {
+        // Of these rows alone: which items a segment has must not tell what was held out.
+        let slices = self.segments.partition.slices(data.item_users, control)?;
+        let mut models = Vec::with_capacity(slices.len());
+        for (slice, &own) in slices.iter().zip(&self.own) {
             models.push(if own { self.fit_one(slice, data, control)? } else { None });
         }
         let segments = self.segments.clone();
-        let learned = BySegment { whole: whole.learned, models, segments };
+        let learned = BySegment { whole: whole.learned, slices, models, segments };
         Ok(Fitted { learned: Learned::BySegment(Box::new(learned)), ..whole })
     }
 
@@ -400,17 +398,22 @@ impl Algorithm for WithSegments {
             Learned::BySegment(learned) => learned.own(),
             _ => Vec::new(),
         };
-        facts.insert("segments".into(), own.len().into());
+        facts.insert(KNOWN.into(), own.len().into());
         facts.insert("segments_with_model".into(), own.into_iter().filter(|own| *own).count().into());
         facts
     }
 }
 
-/// 42P01 for a spec that was kept with a temporary relation: in this session its name may be another one's.
-pub(crate) fn still_there(spec: &Map<String, Value>) -> Result<()> {
+/// 42P01 where a relation that a spec was kept with is gone. A temporary one is: in this session its name may be another one's.
+pub(crate) fn still_there(model: &str, spec: &Map<String, Value>) -> Result<()> {
     let relation = spec.get("options").and_then(|options| options.get(KEY)?.get("relation")?.as_str());
-    match relation.filter(|relation| relation.starts_with("pg_temp.")) {
-        Some(relation) => Err(super::content::gone(KEY, relation)),
-        None => Ok(()),
+    match relation {
+        Some(relation) if relation.starts_with("pg_temp.") || identity::lookup(relation)?.is_none() => {
+            Err(super::content::gone(KEY, relation).set_hint(format!(
+                "Name another one: SELECT persona.alter_model({}, column_map => '{{\"{KEY}\": {{\"relation\": ...}}}}');",
+                literal(model)
+            )))
+        }
+        _ => Ok(()),
     }
 }

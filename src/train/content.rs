@@ -5,13 +5,14 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use super::Training;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
 use crate::options::Options;
+use crate::outputs::literal;
 use crate::source::{Content, InteractionColumns, Read};
 
 /// The options, users first.
-const KEYS: [&str; 2] = ["user_features", "item_features"];
+pub(crate) const KEYS: [&str; 2] = ["user_features", "item_features"];
 
 /// Whether a spec asks for any.
 pub(crate) fn asks(spec: &Map<String, Value>) -> bool {
@@ -71,28 +72,48 @@ fn parse(key: &str, given: &Value) -> Result<Asked> {
 }
 
 pub(super) fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
-    fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", identity::shown(relation)))
-        .set_detail(format!("Option \"{key}\" names it."))
+    named_by(key)(fail(
+        Code::ERRCODE_UNDEFINED_TABLE,
+        format!("relation {} does not exist", identity::shown(relation)),
+    ))
 }
 
-/// 42P01 for a spec that was kept with a temporary relation: in this session its name may be another one's.
-pub(crate) fn still_there(spec: &Map<String, Value>) -> Result<()> {
+/// 42P01 where a relation that a spec was kept with is gone. A temporary one is: in this session its name may be another one's.
+pub(crate) fn still_there(model: &str, spec: &Map<String, Value>) -> Result<()> {
     for key in KEYS {
         let relation = spec.get("options").and_then(|options| options.get(key)?.get("relation")?.as_str());
-        if let Some(relation) = relation.filter(|relation| relation.starts_with("pg_temp.")) {
-            return Err(gone(key, relation));
+        let Some(relation) = relation else { continue };
+        if relation.starts_with("pg_temp.") || identity::lookup(relation)?.is_none() {
+            return Err(gone(key, relation).set_hint(format!(
+                "Name another one: SELECT persona.alter_model({}, column_map => '{{\"{key}\": {{\"relation\": ...}}}}');",
+                literal(model)
+            )));
         }
     }
     Ok(())
+}
+
+/// Puts one of the options into a spec, or with null takes it out.
+pub(crate) fn put(spec: &mut Map<String, Value>, key: String, value: Value) {
+    let options = spec.entry("options").or_insert_with(|| Value::Object(Map::new()));
+    match (options.as_object_mut(), value) {
+        (Some(options), Value::Null) => {
+            options.remove(&key);
+        }
+        (Some(options), value) => {
+            options.insert(key, value);
+        }
+        (None, _) => {}
+    }
 }
 
 /// Opens what was asked for, as the current user, and checks the columns.
 pub(crate) fn open(asked: &[Option<Asked>; 2], columns: &InteractionColumns) -> Result<[Option<Content>; 2]> {
     let sides = [(&columns.user, columns.user_class), (&columns.item, columns.item_class)];
     let mut opened = [None, None];
-    for ((asked, side), opened) in asked.iter().zip(sides).zip(&mut opened) {
+    for (((key, asked), side), opened) in KEYS.iter().zip(asked).zip(sides).zip(&mut opened) {
         if let Some(Asked { relation, id_column, columns }) = asked {
-            *opened = Some(Content::open(*relation, id_column, columns, side)?);
+            *opened = Some(Content::open(*relation, id_column, columns, side).map_err(named_by(key))?);
         }
     }
     Ok(opened)
@@ -113,12 +134,18 @@ pub(crate) fn read(training: &mut Training<'_>, opened: &[Option<Content>; 2]) -
     Ok(all)
 }
 
+/// Whether a version with these facts has learned from features.
+pub(crate) fn learned(facts: &Map<String, Value>) -> bool {
+    SIDES.iter().any(|side| facts.contains_key(&format!("{side}_features_lambda")))
+}
+
+const SIDES: [&str; 2] = ["user", "item"];
+
 /// What a version says of those who joined.
 pub(crate) fn facts(placed: &Placed) -> Map<String, Value> {
     let mut facts = Map::new();
-    let sides =
-        [("user", &placed.users, &placed.user_mapping), ("item", &placed.items, &placed.item_mapping)];
-    for (side, rows, mapping) in sides {
+    let sides = [(&placed.users, &placed.user_mapping), (&placed.items, &placed.item_mapping)];
+    for (side, (rows, mapping)) in SIDES.into_iter().zip(sides) {
         if let Some(mapping) = mapping {
             facts.insert(format!("content_{side}s"), rows.len().into());
             facts.insert(format!("{side}_features_lambda"), mapping.lambda.into());

@@ -58,11 +58,32 @@ pub(crate) fn column_arguments(call: &Call) -> Result<Map<String, Value>> {
     Ok(columns)
 }
 
-/// Checks that a spec fits the columns of a relation and the model of that name.
-pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
-    let text = |key: &str| spec.get(key).and_then(Value::as_str);
-    let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-    let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+/// Words that may come before the seed and the options at the end of a call, each 'auto' where it is NULL.
+pub(crate) const LAST_WORDS: [&str; 2] = ["holdout", "deploy"];
+
+/// The arguments from `first` on that end a call: these words, the seed and the options.
+pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Result<Map<String, Value>> {
+    let mut spec = Map::new();
+    for (index, key) in (first..).zip(words) {
+        let word = call.get::<String>(index).unwrap_or_else(|| "auto".into());
+        spec.insert((*key).into(), word.into());
+    }
+    let seed = first + words.len();
+    spec.insert("seed".into(), call.get::<i64>(seed).unwrap_or(42).into());
+    spec.insert("options".into(), Value::Object(call.object(seed + 1, "options")?));
+    Ok(spec)
+}
+
+/// Checks that a spec is one of a trainer and fits the columns of a relation, the model of that name, and what tells of items
+/// and users.
+pub(crate) fn fits<A: Trains>(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    fit(name, spec, source, &A::parse(name.into(), source.relation, spec, Map::new())?.0)
+}
+
+/// The same of a request that was parsed.
+pub(crate) fn fit(name: &str, spec: &Map<String, Value>, source: &Source, request: &Request) -> Result<()> {
+    let columns = request.columns(source)?;
+    content::open(&request.features, &columns)?;
     same_types(name, spec, &columns)
 }
 
@@ -120,13 +141,17 @@ impl Request {
     /// The source as the current user sees it, its columns checked.
     fn open(&self) -> Result<(Source, InteractionColumns)> {
         let source = Source::open(self.relation)?;
-        let columns = source.interaction_columns(
+        let columns = self.columns(&source)?;
+        Ok((source, columns))
+    }
+
+    fn columns(&self, source: &Source) -> Result<InteractionColumns> {
+        source.interaction_columns(
             &self.user_column,
             &self.item_column,
             self.value_column.as_deref(),
             self.time_column.as_deref(),
-        )?;
-        Ok((source, columns))
+        )
     }
 }
 

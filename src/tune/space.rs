@@ -84,6 +84,13 @@ impl Space {
         each.collect()
     }
 
+    /// Those of some settings that the space is about.
+    pub(super) fn of(&self, settings: &Map<String, Value>) -> Map<String, Value> {
+        let known =
+            |(name, ..): &(String, Domain, Vec<Value>)| Some((name.clone(), settings.get(name)?.clone()));
+        self.settings.iter().filter_map(known).collect()
+    }
+
     /// Settings as a point of the space; `None` where they are none.
     pub(super) fn point(&self, settings: &Map<String, Value>) -> Option<Vec<tune::Value>> {
         let each = self.settings.iter().map(|(name, domain, choices)| {

@@ -9,7 +9,7 @@ use super::space::Space;
 use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named, Place};
-use crate::outputs::{copy_grants, execute, literal};
+use crate::outputs::{check_free, copy_grants, execute, literal};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Output, write};
 use crate::sql::argument;
@@ -76,6 +76,8 @@ pub(super) struct Row {
     pub(super) value: Option<f64>,
     pub(super) folds: Vec<f64>,
     pub(super) error: Option<String>,
+    /// Whether it has the settings of the version that was live.
+    live: bool,
 }
 
 impl Row {
@@ -129,13 +131,15 @@ impl Table {
     pub(super) fn create(named: &Named, model: &Model) -> Result<Table> {
         let Some(place) = Place::of(named.relation) else { return Err(identity::no_model(&named.name)) };
         let name = place.beside("_trials");
+        check_free(&name)?;
         execute(&format!(
-            "CREATE TABLE {name} (trial int PRIMARY KEY, state text NOT NULL, settings jsonb NOT NULL, metric text,
+            "CREATE TABLE {name} (trial int PRIMARY KEY, live bool NOT NULL, state text NOT NULL, settings jsonb NOT NULL, metric text,
                value float8, baseline float8, folds float8[], seconds float8, error text, started_at timestamptz NOT NULL,
                finished_at timestamptz)"
         ))?;
         for (column, comment) in [
             ("trial", "number of the trial, from 1"),
+            ("live", "whether these are the settings of the version that was live"),
             ("state", "running, finished, abandoned (worse than most after some folds) or failed"),
             ("settings", "settings that were tried"),
             ("metric", "what was measured: ndcg@10, higher is better, or rmse, lower is better"),
@@ -193,7 +197,7 @@ impl Table {
     pub(super) fn rows(&self) -> Result<Vec<Row>> {
         let _path = Identity::pinned_path();
         let query = format!(
-            "SELECT trial, state, settings::text, metric, value, folds, error FROM {} ORDER BY trial",
+            "SELECT trial, state, settings::text, metric, value, folds, error, live FROM {} ORDER BY trial",
             self.name
         );
         Spi::connect_mut(|client| {
@@ -217,6 +221,7 @@ impl Table {
                         .flatten()
                         .collect(),
                     error: row.get(7)?,
+                    live: row.get(8)?.unwrap_or_default(),
                 })
             })
             .collect::<pgrx::spi::Result<Vec<_>>>()
@@ -224,11 +229,12 @@ impl Table {
         .map_err(unread)
     }
 
-    /// The trials as points of a space; 55000 where somebody changed them.
+    /// The trials as points of a space; 55000 where somebody changed them. What is live may lie outside.
     pub(super) fn points(&self, rows: &[Row], space: &Space) -> Result<Vec<tune::Trial>> {
-        let each = rows.iter().map(|row| match space.point(&row.settings) {
-            Some(values) => Ok(tune::Trial { values, outcome: row.outcome() }),
-            None => Err(self.another()),
+        let each = rows.iter().filter_map(|row| match space.point(&row.settings) {
+            Some(values) => Some(Ok(tune::Trial { values, outcome: row.outcome() })),
+            None if row.live => None,
+            None => Some(Err(self.another())),
         });
         each.collect()
     }
@@ -244,13 +250,13 @@ impl Table {
         )
     }
 
-    pub(super) fn insert(&self, trial: i32, settings: Map<String, Value>) -> Result<()> {
+    pub(super) fn insert(&self, trial: i32, settings: Map<String, Value>, live: bool) -> Result<()> {
         self.run(
             &format!(
-                "INSERT INTO {} (trial, state, settings, started_at) VALUES ($1, 'running', $2, clock_timestamp())",
+                "INSERT INTO {} (trial, live, state, settings, started_at) VALUES ($1, $2, 'running', $3, clock_timestamp())",
                 self.name
             ),
-            &[argument(trial), argument(JsonB(Value::Object(settings)))],
+            &[argument(trial), argument(live), argument(JsonB(Value::Object(settings)))],
         )
     }
 

@@ -28,6 +28,7 @@ pub(crate) const POPULARITY: Task = task("counting the interactions", "Read fewe
 pub(crate) const SEGMENTS: Task = task("forming the segments", "Use fewer rows or fewer features.");
 pub(crate) const SORTING: Task = task("sorting a column", "Use fewer rows.");
 pub(crate) const CONTENT: Task = task("reading the features", "Name fewer columns or read fewer rows.");
+pub(crate) const EXPLAINING: Task = task("explaining a score", "Raise \"persona.max_memory\".");
 pub(crate) const WRITING: Task = task("writing the model", "Use fewer \"factors\".");
 
 impl Task {

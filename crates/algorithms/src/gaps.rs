@@ -71,7 +71,8 @@ mod tests {
     use crate::ids::{IdKind, IdRef, Ids};
     use crate::image::Image;
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
-    use crate::recommender::{Learned, Parts, Recommender, encode};
+    use crate::partition::{PartitionBuilder, cut};
+    use crate::recommender::{Arrangement, Filter, Learned, Parts, Recommender, Standing, encode};
     use crate::update::{merge, moved};
 
     /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
@@ -250,6 +251,18 @@ mod tests {
         let image = phase("encode", &control, || encode(&parts, [0; 16], THREADS, &control)).unwrap();
         let opened = Image::open(&image).unwrap();
         let model = Recommender::new(&opened).unwrap();
+        let mut builder = PartitionBuilder::new(data.users.view(), &control).unwrap();
+        control.gaps.restart();
+        for id in 0..2 * USERS {
+            phase_quietly(&control, || builder.put(IdRef::Integer(id as i64), (id % 3) as u32)).unwrap();
+        }
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let (partition, _) = phase("divide", &control, || builder.finish(names)).unwrap();
+        let slices = phase("slices", &control, || partition.slices(&data.item_users, &control)).unwrap();
+        phase("cut", &control, || cut(&data.user_items, None, &slices[0], items, &control)).unwrap();
+        let explained = phase("explain", &control, || model.explain(0, 1, &control)).unwrap();
+        assert!(explained.len() > items / 2, "{}", explained.len());
+        arrange_with_looks(&model, &control);
         // Everybody is read again and has other values.
         let mut fresh = data.clone();
         fresh.user_items.values.iter_mut().for_each(|value| *value += 1.0);
@@ -262,6 +275,65 @@ mod tests {
             refine(&all.user_items, &all.item_users, warm, changed, &params, &control)
         })
         .unwrap();
+    }
+
+    /// Half of a ranking may come, in categories of which each soon has enough: it is read to its end.
+    fn arrange_with_looks(model: &Recommender<'_>, control: &Control) {
+        let ranked = model.recommend(Some(1), 200_000, Filter::default());
+        for diversity in [0.0, 0.5] {
+            let arrangement = Arrangement { offset: 10, k: 3000, diversity, most_per_category: 3 };
+            let stand =
+                |&item: &u32| Standing { admitted: item.is_multiple_of(2), categories: vec![item % 700] };
+            let mut look = |items: &[u32]| -> Result<Vec<Standing>, ()> {
+                // Not the list's own time.
+                let standings = items.iter().map(stand).collect();
+                LAST.set((processor_time(), None));
+                Ok(standings)
+            };
+            let ranking = |n: usize| {
+                let first = ranked[..n.min(ranked.len())].to_vec();
+                LAST.set((processor_time(), None));
+                first
+            };
+            let mut pause = || control.check().unwrap();
+            let list = phase("arrange", control, || {
+                model.arrange(arrangement, ranking, Some(&mut look), &mut pause)
+            });
+            assert_eq!(list.unwrap().len(), 3 * 350 - 10);
+        }
+    }
+
+    #[test]
+    fn features_are_read_and_mapped_with_looks() {
+        never_late(phases_of_content);
+    }
+
+    /// As many items as the interactions have, and some that they do not.
+    fn phases_of_content() {
+        use crate::content::{Kind, RowsBuilder, place};
+
+        let control = Control::unlimited();
+        let mut data = read(IdKind::Integer, false, &control);
+        let kinds = [Kind::Number, Kind::Category, Kind::Tags];
+        let mut builder = RowsBuilder::new(IdKind::Integer, &kinds, &control);
+        let mut add = |n: u64| {
+            builder.start(IdRef::Integer(n as i64))?;
+            builder.number(0, mixed(n) as f64);
+            builder.word(1, format!("category {}", mixed(n) % 50).as_bytes())?;
+            for tag in 0..2 {
+                builder.word(2, format!("tag {}", mixed(n + tag) % 150).as_bytes())?;
+            }
+            crate::Result::Ok(())
+        };
+        phase("features", &control, || (0..ITEMS + 5000).try_for_each(&mut add)).unwrap();
+        let features = phase("in order", &control, || builder.finish()).unwrap();
+        let numbers = |rows: usize| (0..rows as u64 * 4).map(|n| (mixed(n) % 100) as f32).collect();
+        let (users, items) = (numbers(data.users.len()), numbers(data.items.len()));
+        let mut factors = crate::als::Factors { factors: 4, users, items };
+        let placed = phase("place", &control, || {
+            place(&mut data, &mut factors, [None, Some(features)], THREADS, &control)
+        });
+        assert_eq!(placed.unwrap().items.len(), 5000);
     }
 
     #[test]

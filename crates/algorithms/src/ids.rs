@@ -10,6 +10,7 @@ mod table;
 
 pub use builder::IdBuilder;
 pub use finish::SortedIds;
+pub(crate) use sort::{Key, sort_keys};
 
 use std::ops::Range;
 

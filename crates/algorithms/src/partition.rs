@@ -138,19 +138,20 @@ impl Partition {
 
     /// The slice of each part. Linear in the interactions. [`Slice::bytes`] stay taken from the control. Errors: `Memory`,
     /// `NoMemory`, `Cancelled`.
-    pub fn slices(&self, user_items: &Csr, items: usize, control: &Control) -> Result<Vec<Slice>> {
+    pub fn slices(&self, item_users: &Csr, control: &Control) -> Result<Vec<Slice>> {
         let mut budget = Budget::new(control, TRAINING);
         let mut pace = Pace::new(control);
-        let mut sizes = vec![0; self.names.len()];
+        let mut sizes = vec![(0, 0); self.names.len()];
         for &part in &self.of_user {
             pace.step(1)?;
-            if let Some(size) = sizes.get_mut(part as usize) {
-                *size += 1;
+            if let Some((users, _)) = sizes.get_mut(part as usize) {
+                *users += 1;
             }
         }
+        self.items(item_users, &mut pace, |part, _| sizes[part].1 += 1)?;
         let mut slices = Vec::with_capacity(sizes.len());
-        for size in sizes {
-            slices.push(Slice { users: budget.with_capacity(size)?, items: Vec::new() });
+        for (users, items) in sizes {
+            slices.push(Slice { users: budget.with_capacity(users)?, items: budget.with_capacity(items)? });
         }
         for (user, &part) in (0..).zip(&self.of_user) {
             pace.step(1)?;
@@ -158,32 +159,29 @@ impl Partition {
                 slice.users.push(user);
             }
         }
-        // The last part that had each item, counted from 1.
-        let mut last = budget.zeroed::<u32>(items)?;
-        for (part, slice) in (1..).zip(&mut slices) {
-            for &user in &slice.users {
-                for piece in user_items.row(user as usize).0.chunks(1 << 12) {
-                    pace.step(piece.len())?;
-                    budget.reserve(&mut slice.items, piece.len())?;
-                    for &item in piece {
-                        if std::mem::replace(&mut last[item as usize], part) != part {
-                            slice.items.push(item);
-                        }
+        self.items(item_users, &mut pace, |part, item| slices[part].items.push(item))?;
+        budget.keep(slices.iter().map(Slice::bytes).sum());
+        Ok(slices)
+    }
+
+    /// Each part and item once, by rising items.
+    fn items(&self, item_users: &Csr, pace: &mut Pace<'_>, mut each: impl FnMut(usize, u32)) -> Result<()> {
+        let mut last = vec![NONE; self.names.len()];
+        for item in 0..item_users.rows() as u32 {
+            pace.step(1)?;
+            for users in item_users.row(item as usize).0.chunks(1 << 12) {
+                pace.step(users.len())?;
+                for &user in users {
+                    let part = self.of_user[user as usize] as usize;
+                    if let Some(last) = last.get_mut(part)
+                        && std::mem::replace(last, item) != item
+                    {
+                        each(part, item);
                     }
                 }
             }
-            control.check()?;
-            slice.items.sort_unstable();
-            let exact = {
-                let mut items = budget.with_capacity(slice.items.len())?;
-                items.extend_from_slice(&slice.items);
-                items
-            };
-            budget.free(std::mem::replace(&mut slice.items, exact));
         }
-        budget.free(last);
-        budget.keep(slices.iter().map(Slice::bytes).sum());
-        Ok(slices)
+        Ok(())
     }
 }
 
@@ -259,7 +257,7 @@ mod tests {
     fn parts_have_their_users_and_what_those_have() {
         let (matrix, partition) = whole();
         let control = Control::new(1 << 20);
-        let slices = partition.slices(&matrix, 6, &control).unwrap();
+        let slices = partition.slices(&matrix.transpose(6), &control).unwrap();
         let expected = [(vec![0, 2], vec![1, 4]), (vec![3, 4], vec![0, 1, 3]), (vec![], vec![])];
         assert_eq!(slices, expected.map(|(users, items)| Slice { users, items }));
         assert_eq!(control.used(), slices.iter().map(Slice::bytes).sum());
@@ -271,7 +269,7 @@ mod tests {
     fn a_part_keeps_its_entries_values_and_times() {
         let (matrix, partition) = whole();
         let control = Control::new(1 << 20);
-        let slices = partition.slices(&matrix, 6, &control).unwrap();
+        let slices = partition.slices(&matrix.transpose(6), &control).unwrap();
         let before = control.used();
         let times: Vec<i64> = (10..18).collect();
         let (part, kept) = cut(&matrix, Some(&times), &slices[1], 6, &control).unwrap();
@@ -304,7 +302,7 @@ mod tests {
         let (matrix, partition) = whole();
         let control = Control::unlimited();
         control.cancel();
-        assert!(partition.slices(&matrix, 6, &control).is_err());
+        assert!(partition.slices(&matrix.transpose(6), &control).is_err());
         let slice = Slice { users: vec![0], items: vec![1, 4] };
         assert!(cut(&matrix, None, &slice, 6, &control).is_err());
     }

@@ -16,10 +16,17 @@ pub enum Level {
     Avx512,
 }
 
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
 /// The best level of this processor, found once.
 pub fn level() -> Level {
-    static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(detect)
+}
+
+/// Makes a level that this processor can run that of the whole process. Only before anything was computed: false says that it
+/// is too late. For tests of whole trainings; those of single loops choose among [`levels`].
+pub fn settle(on: Level) -> bool {
+    on <= detect() && LEVEL.set(on).is_ok()
 }
 
 /// Every level that this processor can run: what tests iterate over.

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use algorithms::als::{Factors, Params, fit, start};
+use algorithms::evaluate::{self, Part, Plan, Records, record};
 use algorithms::ids::{IdKind, IdRef, Ids, IdsRef};
 use algorithms::image::{AlignedBytes, Image};
-use algorithms::interactions::{Interactions, InteractionsBuilder, transpose};
+use algorithms::interactions::{Interactions, InteractionsBuilder, Split, transpose};
+use algorithms::metrics::rank_metrics;
 use algorithms::neighbours::Neighbours;
 use algorithms::partition::{NONE, Partition, Slice, cut};
 use algorithms::popularity;
@@ -75,6 +77,15 @@ impl Fitted {
             Self::Neighbours(neighbours) => Learned::Neighbours(neighbours),
         }
     }
+
+    fn measured(&self) -> evaluate::Learned<'_> {
+        match self {
+            Self::Factors(factors) => evaluate::Learned::Factors { factors, fold: params() },
+            Self::Neighbours(neighbours) => {
+                evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false }
+            }
+        }
+    }
 }
 
 fn params() -> (f64, f64) {
@@ -115,7 +126,7 @@ fn build(kind: Kind) -> Built {
     let data = rows();
     let control = Control::unlimited();
     let partition = partition(data.users.len());
-    let slices = partition.slices(&data.user_items, data.items.len(), &control).unwrap();
+    let slices = partition.slices(&data.item_users, &control).unwrap();
     let images: Vec<_> = slices
         .iter()
         .enumerate()
@@ -264,7 +275,7 @@ fn who_is_not_known_gets_what_is_popular_in_the_segment() {
             let found = whole.recommend(None, 30, filter);
             assert_eq!(found.len(), 30);
             // Counted by hand.
-            let mut counts = vec![0u32; 30];
+            let mut counts = [0u32; 30];
             let users = (0..36).filter(|user| user % 4 == segment);
             users.flat_map(|user| whole.seen(user)).for_each(|&item| counts[item as usize] += 1);
             let mut expected: Vec<u32> = (0..30).filter(|&item| counts[item as usize] > 0).collect();
@@ -352,4 +363,108 @@ fn damaged_segments_are_found_and_serve_nothing() {
     let mut wrong = partition.clone();
     wrong.names.swap(0, 1);
     checked(&encoded(&wrong, &images)).unwrap_err();
+}
+
+#[test]
+fn what_is_measured_is_what_is_served() {
+    for kind in [Kind::Als, Kind::Ease] {
+        let built = build(kind);
+        let (data, control) = (&built.data, Control::unlimited());
+        let partition = partition(data.users.len());
+        // Every user is to find some items that they do not have, known to their segment or not.
+        let held_out: Vec<Vec<u32>> = (0..40usize)
+            .map(|user| {
+                let seen = data.user_items.row(user).0;
+                (0..30u32)
+                    .filter(|item| !seen.contains(item) && (item * 7 + user as u32).is_multiple_of(6))
+                    .collect()
+            })
+            .collect();
+        let mut rows = Csr { offsets: vec![0], ..Csr::default() };
+        for items in &held_out {
+            rows.indices.extend(items);
+            rows.values.extend(items.iter().map(|_| 1.0));
+            rows.offsets.push(rows.indices.len() as u64);
+        }
+        let split =
+            Split { train: data.user_items.clone(), users: (0..40).collect(), held_out: rows, known: None };
+        let whole = Fitted::new(kind, &data.user_items, &data.item_users);
+        let local: Vec<_> = built.slices[..3]
+            .iter()
+            .map(|slice| {
+                let (user_items, _) = cut(&data.user_items, None, slice, data.items.len(), &control).unwrap();
+                let item_users = transpose(&user_items, slice.items.len(), 1, &control).unwrap();
+                let counts: Vec<u32> =
+                    item_users.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as u32).collect();
+                (Fitted::new(kind, &user_items, &item_users), counts)
+            })
+            .collect();
+        let mut parts: Vec<_> = local
+            .iter()
+            .zip(&built.slices)
+            .map(|((fitted, counts), slice)| Some(Part { slice, learned: fitted.measured(), counts }))
+            .collect();
+        parts.extend([None, None]);
+        let of_all = whole.measured();
+        let learned = evaluate::Learned::Parts { whole: &of_all, of_user: &partition.of_user, parts: &parts };
+        let plan = Plan { ks: &[3, 30], auc: true, held_out: false, threads: 2 };
+        let records = record(&split, &data.item_users, learned, plan, &control).unwrap();
+        built.with(|served, _, _| {
+            for user in 0..40u32 {
+                let figures = records.figures(&[user], None, &control).unwrap();
+                let found = served.recommend(Some(user), 30, Filter::default());
+                let ranked: Vec<u32> = found.iter().map(|each| each.item).collect();
+                for each in &figures {
+                    let expected =
+                        rank_metrics(&ranked[..each.k.min(ranked.len())], &held_out[user as usize], each.k);
+                    let difference = (each.model.ndcg.mean - expected.ndcg).abs();
+                    assert!(difference < 1e-12, "user {user}, {}", each.k);
+                }
+                // The area says how the held-out items rank among all others: as the list does, but that items which the
+                // segment does not know are equal where they are equally popular. (Neighbours have more that is equal.)
+                if matches!(kind, Kind::Ease) {
+                    continue;
+                }
+                let segment = if user < 36 { user as usize % 4 } else { 3 };
+                let rank = |item: u32| {
+                    let place = ranked.iter().position(|&other| other == item).unwrap();
+                    let known = segment == 3 || built.slices[segment].items.contains(&item);
+                    if known { 1000 - place } else { data.item_users.row(item as usize).0.len() }
+                };
+                let (relevant, others): (Vec<u32>, Vec<u32>) =
+                    ranked.iter().partition(|item| held_out[user as usize].contains(item));
+                let mut won = 0.0;
+                for (&a, &b) in relevant.iter().flat_map(|a| others.iter().map(move |b| (a, b))) {
+                    won += match rank(a).cmp(&rank(b)) {
+                        std::cmp::Ordering::Greater => 1.0,
+                        std::cmp::Ordering::Equal => 0.5,
+                        std::cmp::Ordering::Less => 0.0,
+                    };
+                }
+                let auc = figures[0].model.auc.unwrap().mean;
+                let expected = won / (relevant.len() * others.len()) as f64;
+                assert!((auc - expected).abs() < 1e-9, "user {user}: {auc} {expected}");
+            }
+        });
+        // Some users' figures from one model, the others' from another.
+        let alone = record(&split, &data.item_users, of_all, plan, &control).unwrap();
+        let (mut mixed, some) = (alone.clone(), [0, 1, 2, 5]);
+        mixed.take(&records, &some, &control).unwrap();
+        for user in 0..40 {
+            let from = if some.contains(&user) { &records } else { &alone };
+            assert_eq!(mixed.figures(&[user], None, &control), from.figures(&[user], None, &control));
+        }
+        let gains: Vec<f64> = some
+            .iter()
+            .map(|&user| {
+                let ndcg = |of: &Records| of.figures(&[user], None, &control).unwrap()[0].model.ndcg.mean;
+                ndcg(&records) - ndcg(&alone)
+            })
+            .collect();
+        let mean = gains.iter().sum::<f64>() / 4.0;
+        let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / 3.0;
+        let (gain, error) = alone.gain(&records, &some, 0).unwrap();
+        assert!((gain - mean).abs() < 1e-12 && (error - (variance / 4.0).sqrt()).abs() < 1e-12);
+        assert_eq!(alone.gain(&records, &[3], 0), None);
+    }
 }

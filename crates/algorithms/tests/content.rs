@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
 use algorithms::als::Factors;
-use algorithms::content::{Extended, Features, Kind, RowsBuilder, Side, extend, fit, place, spread};
+use algorithms::content::{Extended, Features, Kind, Mapping, RowsBuilder, Side, extend, fit, place, spread};
 use algorithms::ids::{IdKind, IdRef, Ids};
 use algorithms::image::Image;
 use algorithms::interactions::Interactions;
@@ -151,6 +151,64 @@ fn what_features_tell_is_learned_and_trained_rows_stay() {
             assert!((found - expected).abs() < 2e-3, "row {row}: {found} for {expected}");
         }
     }
+}
+
+/// Even numbers that follow from nothing that the factors follow from.
+fn noise(n: u32, column: u32) -> f64 {
+    let mixed = (u64::from(n) << 32 | u64::from(column)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    ((mixed ^ mixed >> 32) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+}
+
+/// The world with columns of noise behind the columns that tell, or in their place: its map, and the mean squared error of the
+/// rows that were not trained.
+fn with_noise(world: &World, tells: bool, columns: u32) -> (Mapping, f64) {
+    let control = Control::unlimited();
+    let mut kinds = vec![Kind::Number; columns as usize];
+    if tells {
+        kinds.extend([Kind::Number, Kind::Category]);
+    }
+    let mut builder = RowsBuilder::new(IdKind::Integer, &kinds, &control);
+    for &(id, number, word, _) in &world.rows {
+        assert!(builder.start(IdRef::Integer(id)).unwrap());
+        (0..columns).for_each(|column| builder.number(column as usize, noise(id as u32, column)));
+        if tells {
+            builder.number(columns as usize, number.unwrap());
+            builder.word(columns as usize + 1, word.unwrap().as_bytes()).unwrap();
+        }
+    }
+    let side = Side { ids: &world.ids, rows: &world.factors, width: 2, interactions: &world.interactions };
+    let all = extend(&side, &builder.finish().unwrap(), &control).unwrap();
+    let error = |&row: &u32| {
+        let found = &all.rows[row as usize * 2..][..2];
+        let expected = truth(numbers(row), row as usize * 7 % 11 % 4);
+        found.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
+    };
+    let error = all.content.iter().map(error).sum::<f64>() / all.content.len() as f64;
+    (all.mapping.unwrap(), error)
+}
+
+#[test]
+fn features_that_tell_nothing_do_not_hurt() {
+    let world = world(900, 0.3);
+    let (plain, alone) = with_noise(&world, true, 0);
+    let (mapping, beside) = with_noise(&world, true, 40);
+    println!("alone {alone:.5}, {plain:?}; beside noise {beside:.5}, {}", mapping.unexplained);
+    // What the rows say is known to a few thousandths, with forty columns of noise beside it to a few hundredths.
+    assert!(alone < 0.01 && beside < 0.05, "{alone} {beside}");
+    // Where nothing tells, everybody is near the mean, and the map says that it explains nothing.
+    let (mapping, nothing) = with_noise(&world, false, 40);
+    let mean: Vec<f64> = (0..2)
+        .map(|at| world.factors.iter().skip(at).step_by(2).map(|&each| f64::from(each)).sum::<f64>())
+        .map(|sum| sum / (world.factors.len() / 2) as f64)
+        .collect();
+    let of_mean = |n: u32| {
+        let expected = truth(numbers(n), n as usize * 7 % 11 % 4);
+        mean.iter().zip(expected).map(|(a, b)| (a - f64::from(b)).powi(2)).sum::<f64>()
+    };
+    let of_mean = (0..900).step_by(3).map(of_mean).sum::<f64>() / 300.0;
+    assert!(nothing < 1.1 * of_mean, "{nothing}, the mean {of_mean}");
+    assert!((0.95..1.15).contains(&mapping.unexplained) && mapping.lambda >= 1.0, "{}", mapping.unexplained);
 }
 
 #[test]

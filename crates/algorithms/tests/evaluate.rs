@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use algorithms::als::{Factors, Params, fit, start};
-use algorithms::evaluate::{Activity, Learned, Plan, Records, activity, record};
+use algorithms::evaluate::{Learned, Plan, Records, activity, record};
 use algorithms::ids::{IdKind, IdsRef};
 use algorithms::image::Image;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Split, split, transpose};
@@ -167,8 +167,27 @@ fn activity_keeps_equal_users_together() {
     // Sorted 1 2 2 | 2 2 5 | 6 7 8.
     let found = activity(&split, &Control::unlimited()).unwrap();
     assert_eq!(found.bounds, (2, 5));
-    assert_eq!(found.users, [vec![0, 2, 3, 4, 7], vec![1], vec![5, 6, 8]]);
-    assert_eq!(Activity::NAMES.len(), found.users.len());
+    let classes = [("cold", vec![0, 2, 3, 4, 7]), ("medium", vec![1]), ("heavy", vec![5, 6, 8])];
+    assert_eq!(found.classes, classes);
+}
+
+#[test]
+fn thirds_that_end_alike_are_one_class_with_both_names() {
+    for (counts, expected) in [
+        (&[2u32, 2, 2, 2, 2, 3][..], &[("cold+medium", vec![0, 1, 2, 3, 4]), ("heavy", vec![5])][..]),
+        (&[1, 1, 4, 4, 4, 4], &[("cold", vec![0, 1]), ("medium+heavy", vec![2, 3, 4, 5])]),
+        (&[3, 3, 3], &[("cold+medium+heavy", vec![0, 1, 2])]),
+        (&[7], &[("cold+medium+heavy", vec![0])]),
+        (&[1, 2], &[("cold", vec![0]), ("medium+heavy", vec![1])]),
+        (&[], &[]),
+    ] {
+        let rows: Vec<Vec<u32>> = counts.iter().map(|&n| (0..n).collect()).collect();
+        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        let users = (0..counts.len() as u32).collect();
+        let held_out = csr(&vec![&[9u32][..]; counts.len()]);
+        let split = Split { train: csr(&rows), users, held_out, known: None };
+        assert_eq!(activity(&split, &Control::unlimited()).unwrap().classes, expected, "{counts:?}");
+    }
 }
 
 /// Two hundred users of five tastes.

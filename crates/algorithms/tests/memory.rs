@@ -18,9 +18,10 @@ use algorithms::image::Image;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split, transpose};
 use algorithms::item_knn::{self, Similarity};
 use algorithms::kmeans::{self, Points};
+use algorithms::partition::{PartitionBuilder, cut};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
-use algorithms::recommender::{Learned, Parts, Recommender, encode};
+use algorithms::recommender::{Arrangement, Filter, Learned, Parts, Recommender, Standing, encode};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
@@ -699,6 +700,100 @@ fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
     }
 }
 
+/// Images by factors and by neighbours, of which the first user has nearly all items.
+fn images(data: &Interactions) -> [algorithms::image::AlignedBytes; 2] {
+    let control = Control::unlimited();
+    let factors = CASE.fit(&data.user_items, &data.item_users, &control).unwrap();
+    let params = item_knn::Params::default();
+    let neighbours = item_knn::fit(&data.user_items, &data.item_users, &params, &control).unwrap();
+    [Learned::Factors(&factors), Learned::Neighbours(&neighbours)].map(|learned| {
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            learned,
+            regularization: 0.1,
+            alpha: 1.0,
+            user_class: 1,
+            item_class: 1,
+        };
+        encode(&parts, [7; 16], 2, &control).unwrap()
+    })
+}
+
+#[test]
+fn an_explanation_keeps_a_limit_and_no_refusal_is_fatal() {
+    let _turn = turn();
+    let data = CASE.read(&Control::unlimited()).unwrap();
+    for image in images(&data) {
+        let model = Recommender::new(&Image::open(&image).unwrap()).unwrap();
+        let own = model.seen(0).len();
+        assert!(own > 5000, "{own}");
+        let mut points = 0;
+        loop {
+            REFUSED.store(0, Relaxed);
+            let control = Control::unlimited();
+            LEFT.store(points, Relaxed);
+            let outcome = model.explain(0, 7, &control).map(|parts| parts.len());
+            LEFT.store(-1, Relaxed);
+            assert_eq!(control.used(), 0, "{points}");
+            if REFUSED.load(Relaxed) == 0 {
+                assert!(outcome.is_ok());
+                break;
+            }
+            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}: {outcome:?}");
+            points += 1;
+        }
+        println!("{points} allocations of {LARGE} bytes and more");
+        assert!(points >= 1, "{points}");
+        let free = Control::unlimited();
+        let before = HELD.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let parts = model.explain(0, 7, &free).unwrap();
+        let really = (PEAK.load(Relaxed) - before) as u64;
+        assert!(really <= free.peak() + (1 << 14), "{really} of {}", free.peak());
+        assert!(parts.is_sorted_by(|a, b| a.contribution.abs() >= b.contribution.abs()));
+        for limit in [0, free.peak() / 2, free.peak() - 1] {
+            let control = Control::new(limit);
+            let outcome = model.explain(0, 7, &control);
+            assert!(matches!(outcome, Err(Error::Memory { .. })), "{limit}");
+            assert_eq!(control.used(), 0);
+        }
+    }
+}
+
+/// No budget: what a request arranges is bounded by how far it reads the ranking, and that by what it asks for.
+#[test]
+fn arranging_holds_little_beside_the_ranking() {
+    let _turn = turn();
+    let data = CASE.read(&Control::unlimited()).unwrap();
+    for image in images(&data) {
+        let model = Recommender::new(&Image::open(&image).unwrap()).unwrap();
+        for diversity in [0.0, 0.5] {
+            let mut deepest = 0;
+            let ranking = |n: usize| {
+                let list = model.recommend(Some(1), n, Filter::default());
+                deepest = deepest.max(list.len());
+                list
+            };
+            let mut look = |items: &[u32]| -> std::result::Result<Vec<Standing>, ()> {
+                let stand = |&item: &u32| Standing { admitted: true, categories: vec![item % 40] };
+                Ok(items.iter().map(stand).collect())
+            };
+            // Of forty categories one item each: the ranking is read to its end.
+            let arrangement = Arrangement { offset: 0, k: 50, diversity, most_per_category: 1 };
+            let before = HELD.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            let list = model.arrange(arrangement, ranking, Some(&mut look), &mut || ()).unwrap();
+            let really = (PEAK.load(Relaxed) - before) as usize;
+            assert_eq!(list.len(), 40);
+            assert!(deepest > 6000, "{deepest}");
+            assert!(really <= 250 * deepest, "{really} bytes for {deepest} items");
+        }
+    }
+}
+
 /// Features of items, half of which are trained: a number, a category and a tag each.
 fn known_of_items(control: &Control) -> Result<Features> {
     let kinds = [Kind::Number, Kind::Category, Kind::Tags];
@@ -751,5 +846,49 @@ fn every_refused_allocation_of_features_is_an_error() {
     let peak = free.peak();
     for limit in [0, peak / 4, peak / 2, peak - 1] {
         assert!(matches!(join(&Control::new(limit)), Err(Error::Memory { .. })), "{limit}");
+    }
+}
+
+/// Divides users into parts, and makes the image of one.
+fn divide(data: &Interactions, control: &Control) -> Result<u64> {
+    let mut builder = PartitionBuilder::new(data.users.view(), control)?;
+    for id in 0..200_000 {
+        builder.put(algorithms::ids::IdRef::Integer(id), (id % 2) as u32)?;
+    }
+    let (partition, others) = builder.finish(vec!["a".into(), "b".into()])?;
+    let slices = partition.slices(&data.item_users, control)?;
+    let mut held = (partition.of_user.len() + others.parts.len()) as u64 * 4 + others.ids.bytes();
+    held += slices.iter().map(algorithms::partition::Slice::bytes).sum::<u64>();
+    let (user_items, _) = cut(&data.user_items, None, &slices[0], data.items.len(), control)?;
+    held += user_items.bytes();
+    assert_eq!(control.used(), held);
+    Ok(held)
+}
+
+#[test]
+fn every_refused_allocation_of_parts_is_an_error() {
+    let _turn = turn();
+    let case = Case { users: 100_000, items: 50_000, rows: 300_000, ..CASE };
+    let data = case.read(&Control::unlimited()).unwrap();
+    let mut points = 0;
+    loop {
+        REFUSED.store(0, Relaxed);
+        let control = Control::unlimited();
+        LEFT.store(points, Relaxed);
+        let outcome = divide(&data, &control);
+        LEFT.store(-1, Relaxed);
+        if REFUSED.load(Relaxed) == 0 {
+            assert_eq!(outcome, Ok(control.used()));
+            break;
+        }
+        assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{points}: {outcome:?}");
+        points += 1;
+    }
+    assert!(points >= 10, "{points}");
+    let free = Control::unlimited();
+    divide(&data, &free).unwrap();
+    let peak = free.peak();
+    for limit in [0, peak / 4, peak / 2, peak - 1] {
+        assert!(matches!(divide(&data, &Control::new(limit)), Err(Error::Memory { .. })), "{limit}");
     }
 }

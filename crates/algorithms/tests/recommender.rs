@@ -4,11 +4,9 @@
 
 use algorithms::Control;
 use algorithms::als::{Factors, Params, fit, gram, start};
-use algorithms::evaluate::evaluate;
-use algorithms::ids::{IdKind, IdRef, IdsRef};
+use algorithms::ids::{IdKind, IdsRef};
 use algorithms::image::{AlignedBytes, Image};
-use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, split};
-use algorithms::metrics::rank_metrics;
+use algorithms::interactions::{Interactions, InteractionsBuilder};
 use algorithms::recommender::{Filter, Learned, Parts, Recommender, Source, encode};
 
 const FACTORS: usize = 8;
@@ -87,72 +85,6 @@ fn a_served_image_answers_like_a_plain_scan() {
 }
 
 #[test]
-fn many_users_at_once_answer_like_one() {
-    let data = blocks();
-    let factors = trained(&data);
-    let bytes = image(&data, &factors);
-    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
-    let control = Control::unlimited();
-    for (threads, k) in [(1, 10), (3, 10), (2, 1000), (2, 0)] {
-        let all = model.recommend_all(3..200, k, threads, &control).unwrap();
-        assert_eq!(all.len(), 197);
-        for (user, found) in (3..).zip(&all) {
-            assert_eq!(*found, model.recommend(Some(user), k, Filter::default()));
-        }
-    }
-    // Rows that do not exist are users whom nobody knows.
-    assert_eq!(model.recommend_all(200..201, 10, 1, &control).unwrap(), [vec![]]);
-    control.cancel();
-    assert_eq!(model.recommend_all(0..200, 10, 2, &control), Err(algorithms::Error::Cancelled));
-}
-
-#[test]
-fn filters_never_shrink_the_answer() {
-    let data = blocks();
-    let factors = trained(&data);
-    let bytes = image(&data, &factors);
-    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
-    let all: Vec<u32> = (0..100).collect();
-    let without_three: Vec<u32> = (0..100).filter(|item| ![90, 91, 92].contains(item)).collect();
-    let filter = Filter { exclude: &without_three, candidates: None, keep_seen: true };
-    let found = model.recommend(Some(0), 10, filter);
-    let mut left: Vec<u32> = found.iter().map(|each| each.item).collect();
-    left.sort_unstable();
-    assert_eq!(left, [90, 91, 92]);
-    // All items come when everything is asked for: the user's own too where they may.
-    assert_eq!(model.recommend(Some(0), 1000, Filter::default()).len(), 92);
-    assert_eq!(model.recommend(Some(0), 1000, Filter { keep_seen: true, ..Filter::default() }).len(), 100);
-    let candidates = Filter { candidates: Some(&[5, 3, 5, 99, 4_000_000]), keep_seen: true, exclude: &[99] };
-    let mut found: Vec<u32> = model.recommend(Some(0), 10, candidates).iter().map(|each| each.item).collect();
-    found.sort_unstable();
-    assert_eq!(found, [3, 5]);
-    assert!(model.recommend(Some(0), 0, Filter { candidates: Some(&all), ..Filter::default() }).is_empty());
-}
-
-#[test]
-fn strangers_get_what_is_popular() {
-    let data = blocks();
-    let factors = trained(&data);
-    let bytes = image(&data, &factors);
-    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
-    let mut expected: Vec<(u32, usize)> =
-        (0..100).map(|item| (item, data.item_users.row(item as usize).0.len())).collect();
-    expected.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    for user in [None, Some(200), Some(u32::MAX)] {
-        let found = model.recommend(user, 7, Filter::default());
-        for (each, (item, count)) in found.iter().zip(&expected) {
-            assert_eq!((each.item, each.source), (*item, Source::Popular));
-            assert!((each.score - *count as f64 / 1600.0).abs() < 1e-12);
-        }
-        assert_eq!(found.len(), 7);
-    }
-    assert_eq!(model.recommend_for_items(&[], 3, Filter::default())[0].source, Source::Popular);
-    let candidates = Filter { candidates: Some(&[100, 5, u32::MAX, 5]), ..Filter::default() };
-    let found: Vec<u32> = model.recommend(None, 9, candidates).iter().map(|each| each.item).collect();
-    assert_eq!(found, [5], "no item that does not exist");
-}
-
-#[test]
 fn similar_rows_are_the_nearest_by_cosine() {
     let data = blocks();
     let factors = trained(&data);
@@ -192,49 +124,6 @@ fn a_basket_is_answered_as_its_owner_would_be() {
         }
     }
     assert_eq!(gram(&factors.items, FACTORS, 1, &control).unwrap().len(), FACTORS * FACTORS);
-}
-
-#[test]
-fn ids_come_back_as_they_went_in() {
-    let data = blocks();
-    let factors = trained(&data);
-    let bytes = image(&data, &factors);
-    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
-    assert_eq!(model.users.find(IdRef::Integer(42)), Some(42));
-    assert_eq!(model.items.get(99), Some(IdRef::Integer(99)));
-    assert_eq!(model.items.find(IdRef::Integer(100)), None);
-    assert_eq!(model.seen(0), data.user_items.row(0).0);
-    assert!(model.seen(200).is_empty());
-}
-
-#[test]
-fn evaluation_equals_a_plain_one_for_every_number_of_threads() {
-    let data = blocks();
-    let control = Control::unlimited();
-    let split = split(&data, Holdout::Hash, 3, 10_000, &control).unwrap();
-    let item_users = split.train.transpose(data.items.len());
-    let params = Params { factors: FACTORS, regularization: 1.0, alpha: 10.0, seed: 1, ..Params::default() };
-    let begin = start(200, 100, &params, &control).unwrap();
-    let factors = fit(&split.train, &item_users, begin, &params, &control, &mut |_, _| ()).unwrap();
-    let figures = evaluate(&split, &item_users, &factors, &[1, 5, 10], 1, &control).unwrap();
-    assert_eq!(figures, evaluate(&split, &item_users, &factors, &[1, 5, 10], 3, &control).unwrap());
-
-    for each in &figures {
-        let mut ndcg = 0.0;
-        for (position, &user) in split.users.iter().enumerate() {
-            let query = &factors.users[user as usize * FACTORS..][..FACTORS];
-            let seen = split.train.row(user as usize).0;
-            let ranked: Vec<u32> = ranking(&factors, query)
-                .into_iter()
-                .map(|(item, _)| item)
-                .filter(|item| !seen.contains(item))
-                .take(each.k)
-                .collect();
-            ndcg += rank_metrics(&ranked, split.held_out.row(position).0, each.k).ndcg;
-        }
-        assert!((each.model.ndcg.mean - ndcg / split.users.len() as f64).abs() < 1e-11);
-        assert!(each.model.ndcg.mean > 1.5 * each.popularity.ndcg.mean);
-    }
 }
 
 /// Random factors and seen items: norms over twelve orders of magnitude, users who have seen nearly everything.
@@ -295,39 +184,6 @@ fn ten_thousand_users_rank_by_rank() {
             unseen.iter().map(|(item, _)| *item).filter(|item| item % 3 == 0).take(10).collect();
         assert_eq!(found, expected, "user {user}");
     }
-}
-
-/// The score of each item for somebody who has these items, through the baskets.
-fn basket_scores(model: &Recommender<'_>, own: &[u32]) -> Vec<(u32, f64)> {
-    let answer = model.recommend_for_items(own, usize::MAX, Filter::default());
-    answer.into_iter().map(|each| (each.item, each.score)).collect()
-}
-
-#[test]
-fn contributions_of_factors_add_up_to_the_score_of_the_basket() {
-    let data = blocks();
-    let factors = trained(&data);
-    let bytes = image(&data, &factors);
-    let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
-    let control = Control::unlimited();
-    for user in [0u32, 17, 101, 199] {
-        let own = model.seen(user).to_vec();
-        for (item, score) in basket_scores(&model, &own) {
-            let parts = model.explain(user, item, &control).unwrap();
-            let sum: f64 = parts.iter().map(|part| part.contribution).sum();
-            assert!((sum - score).abs() < 1e-5, "{user} {item}: {sum} {score}");
-            assert!(parts.iter().all(|part| own.contains(&part.item)));
-            assert!(parts.is_sorted_by(|a, b| a.contribution.abs() >= b.contribution.abs()));
-        }
-        // One item alone: what it adds is all of the score that a basket of it has.
-        let best = model.recommend(Some(user), 1, Filter::default())[0].item;
-        let first = model.explain(user, best, &control).unwrap()[0];
-        assert!(first.contribution > 0.0, "{first:?}");
-    }
-    assert!(model.explain(200, 0, &control).unwrap().is_empty());
-    assert!(model.explain(0, 100, &control).unwrap().is_empty());
-    control.cancel();
-    assert_eq!(model.explain(0, 1, &control), Err(algorithms::Error::Cancelled));
 }
 
 #[test]

@@ -133,39 +133,6 @@ fn what_is_damaged_of_ratings_is_found() {
 }
 
 #[test]
-fn popularity_is_the_same_for_everybody() {
-    let data = rows();
-    let control = Control::unlimited();
-    let times = data.times.as_ref().unwrap();
-    for popular in [
-        popularity::plain(&data.item_users, &control).unwrap(),
-        popularity::decayed(&data.user_items, 25, times, None, 300.0, &control).unwrap(),
-    ] {
-        let bytes = image(&data, Learned::Popular(&popular));
-        let opened = Image::open(&bytes).unwrap();
-        let served = Recommender::new(&opened).unwrap();
-        served.check(&control).unwrap();
-        for user in 0..30u32 {
-            let seen = data.user_items.row(user as usize).0;
-            let expected: Vec<u32> =
-                popular.order.iter().copied().filter(|item| !seen.contains(item)).take(5).collect();
-            let found = served.recommend(Some(user), 5, Filter::default());
-            assert_eq!(items(&found), expected);
-            assert!(found.iter().all(|each| each.source == Source::Popular));
-            assert!(found.iter().all(|each| (each.score - popular.share(each.item)).abs() < 1e-12));
-        }
-        assert_eq!(items(&served.recommend(None, 25, Filter::default())), popular.order);
-        // Candidates are ranked alike.
-        let few = [24, 3, 8, 15];
-        let mut expected = few.to_vec();
-        expected.sort_by_key(|item| popular.order.iter().position(|other| other == item));
-        let filter = Filter { candidates: Some(&few), ..Filter::default() };
-        assert_eq!(items(&served.recommend(None, 4, filter)), expected);
-        assert!(served.similar_items(1, 3).is_empty());
-    }
-}
-
-#[test]
 fn shares_out_of_range_are_found() {
     let data = rows();
     let control = Control::unlimited();
@@ -199,4 +166,80 @@ fn the_errors_of_the_items_means() {
     let errors = explicit::item_mean_errors(&item_users, &ratings, &Control::unlimited()).unwrap();
     assert_eq!((errors.count, errors.mae), (3, 1.0));
     assert!((errors.rmse - (5f64 / 3.0).sqrt()).abs() < 1e-15);
+}
+
+/// Solves a dense symmetric system by Gauss and Jordan.
+#[allow(clippy::needless_range_loop, reason = "two rows of one matrix at a time")]
+fn solved(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
+    for at in 0..right.len() {
+        let pivot = matrix[at][at];
+        matrix[at].iter_mut().for_each(|each| *each /= pivot);
+        right[at] /= pivot;
+        for other in (0..right.len()).filter(|&other| other != at) {
+            let by = matrix[other][at];
+            for column in 0..right.len() {
+                matrix[other][column] -= by * matrix[at][column];
+            }
+            right[other] -= by * right[at];
+        }
+    }
+    right
+}
+
+#[test]
+fn contributions_of_ratings_are_those_of_a_dense_solve_and_add_up() {
+    let data = rows();
+    let (model, params) = rated(&data);
+    let bytes = image(&data, Learned::Ratings(&model, params.damping));
+    let opened = Image::open(&bytes).unwrap();
+    let served = Recommender::new(&opened).unwrap();
+    let control = Control::unlimited();
+    let row = |item: u32| model.factors.items[item as usize * 3..][..3].iter().map(|&each| f64::from(each));
+    let bias = |biases: &[f32], at: u32| f64::from(biases[at as usize]);
+    for user in 0..30u32 {
+        let (own, values) = data.user_items.row(user as usize);
+        // sum y y' + lambda n I, and the ratings without mean and biases.
+        let mut matrix = vec![vec![0.0; 3]; 3];
+        for (at, line) in matrix.iter_mut().enumerate() {
+            line[at] = params.als.regularization * own.len() as f64;
+            for &item in own {
+                let y: Vec<f64> = row(item).collect();
+                line.iter_mut().zip(&y).for_each(|(to, each)| *to += y[at] * each);
+            }
+        }
+        let base = model.biases.mean + bias(&model.biases.users, user);
+        let rest: Vec<f64> = own
+            .iter()
+            .zip(values)
+            .map(|(&item, &value)| f64::from(value) - base - bias(&model.biases.items, item))
+            .collect();
+        let mut right = vec![0.0; 3];
+        for (&item, rest) in own.iter().zip(&rest) {
+            right.iter_mut().zip(row(item)).for_each(|(to, each)| *to += each * rest);
+        }
+        let factors = solved(matrix.clone(), right);
+        for item in 0..25u32 {
+            let parts = served.explain(user, item, &control).unwrap();
+            assert!(parts.is_sorted_by(|a, b| a.contribution.abs() >= b.contribution.abs()));
+            let weights = solved(matrix.clone(), row(item).collect());
+            for (&each, rest) in own.iter().zip(&rest) {
+                let expected = row(each).zip(&weights).map(|(a, b)| a * b).sum::<f64>() * rest;
+                let part = parts.iter().find(|part| part.item == each).map_or(0.0, |part| part.contribution);
+                assert!((part - expected).abs() < 1e-9, "{user} {item} {each}: {part} {expected}");
+            }
+            // All of it is the rating that factors solved from the user's ratings would give.
+            let product: f64 = row(item).zip(&factors).map(|(a, b)| a * b).sum();
+            let sum: f64 = parts.iter().map(|part| part.contribution).sum();
+            assert!((sum - product).abs() < 1e-9, "{user} {item}: {sum} {product}");
+            let expected = base + bias(&model.biases.items, item);
+            assert!((served.base(user, item).unwrap() - expected).abs() < 1e-9);
+            // And near what is served, whose factors were solved half an iteration earlier.
+            let score = model.score(Some(user), Some(item));
+            assert!((expected + sum - score).abs() < 0.05, "{user} {item}: {sum} {score}");
+        }
+    }
+    assert_eq!((served.base(30, 0), served.base(0, 25)), (None, None));
+    assert!(served.explain(30, 0, &control).unwrap().is_empty());
+    control.cancel();
+    assert_eq!(served.explain(0, 1, &control), Err(Error::Cancelled));
 }

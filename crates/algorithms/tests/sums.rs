@@ -100,7 +100,8 @@ fn every_way_to_ask_gives_the_score_by_definition() {
         same(&served.recommend(Some(user), 12, keep), &with_own, Source::Model);
         same(&served.recommend_fresh(own, values, 12, keep), &with_own, Source::Fresh);
         assert_eq!(served.recommend(Some(user), 99, keep).len(), 25);
-        let few = Filter { keep_seen: true, exclude: &exclude, candidates: Some(&candidates) };
+        let few =
+            Filter { keep_seen: true, exclude: &exclude, candidates: Some(&candidates), ..Filter::default() };
         let among = best(&model, own, 4, |item| candidates.contains(&item) && !exclude.contains(&item));
         same(&served.recommend(Some(user), 4, few), &among, Source::Model);
 

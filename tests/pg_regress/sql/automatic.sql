@@ -52,6 +52,10 @@ SELECT algorithm, deploy_reason FROM persona.train_recommender('hasty', 'visit',
 -- Retraining tries again, evaluate measures what was chosen at another cutoff.
 SELECT version, deployed FROM persona.retrain('near', '{"budget": "1 hour", "deploy": "always"}');
 SELECT count(*) > 0 AS figures FROM persona.evaluate('near', k => 3);
+-- From where the model reads now.
+CREATE VIEW renamed AS SELECT visitor, page AS site FROM visit;
+SELECT persona.alter_model('near', 'renamed', '{"item_column": "site"}');
+SELECT count(*) > 0 AS figures FROM persona.evaluate('near', k => 3);
 -- Nothing to hold out.
 CREATE TABLE single AS SELECT u AS visitor, u % 3 AS page FROM generate_series(1, 30) AS u;
 SELECT algorithm, metric, deploy_reason FROM persona.train_recommender('unknown', 'single', 'visitor', 'page');

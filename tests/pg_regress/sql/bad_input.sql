@@ -244,6 +244,38 @@ SELECT function, argument, outcome, string_agg(value, ', ' ORDER BY value COLLAT
 FROM outcome GROUP BY function, n, argument, outcome ORDER BY function COLLATE "C", n, outcome COLLATE "C";
 -- An internal error is a bug; so are data that are damaged, a crash, a lost right.
 SELECT * FROM outcome WHERE outcome !~ '^(\d+ rows?|null|(0A|02|22|3F|42|53|54|55)\w{3})$';
+-- What a training is told of items and users.
+-- What is known of the items, odd in every column, and of two that nobody has.
+CREATE TABLE things (id text PRIMARY KEY, size float8, word text, words text[]);
+INSERT INTO things VALUES ('i1', 'NaN', '', '{a,NULL,""}'), ('i2', 1e308, NULL, NULL), ('i3', -1e308, 'a', '{}'), ('i4', 'Infinity', repeat('x', 10000), '{{a,b},{c,d}}'),
+  ('i5', 5e-324, 'a', '[5:6]={a,b}'), ('new', 0, 'a', '{a,a,a}'), ('', NULL, NULL, array_fill('a'::text, '{10000}'));
+CREATE TABLE told (name text, options text);
+INSERT INTO told VALUES
+  ('odd rows', '{"item_features": {"relation": "things", "id_column": "id", "columns": ["size", "word", "words"]}}'),
+  ('of both', '{"user_features": {"relation": "people", "id_column": "id", "columns": ["a", "b"]}, "item_features": {"relation": "things", "id_column": "id", "columns": ["word"]}}'),
+  ('null', '{"item_features": null}'), ('a text', '{"item_features": "things"}'), ('an array', '{"item_features": ["things"]}'),
+  ('no columns', '{"item_features": {"relation": "things", "id_column": "id", "columns": []}}'), ('no id', '{"item_features": {"relation": "things", "columns": ["size"]}}'),
+  ('a column twice', '{"item_features": {"relation": "things", "id_column": "id", "columns": ["size", "size"]}}'),
+  ('the id', '{"item_features": {"relation": "things", "id_column": "id", "columns": ["id"]}}'),
+  ('no relation', '{"item_features": {"relation": "nowhere", "id_column": "id", "columns": ["size"]}}'),
+  ('no column', '{"item_features": {"relation": "things", "id_column": "id", "columns": ["colour"]}}'),
+  ('other ids', '{"item_features": {"relation": "people", "id_column": "id", "columns": ["a"]}}'),
+  ('a jsonb', '{"item_features": {"relation": "likes", "id_column": "item_id", "columns": ["extra"]}}'),
+  ('ids twice', '{"item_features": {"relation": "likes", "id_column": "item_id", "columns": ["value"]}}'),
+  ('no rows', '{"item_features": {"relation": "nothing", "id_column": "id", "columns": ["size"]}}'),
+  ('an index', '{"item_features": {"relation": "likes_index", "id_column": "user_id", "columns": ["user_id"]}}'),
+  ('the model', '{"item_features": {"relation": "m", "id_column": "version", "columns": ["version"]}}'),
+  ('injection', '{"item_features": {"relation": "things", "id_column": "id", "columns": ["size FROM things; DROP TABLE likes; --"]}}'),
+  ('a name of 1 MB', jsonb_build_object('item_features', jsonb_build_object('relation', repeat('x', 1048576), 'id_column', 'id', 'columns', '["size"]'::jsonb)));
+CREATE TABLE nothing AS SELECT * FROM things WHERE false;
+SELECT name, attempt(format($$persona.train_als('x', 'likes', 'user_id', 'item_id', factors => 2, iterations => 1, holdout => 'none', options => %L)$$, options)) AS als,
+       attempt(format($$persona.train_bpr('x', 'likes', 'user_id', 'item_id', factors => 2, iterations => 1, holdout => 'none', options => %L)$$, options)) AS bpr,
+       attempt(format($$persona.train_ease('x', 'likes', 'user_id', 'item_id', holdout => 'none', options => %L)$$, options)) AS ease
+FROM told ORDER BY name COLLATE "C";
+-- Numbers that are not finite, or too far apart, leave answers finite.
+SELECT (persona.train_als('informed', 'likes', 'user_id', 'item_id', factors => 2, holdout => 'none', options => (SELECT options::jsonb FROM told WHERE name = 'odd rows'))).version;
+SELECT count(*) AS items, bool_and(abs(score) < 1e6) AS finite FROM persona.recommend('informed', 1, 99, remove_seen => false);
+SELECT persona.drop_model('informed');
 -- 100 MB, here and there.
 SELECT call, attempt(format(call, 'repeat(''x'', 104857600)')) AS outcome
 FROM (VALUES ('persona.recommend(%s, 1)'), ('persona.recommend(''m'', %s)'), ('persona.similar_items(''m'', %s)'),

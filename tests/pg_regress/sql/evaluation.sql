@@ -70,6 +70,10 @@ FROM persona.evaluate('whole', 1, 5, '{"slices": ["activity"], "group_relation":
 LEFT JOIN (SELECT slice, metric, avg(f) FILTER (WHERE side = 'model') AS value, avg(f) FILTER (WHERE side = 'popular') AS baseline, count(*) / 2 AS users
       FROM class JOIN figure USING (user_id), LATERAL (VALUES ('mrr@5', mrr), ('auc', auc), ('novelty@5', novelty)) AS v (metric, f) GROUP BY 1, 2) AS h USING (slice, metric)
 WHERE metric IN ('mrr@5', 'auc', 'novelty@5') GROUP BY 1, 2 ORDER BY 1, 2;
+-- Users of whom as much is known are no thirds: they are one slice, and it says so.
+CREATE TABLE alike AS SELECT u AS user_id, (u + i) % 9 AS item_id FROM generate_series(1, 30) AS u, generate_series(1, 4) AS i;
+SELECT rows_used FROM persona.train_ease('same', 'alike', 'user_id', 'item_id', holdout => 'none');
+SELECT slice, users, value = first_value(value) OVER (ORDER BY slice) AS same FROM persona.evaluate('same', 1, 5, '{"slices": ["activity"]}') WHERE metric = 'ndcg@5' ORDER BY slice;
 CREATE TABLE third AS
 SELECT item_id, 'popularity=' || (ARRAY['head', 'torso', 'tail'])[1 + 3 * (sum(times) OVER (ORDER BY times DESC, item_id) - times)::int / (sum(times) OVER ())::int] AS slice FROM item;
 SELECT slice, abs(value - h.model) < 1e-9 AS value, abs(baseline - h.popular) < 1e-9 AS baseline, e.users = h.users AS users

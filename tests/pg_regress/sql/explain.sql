@@ -52,8 +52,27 @@ SELECT persona.explain('likes', 101, 7);
 SELECT persona.explain('bpr', 101, 7);
 SELECT version FROM persona.train_popularity('popular', 'likes', 'u', 'i', holdout => 'none');
 SELECT persona.explain('popular', 101, 7);
-CREATE TABLE rated AS SELECT u, i, 1 + (u + i) % 5 AS stars FROM likes;
-SELECT version FROM persona.train_als('rated_model', 'rated', 'u', 'i', 'stars', feedback => 'explicit', factors => 4, holdout => 'none');
-SELECT persona.explain('rated_model', 101, 7);
 \set VERBOSITY default
+
+-- Ratings: a row without an item for mean and biases, then the user's items; the sum is the expected rating, once the
+-- iterations have come to rest. Two users make the range of ratings so wide that no sum is confined.
+CREATE TABLE rated AS SELECT u, i, CASE WHEN u = 50 THEN 20 WHEN u = 51 THEN -20 ELSE 1 + (u * i) % 5 END AS stars
+FROM generate_series(1, 51) AS u, generate_series(0, 19) AS i WHERE (u + i * 3) % 4 <> 0;
+SELECT version FROM persona.train_als('stars', 'rated', 'u', 'i', 'stars', feedback => 'explicit', factors => 4, iterations => 100, holdout => 'none');
+SELECT count(*) AS pairs, max(abs(s.score - e.sum)) < 1e-5 AS sums_up
+FROM generate_series(1, 49) AS u, generate_series(0, 19) AS i,
+     LATERAL (SELECT persona.score('stars', u, i) AS score) AS s,
+     LATERAL (SELECT sum(contribution::float8) FROM persona.explain('stars', u, i, '{"k": 100}')) AS e;
+-- The first row is the mean and the biases.
+SELECT bool_and(e.evidence_item_id IS NULL AND e.rank = 0) AS no_item,
+       max(abs(e.contribution - m.mean - u.bias - i.bias)) < 1e-4 AS mean_and_biases
+FROM (SELECT avg(stars) AS mean FROM rated) AS m, persona.user_factors('stars') AS u, persona.item_factors('stars') AS i,
+     LATERAL (SELECT * FROM persona.explain('stars', u.id::int, i.id) LIMIT 1) AS e;
+SELECT count(*) AS not_own FROM persona.explain('stars', 2, '4') AS e WHERE e.rank > 0 AND e.evidence_item_id::int NOT IN (SELECT i FROM rated WHERE u = 2);
+SELECT k, count(*), min(rank), max(rank) FROM unnest('{0,1,3,100}'::int[]) AS k, persona.explain('stars', 2, 4, jsonb_build_object('k', k)) GROUP BY k ORDER BY k;
+SELECT count(*) FROM persona.explain('stars', 999, 7);
+-- Ratings that are all 1 are not stored one by one.
+CREATE VIEW ones AS SELECT u, i, 1 AS stars FROM rated;
+SELECT version FROM persona.train_als('ones_model', 'ones', 'u', 'i', 'stars', feedback => 'explicit', factors => 2, holdout => 'none');
+SELECT rank, round(contribution::numeric, 4) AS contribution FROM persona.explain('ones_model', 2, 4, '{"k": 0}');
 DROP SCHEMA explain CASCADE;

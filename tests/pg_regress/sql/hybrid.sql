@@ -60,6 +60,37 @@ SELECT version FROM persona.train_bpr('b', 'heard', 'u', 'i', factors => 4, opti
   "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
 SELECT string_agg(item_id, ',' ORDER BY item_id::int) AS content FROM persona.recommend('b', 2, 100) WHERE source = 'content';
 
+-- The choice by itself: among those that learn from features, whatever else would rank better.
+SELECT algorithm IN ('als', 'warp') AS of_factors, deployed,
+       deploy_reason ~ '^first version; (als|warp) .* of \d+ tried that learn from features: (als|warp) .*, (als|warp) 0\.\d{4} \(means of 3 splits\)$' AS told
+FROM persona.train_recommender('chosen', 'heard', 'u', 'i', options => '{
+  "item_features": {"relation": "records", "id_column": "i", "columns": ["sort", "tags"]},
+  "user_features": {"relation": "people", "id_column": "u", "columns": ["place"]}}');
+SELECT phase FROM persona.training_log WHERE model = 'chosen' AND phase LIKE 'only %';
+SELECT string_agg(DISTINCT split_part(phase, ' ', 2), ',') AS tried FROM persona.training_log WHERE model = 'chosen' AND phase LIKE 'try %';
+SELECT string_agg(item_id, ',' ORDER BY item_id::int) AS content FROM persona.recommend('chosen', 2, 100) WHERE source = 'content';
+SELECT DISTINCT source FROM persona.recommend('chosen', 201, 5);
+SELECT count(*) > 0 AS figures FROM persona.evaluate('chosen', k => 3);
+-- Training it again reads them again; an update cannot.
+INSERT INTO records VALUES (105, 'jazz', 1990, true, '{trumpet}', 2, now());
+SELECT version, algorithm IN ('als', 'warp') AS of_factors FROM persona.retrain('chosen', '{"deploy": "always"}');
+SELECT count(*) AS known FROM persona.recommend('chosen', 2, 100) WHERE item_id = '105' AND source = 'content';
+\set VERBOSITY sqlstate
+SELECT persona.update_model('chosen');
+\set VERBOSITY default
+-- A version that alone learned from features is not followed either.
+SELECT version FROM persona.train_als('plain', 'heard', 'u', 'i', factors => 4);
+SELECT version, deployed FROM persona.retrain('plain', '{"deploy": "always", "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT persona.update_model('plain');
+-- Only some of them.
+SELECT algorithm FROM persona.train_recommender('warped', 'heard', 'u', 'i', options => '{
+  "algorithms": ["warp"], "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+-- A search for settings goes on from what was chosen, with the features.
+CALL persona.tune('chosen', trials => 2, method => 'random', deploy => 'always');
+SELECT spec->>'trainer' <> 'train_recommender' AS settled, spec->'options'->'item_features'->>'relation' AS items, spec->'options'->'user_features'->>'relation' AS users
+FROM persona_internal.model WHERE last_name = 'hybrid.chosen';
+SELECT count(*) AS content FROM persona.recommend('chosen', 2, 100) WHERE source = 'content';
+
 -- What is refused.
 CREATE FUNCTION try(features jsonb, call text DEFAULT 'train_als', more text DEFAULT '') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -88,15 +119,39 @@ SELECT try(of) FROM (VALUES
   ('{"relation": "records", "id_column": "sort", "columns": ["year"]}'),
   ('{"relation": "heard", "id_column": "i", "columns": ["u"]}')) AS v(of);
 SELECT try('{"relation": "records", "id_column": "i", "columns": ["sort"]}', 'train_ease');
+SELECT persona.train_recommender('x', 'heard', 'u', 'i', options => '{
+  "algorithms": ["als", "ease"], "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT persona.train_recommender('x', 'heard', 'u', 'i', options => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sorts"]}}');
 SELECT try('{"relation": "records", "id_column": "i", "columns": ["sort"]}', 'train_als', ', feedback => ''explicit'', value_column => ''i''');
 \pset format aligned
 -- A relation without any of the items teaches nothing and adds nothing.
 CREATE TABLE others AS SELECT 1000 + n AS i, n AS x FROM generate_series(1, 5) AS n;
 SELECT version FROM persona.train_als('o', 'heard', 'u', 'i', factors => 4, options => '{"item_features": {"relation": "others", "id_column": "i", "columns": ["x"]}}');
 SELECT count(*) AS items FROM persona.item_factors('o');
--- A relation that is gone stops a retraining.
+-- A relation that is gone stops a retraining, until another one is named. The columns of it are checked.
 DROP TABLE others;
 SELECT persona.retrain('o');
+SELECT level, message, hint FROM persona.check() WHERE model = 'hybrid.o';
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sorts"]}}');
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "nothing", "id_column": "i", "columns": ["sort"]}}');
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "records"}}');
+SELECT persona.alter_model('o', column_map => '{"item_feature": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT persona.alter_model('o', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT spec->'options'->'item_features'->>'relation' AS relation FROM persona_internal.model WHERE last_name = 'hybrid.o';
+SELECT count(*) FROM persona.check() WHERE model = 'hybrid.o' AND level <> 'warning' OR message LIKE 'its item_features%';
+SELECT version FROM persona.retrain('o', '{"deploy": "always"}');
+SELECT count(*) > 0 AS content FROM persona.recommend('o', 2, 100) WHERE source = 'content';
+-- And none, which an update can follow again.
+SELECT persona.alter_model('o', column_map => '{"item_features": null}');
+SELECT version FROM persona.retrain('o', '{"deploy": "always"}');
+SELECT count(*) AS content FROM persona.recommend('o', 2, 100) WHERE source = 'content';
+-- Not of a trainer that cannot learn from them, nor of ratings, nor beside algorithms that do not.
+SELECT version FROM persona.train_ease('e', 'heard', 'u', 'i', holdout => 'none');
+SELECT persona.alter_model('e', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT version FROM persona.train_als('r', 'heard', 'u', 'i', 'i', feedback => 'explicit', factors => 2, holdout => 'none');
+SELECT persona.alter_model('r', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
+SELECT version FROM persona.train_recommender('t', 'heard', 'u', 'i', options => '{"algorithms": ["popularity"]}');
+SELECT persona.alter_model('t', column_map => '{"item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
 -- The relation is read with the rights of the model's owner, whoever starts the training.
 CREATE ROLE regress_persona_hybrid;
 GRANT USAGE ON SCHEMA persona TO regress_persona_hybrid;

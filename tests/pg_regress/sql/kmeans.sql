@@ -377,6 +377,36 @@ SELECT persona.drop_model('tiers');
 SELECT relname FROM pg_class WHERE relname LIKE 'tiers%';
 SELECT (SELECT count(*) FROM persona_internal.model) AS models, (SELECT count(*) FROM persona_internal.output) AS tables, (SELECT count(*) FROM persona_internal.label) AS labels, (SELECT count(*) FROM persona_internal.chunk) AS chunks;
 
+\echo '== a view that is dropped by hand'
+-- Its tables stay, and no training takes them over: they are told of until they are gone.
+SELECT version FROM persona.train_kmeans('lost', 'people', 'id', k => 3);
+DROP VIEW lost;
+SELECT level, model, message, hint FROM persona.check();
+SELECT f.* FROM fails($$persona.train_kmeans('lost', 'people', 'id', k => 3)$$) f;
+SELECT version FROM persona.train_kmeans('found', 'people', 'id', k => 3);
+SELECT level, model, message, hint FROM persona.check();
+SELECT (SELECT count(*) FROM persona_internal.model) AS models, (SELECT count(DISTINCT model_id) FROM persona_internal.version) AS with_versions,
+       (SELECT count(*) FROM persona_internal.output) AS tables;
+-- Whose tables they are may see it, too; others do not.
+GRANT USAGE ON SCHEMA persona TO km_reader;
+SET ROLE km_reader;
+SELECT count(*) FROM persona.check();
+RESET ROLE;
+ALTER TABLE lost_history OWNER TO km_reader;
+SET ROLE km_reader;
+SELECT model, message FROM persona.check();
+RESET ROLE;
+REVOKE USAGE ON SCHEMA persona FROM km_reader;
+DO $$ BEGIN EXECUTE (SELECT hint FROM persona.check()); END $$;
+SELECT level, model, message, hint FROM persona.check();
+SELECT version FROM persona.train_kmeans('lost', 'people', 'id', k => 3);
+SELECT count(*) FROM persona.check();
+SELECT (SELECT count(*) FROM persona_internal.model) AS models, (SELECT count(*) FROM persona_internal.output) AS tables;
+SELECT persona.drop_model(m) FROM unnest('{lost,found}'::text[]) AS m;
+-- Tables of somebody's own.
+CREATE TABLE mine_profile ();
+SELECT f.* FROM fails($$persona.train_kmeans('mine', 'people', 'id', k => 3)$$) f;
+
 RESET search_path;
 SET client_min_messages = warning;
 DROP SCHEMA km CASCADE;

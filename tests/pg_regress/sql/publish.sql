@@ -93,7 +93,35 @@ SELECT persona.drop_model('m');
 DROP FUNCTION taken.own();
 SELECT persona.drop_model('m');
 SELECT count(*) FROM pg_proc WHERE pronamespace IN ('api'::regnamespace, '"Api 2"'::regnamespace);
+-- What runs with the rights of its owner does not follow ALTER VIEW OWNER TO: it is told, and made anew. What stands on top by
+-- somebody else is theirs.
+SELECT version FROM persona.train_als('late', 'board', 'u', 'i', factors => 4, holdout => 'none');
+SELECT persona.publish('late', 'api', true);
 RESET ROLE;
+CREATE ROLE regress_heir;
+GRANT USAGE ON SCHEMA persona TO regress_heir;
+GRANT USAGE, CREATE ON SCHEMA publish, api TO regress_heir;
+GRANT SELECT ON publish.board TO regress_heir;
+CREATE FUNCTION taken.own_recommend() RETURNS SETOF int LANGUAGE sql SECURITY DEFINER
+  BEGIN ATOMIC SELECT r.item_id FROM persona._recommend('publish.late'::regclass, 1::bigint, 3, NULL::int[], NULL::int[]) AS r; END;
+SELECT count(*) FROM persona."check"() WHERE model = 'publish.late';
+ALTER VIEW publish.late OWNER TO regress_heir;
+SELECT level, message, hint FROM persona."check"() WHERE model = 'publish.late' AND message LIKE '%DEFINER%';
+SELECT count(*) FROM persona."check"() WHERE model = 'publish.late' AND message LIKE 'function % beside it belongs to %';
+SELECT DISTINCT split_part(hint, '; and when all of them are dropped: ', 2) AS publish FROM persona."check"() WHERE message LIKE '%DEFINER%' \gset
+DO $$ DECLARE hint text; BEGIN
+  FOR hint IN SELECT split_part(c.hint, ';', 1) FROM persona."check"() AS c WHERE model = 'publish.late' LOOP EXECUTE hint; END LOOP;
+END $$;
+:publish
+SELECT count(*) FROM persona."check"() WHERE model = 'publish.late';
+SELECT proname, proowner::regrole, prosecdef FROM pg_proc WHERE pronamespace = 'api'::regnamespace ORDER BY 1;
+DROP FUNCTION taken.own_recommend();
+-- A view cannot go without what was published of it.
+DROP VIEW publish.late;
+DROP VIEW publish.late CASCADE;
+SELECT count(*) FROM pg_proc WHERE pronamespace = 'api'::regnamespace;
+DROP OWNED BY regress_heir CASCADE;
+DROP ROLE regress_heir;
 DROP OWNED BY regress_owner, regress_web, regress_guest CASCADE;
 DROP SCHEMA closed;
 DROP ROLE regress_owner, regress_web, regress_guest;

@@ -64,6 +64,18 @@ CALL persona.tune('twin', 15);
 COMMENT ON TABLE twin_trials IS 'mine';
 CALL persona.tune('twin', 15);
 
+-- The first trial has the settings that serve, whether the space holds them or not; a grid has no such one.
+SELECT version FROM persona.train_ease('lone', 'board', 'u', 'i', regularization => 7.123456789);
+CALL persona.tune('lone', 3, 'random', '{"regularization": [1, 2]}', deploy => 'never');
+SELECT trial, live, settings -> 'regularization' = '7.123456789' AS serving, settings -> 'regularization' <@ '[1, 2]' AS of_the_space FROM lone_trials ORDER BY trial;
+CALL persona.tune('lone', 12, 'tpe', '{"regularization": {"min": 100, "max": 200}, "neighbours": [4, 5]}', deploy => 'never', options => '{"restart": true}');
+SELECT live, count(*), bool_and((settings ->> 'regularization')::float8 BETWEEN 100 AND 200) AS of_the_space FROM lone_trials GROUP BY live ORDER BY live;
+SELECT settings FROM lone_trials WHERE live;
+-- Those of a version that another trainer made are none of the present one.
+SELECT version, deployed FROM persona.train_item_knn('lone', 'board', 'u', 'i', deploy => 'never');
+CALL persona.tune('lone', 2, 'random', '{"neighbours": [3, 4]}', deploy => 'never', options => '{"restart": true}');
+SELECT count(*), bool_or(live) AS live FROM lone_trials;
+
 -- Several holdouts: the mean of them counts; what is worse than most after some is given up.
 CREATE TABLE visits AS SELECT v, p FROM generate_series(1, 300) AS v, generate_series(1, 60) AS p WHERE (v * 7 + p * 13) % 60 < 20 AND (v + p * p) % 3 <> 0;
 SELECT version FROM persona.train_ease('pages', 'visits', 'v', 'p');
@@ -166,9 +178,23 @@ CALL persona.tune('pages', 12, 'grid', '{"regularization": [1, 10, 100, 1000, 10
 SELECT count(*) FROM pages_trials;
 CALL persona.tune('m', budget => '1 microsecond', options => '{"restart": true}');
 SELECT count(*) FROM m_trials;
+-- Where it cannot commit.
+\set VERBOSITY verbose
 BEGIN;
 CALL persona.tune('m');
 ROLLBACK;
+\set VERBOSITY default
+CREATE FUNCTION within() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL persona.tune('m', 1); END $$;
+CREATE PROCEDURE around() LANGUAGE plpgsql AS $$ BEGIN CALL persona.tune('bpr', 1); END $$;
+CREATE PROCEDURE pinned() LANGUAGE plpgsql SET search_path = tune AS $$ BEGIN CALL persona.tune('m', 1); END $$;
+SELECT within();
+CALL pinned();
+DO $$ BEGIN CALL persona.tune('m', 1); EXCEPTION WHEN division_by_zero THEN NULL; END $$;
+-- And where it can.
+SELECT count(*) FROM persona.versions WHERE model = 'bpr';
+CALL around();
+DO $$ BEGIN CALL persona.tune('bpr', 1); END $$;
+SELECT count(*) FROM persona.versions WHERE model = 'bpr';
 SELECT persona._tune_next('plain', 1, NULL);
 SELECT persona._tune_measure('als', 1);
 

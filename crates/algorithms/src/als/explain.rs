@@ -1,8 +1,12 @@
 //! What the score of an item rests on.
 
+use super::explicit::Items;
+use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::Result;
 use crate::interactions::Pace;
+
+use super::fold::{held, row};
 
 /// Conjugate gradients end where the residual is this part of the first.
 const TOLERANCE: f64 = 1e-12;
@@ -13,7 +17,8 @@ const TOLERANCE: f64 = 1e-12;
 ///
 /// Arguments as there; `item` is the item whose score is explained. `W y_i` is solved for by conjugate gradients in double
 /// precision: `factors^2 + 2 factors |items|` multiplications a step, seldom more than `factors` steps. An item that
-/// `item_factors` does not hold, and every one where `item` is such, has a part of 0. Errors: `Cancelled`.
+/// `item_factors` does not hold, and every one where `item` is such, has a part of 0. The 8 bytes of each part stay taken from
+/// the control. Errors: `Cancelled`, `Memory`, `NoMemory`.
 #[allow(clippy::too_many_arguments, reason = "the arguments of fold_in, the item, and the control")]
 pub fn explain(
     gram: &[f32],
@@ -26,9 +31,12 @@ pub fn explain(
     item: u32,
     control: &Control,
 ) -> Result<Vec<f64>> {
-    let row = |item: u32| item_factors.get(item as usize * factors..(item as usize + 1) * factors);
-    let Some(target) = row(item).filter(|_| factors > 0 && gram.len() == factors * factors) else {
-        return Ok(vec![0.0; items.len()]);
+    let mut budget = Budget::new(control, EXPLAINING);
+    let mut parts = budget.zeroed(items.len())?;
+    let target = row(item_factors, factors, item);
+    let Some(target) = target.filter(|_| factors > 0 && gram.len() == factors * factors) else {
+        budget.keep(parts.len() as u64 * 8);
+        return Ok(parts);
     };
     // W's inverse times a vector.
     let mut pace = Pace::new(control);
@@ -38,21 +46,68 @@ pub fn explain(
             pace.step(factors)?;
             answer[at] = dot(gram, vector) + regularization * vector[at];
         }
-        for (&item, &value) in items.iter().zip(values) {
+        for (_, row, value) in held(item_factors, factors, items, values) {
             pace.step(2 * factors)?;
-            if let Some(row) = row(item) {
-                let scale = alpha * f64::from(value) * dot(row, vector);
-                answer.iter_mut().zip(row).for_each(|(to, &each)| *to += scale * f64::from(each));
-            }
+            let scale = alpha * f64::from(value) * dot(row, vector);
+            answer.iter_mut().zip(row).for_each(|(to, &each)| *to += scale * f64::from(each));
         }
         Ok(())
     };
     let solution = conjugate_gradients(target, 2 * factors + 10, &mut times)?;
-    let mut parts = Vec::with_capacity(items.len());
-    for (&item, &value) in items.iter().zip(values) {
+    for (at, row, value) in held(item_factors, factors, items, values) {
         pace.step(factors)?;
-        parts.push(row(item).map_or(0.0, |row| dot(row, &solution) * (1.0 + alpha * f64::from(value))));
+        parts[at] = dot(row, &solution) * (1.0 + alpha * f64::from(value));
     }
+    budget.keep(parts.len() as u64 * 8);
+    Ok(parts)
+}
+
+/// The part of each of somebody's ratings in the expected rating of an item, in the order of `items`. That rating is
+/// `mean + b_u + b_i + sum_j y_i' W y_j r_j` with `W = (sum_j y_j y_j' + lambda n I)^-1`, where `r_j` is what mean and biases
+/// leave of the user's rating of item `j`, and `n` how many ratings there are: the factors that the last step of
+/// [`explicit::fit`](super::explicit::fit) would give the user for these items.
+///
+/// `target` are the factors of the item whose rating is explained. An item that the model does not hold has a part of 0. The 8
+/// bytes of each part stay taken from the control. Errors: `Cancelled`, `Memory`, `NoMemory`.
+pub fn explain_ratings(
+    model: Items<'_>,
+    items: &[u32],
+    values: &[f32],
+    user_bias: f32,
+    regularization: f64,
+    target: &[f32],
+    control: &Control,
+) -> Result<Vec<f64>> {
+    let Items { factors, rows, biases, mean } = model;
+    let row = |item: u32| rows.get(item as usize * factors..(item as usize + 1) * factors);
+    let mut budget = Budget::new(control, EXPLAINING);
+    let mut parts = budget.zeroed(items.len())?;
+    let mut held = budget.with_capacity(items.len())?;
+    held.extend(items.iter().filter_map(|&item| row(item)));
+    if factors == 0 || target.len() != factors || held.is_empty() {
+        budget.keep(items.len() as u64 * 8);
+        return Ok(parts);
+    }
+    let lambda = regularization * held.len() as f64;
+    let mut pace = Pace::new(control);
+    let mut times = |vector: &[f64], answer: &mut [f64]| -> Result<()> {
+        control.check()?;
+        answer.iter_mut().zip(vector).for_each(|(to, each)| *to = lambda * each);
+        for row in &held {
+            pace.step(2 * factors)?;
+            let along = dot(row, vector);
+            answer.iter_mut().zip(*row).for_each(|(to, &each)| *to += along * f64::from(each));
+        }
+        Ok(())
+    };
+    let solution = conjugate_gradients(target, 2 * factors + 10, &mut times)?;
+    for ((&item, &value), part) in items.iter().zip(values).zip(&mut parts) {
+        pace.step(factors)?;
+        *part = row(item).zip(biases.get(item as usize)).map_or(0.0, |(row, &bias)| {
+            dot(row, &solution) * (f64::from(value) - mean - f64::from(user_bias) - f64::from(bias))
+        });
+    }
+    budget.keep(items.len() as u64 * 8);
     Ok(parts)
 }
 

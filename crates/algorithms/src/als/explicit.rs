@@ -17,6 +17,7 @@ use crate::estimate::Need;
 use crate::simd::{Level, level};
 
 pub use super::biases::{Biases, Damping};
+pub use super::explain::explain_ratings as explain;
 pub use super::fold::{Folded, Items, fold_in_ratings as fold_in};
 
 /// How to train.

@@ -84,6 +84,25 @@ fn solve_one(
     Ok(x)
 }
 
+/// The entries of one user whose items are held: the place of each among all, the factors of its item, its value.
+pub(super) fn held<'a>(
+    item_factors: &'a [f32],
+    factors: usize,
+    items: &'a [u32],
+    values: &'a [f32],
+) -> impl Iterator<Item = (usize, &'a [f32], f32)> {
+    items
+        .iter()
+        .zip(values)
+        .enumerate()
+        .filter_map(move |(at, (&item, &value))| Some((at, row(item_factors, factors, item)?, value)))
+}
+
+/// The factors of an item, where they are held.
+pub(super) fn row(item_factors: &[f32], factors: usize, item: u32) -> Option<&[f32]> {
+    item_factors.get(item as usize * factors..(item as usize + 1) * factors)
+}
+
 /// The entries of one user whose items are held, as a matrix of one row over the rows gathered next to each other, padded
 /// to whole registers.
 fn gather(
@@ -94,13 +113,11 @@ fn gather(
     control: &Control,
 ) -> Result<(Csr, Aligned<f32>)> {
     let width = factors.next_multiple_of(16);
-    let held = item_factors.len() / factors;
     let mut matrix = Csr::default();
     let mut gathered = Aligned::zeros(TRAINING, items.len() * width, control)?;
-    for (&item, &value) in items.iter().zip(values).filter(|&(&item, _)| (item as usize) < held) {
+    for (_, row, value) in held(item_factors, factors, items, values) {
         let at = matrix.indices.len();
-        gathered[at * width..][..factors]
-            .copy_from_slice(&item_factors[item as usize * factors..][..factors]);
+        gathered[at * width..][..factors].copy_from_slice(row);
         matrix.indices.push(at as u32);
         matrix.values.push(value);
     }

@@ -7,19 +7,16 @@ use crate::interactions::{Pace, Split};
 
 use super::ranker::Popularity;
 
-/// How much is known of users: terciles of the number of their training entries, over the measured users. Users of equal
-/// number stay together.
+/// How much is known of users: terciles of the number of their training entries, over the measured users.
+///
+/// Users of equal number stay together. Where two thirds end with the same number there is one class for both, which has
+/// both names: `cold+medium`. So there are fewer classes, never an empty one, and none that is called what it is not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Activity {
-    /// Positions of the users of each class, rising: cold, medium, heavy.
-    pub users: [Vec<u32>; 3],
+    /// The name of each class and the positions of its users, rising. None without users.
+    pub classes: Vec<(&'static str, Vec<u32>)>,
     /// The most entries of a cold user, and of a medium one.
     pub bounds: (usize, usize),
-}
-
-impl Activity {
-    /// The names of the classes.
-    pub const NAMES: [&'static str; 3] = ["cold", "medium", "heavy"];
 }
 
 /// The classes of the measured users.
@@ -34,12 +31,20 @@ pub fn activity(split: &Split, control: &Control) -> Result<Activity> {
     counts.sort_unstable();
     let third = |n: usize| counts.get((n * counts.len()).div_ceil(3).max(1) - 1).copied().unwrap_or(0);
     let bounds = (third(1), third(2));
-    let mut users = <[Vec<u32>; 3]>::default();
+    let names: &[(usize, &'static str)] = match (bounds.0 == bounds.1, bounds.1 == third(3)) {
+        (false, false) => &[(bounds.0, "cold"), (bounds.1, "medium"), (usize::MAX, "heavy")],
+        (true, false) => &[(bounds.0, "cold+medium"), (usize::MAX, "heavy")],
+        (false, true) => &[(bounds.0, "cold"), (usize::MAX, "medium+heavy")],
+        (true, true) => &[(usize::MAX, "cold+medium+heavy")],
+    };
+    let mut classes: Vec<(&'static str, Vec<u32>)> =
+        names.iter().map(|&(_, name)| (name, Vec::new())).collect();
     for position in 0..split.users.len() {
-        let class = usize::from(count(position) > bounds.0) + usize::from(count(position) > bounds.1);
-        users[class].push(position as u32);
+        let class = names.partition_point(|&(most, _)| most < count(position));
+        classes[class].1.push(position as u32);
     }
-    Ok(Activity { users, bounds })
+    classes.retain(|(_, users)| !users.is_empty());
+    Ok(Activity { classes, bounds })
 }
 
 /// How popular held-out items are: the head are the most popular items that have a third of the training entries, the

@@ -31,7 +31,7 @@ pub(super) fn integers(table: Integers, len: usize, budget: &mut Budget<'_>) -> 
     let mut keys = budget.with_capacity(len)?;
     for shard in table.shards() {
         budget.control().check()?;
-        keys.extend(shard.map(|(value, id)| Key { prefix: value as u64 ^ SIGN, id, unused: 0 }));
+        keys.extend(shard.map(|(value, id)| Key::new(value as u64 ^ SIGN, id)));
     }
     table.free(budget);
     let keys = sort_keys(keys, budget, |_, _| std::cmp::Ordering::Equal)?;
@@ -100,7 +100,7 @@ fn keys_of<'a, B: AsRef<[u8]> + ?Sized + 'a>(
         let mut prefix = [0; 8];
         let known = id.len().min(8);
         prefix[..known].copy_from_slice(&id[..known]);
-        keys.push(Key { prefix: u64::from_be_bytes(prefix), id: n as u32, unused: 0 });
+        keys.push(Key::new(u64::from_be_bytes(prefix), n as u32));
     }
     Ok(keys)
 }

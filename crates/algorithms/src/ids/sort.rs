@@ -11,10 +11,17 @@ use crate::error::Result;
 /// the prefix decides alone; for bytes it spares most visits to the ids themselves.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub(super) prefix: u64,
-    pub(super) id: u32,
-    pub(super) unused: u32,
+    pub(crate) id: u32,
+    unused: u32,
+}
+
+impl Key {
+    /// For whatever has a number to be sorted by.
+    pub(crate) fn new(prefix: u64, id: u32) -> Self {
+        Self { prefix, id, unused: 0 }
+    }
 }
 
 /// Keys sorted in one go: 9 ms where every comparison visits two ids of 60 bytes with a common start.
@@ -23,7 +30,7 @@ const RUN: usize = 1 << 16;
 const PIECE: usize = 1 << 14;
 
 /// Sorts by prefix, then by `compare`. Holds a second buffer of the same size while it merges.
-pub(super) fn sort_keys(
+pub(crate) fn sort_keys(
     mut keys: Vec<Key>,
     budget: &mut Budget<'_>,
     compare: impl Fn(&Key, &Key) -> Ordering + Copy,

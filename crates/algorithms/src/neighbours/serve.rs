@@ -141,7 +141,7 @@ impl NeighboursRef<'_> {
         self.parts(items, weights, item).collect()
     }
 
-    fn parts<'b>(
+    pub(crate) fn parts<'b>(
         &'b self,
         items: &'b [u32],
         weights: Option<&'b [f32]>,

@@ -186,11 +186,9 @@ pub fn encode_with(
     image.section(kinds::BY_POPULARITY, by_popularity);
     image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
     image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
-    if !matches!(parts.learned, Learned::Ratings(..)) {
-        // What an update needs of the entries; most models have nothing but ones.
-        let values = &parts.user_items.values;
-        image.section(kinds::SEEN_VALUES, if all_ones(values, control)? { &[] } else { &values[..] });
-    }
+    // What an update needs of the entries, and an explanation of ratings; most models have nothing but ones.
+    let values = &parts.user_items.values;
+    image.section(kinds::SEEN_VALUES, if all_ones(values, control)? { &[] } else { &values[..] });
     for (kind, rows) in [(kinds::CONTENT_USERS, content.users), (kinds::CONTENT_ITEMS, content.items)] {
         if !rows.is_empty() {
             image.section(kind, rows);

@@ -1,16 +1,30 @@
 //! What a score rests on.
 
 use crate::als;
+use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::Result;
+use crate::ids::{Key, sort_keys};
 use crate::neighbours::Contribution;
 
-use super::{Body, Recommender};
+use super::sums::PIECE_OF_SUMS;
+use super::{Body, Factors, Facts, Recommender};
+
+/// Items between two looks at the control: a millisecond where each is searched for.
+const PIECE: usize = 1 << 13;
 
 impl Recommender<'_> {
-    /// Whether scores are sums over the user's items. Those of ratings are not: values are not stored.
+    /// Whether scores are sums over the user's items. Of ratings the values must be known: images of earlier versions do not
+    /// have them.
     pub fn explains(&self) -> bool {
-        !matches!(self.body, Body::Popular(_)) && self.ratings().is_none()
+        !matches!(self.body, Body::Popular(_)) && (!self.rates() || self.has_values())
+    }
+
+    /// What an expected rating is without any item of the user: the mean and the biases of user and item. Nothing where
+    /// either is not known, and for other models.
+    pub fn base(&self, user: u32, item: u32) -> Option<f64> {
+        let ratings = self.ratings().filter(|_| (user as usize) < self.users.len())?;
+        Some(ratings.base(user, self.item_factors(item)?))
     }
 
     /// The user's items by what each adds to the score of an item: the largest contributions of either sign first, equal
@@ -18,8 +32,11 @@ impl Recommender<'_> {
     /// or nothing is explained.
     ///
     /// Neighbours, and factors of users that are sums: the sum is [`Recommender::score`]. Other factors: it is the score of [`Recommender::recommend_for_items`] for
-    /// the user's items, since the factors that a training stores are near to those of its last items only, and values are not
-    /// stored at all; that is an explanation of factors by alternating least squares alone. Errors: `Cancelled`.
+    /// the user's items, each of value 1, since the factors that a training stores are near to those of its last items only;
+    /// that is an explanation of factors by alternating least squares alone. Ratings: with [`Recommender::base`] it is near the
+    /// expected rating for the same reason, which is then confined to the range.
+    ///
+    /// Nothing stays taken from the control: the answer is the caller's. Errors: `Cancelled`, `Memory`, `NoMemory`.
     pub fn explain(&self, user: u32, item: u32, control: &Control) -> Result<Vec<Contribution>> {
         if item as usize >= self.items.len() || !self.explains() {
             return Ok(Vec::new());
@@ -34,30 +51,78 @@ impl Recommender<'_> {
             return Ok(parts.into_iter().filter_map(of_whole).collect());
         }
         let own = self.seen(user);
-        let mut parts = match &self.body {
-            Body::Popular(_) => Vec::new(),
-            Body::Neighbours(body) => body.explain(own, None, item),
-            Body::Factors(body) if body.sums => body.parts_of_sum(self.facts.factors, own, item, control)?,
-            Body::Factors(body) => {
-                let facts = &self.facts;
-                let parts = als::explain(
-                    body.gram,
-                    body.items,
-                    facts.factors as usize,
-                    own,
-                    &vec![1.0; own.len()],
-                    facts.regularization,
-                    facts.alpha,
-                    item,
-                    control,
-                )?;
-                let each = |(&item, contribution)| Contribution { item, contribution };
-                own.iter().zip(parts).map(each).collect()
+        let mut budget = Budget::new(control, EXPLAINING);
+        let mut parts = budget.with_capacity::<Contribution>(own.len())?;
+        match &self.body {
+            Body::Popular(_) => {}
+            Body::Neighbours(body) => {
+                for own in own.chunks(PIECE) {
+                    control.check()?;
+                    parts.extend(body.parts(own, None, item).filter(|part| part.contribution != 0.0));
+                }
             }
+            Body::Factors(body) if body.sums => {
+                for own in own.chunks(PIECE_OF_SUMS) {
+                    control.check()?;
+                    body.add_parts_of_sum(self.facts.factors, own, item, &mut parts);
+                }
+            }
+            Body::Factors(body) => {
+                let all = self.parts(body, user, item, &mut budget)?;
+                for (own, all) in own.chunks(PIECE).zip(all.chunks(PIECE)) {
+                    control.check()?;
+                    let each = own.iter().zip(all).filter(|&(_, &contribution)| contribution != 0.0);
+                    parts.extend(each.map(|(&item, &contribution)| Contribution { item, contribution }));
+                }
+            }
+        }
+        in_order(&parts, &mut budget)
+    }
+
+    /// What each of the user's items adds to a product of factors.
+    fn parts(&self, body: &Factors<'_>, user: u32, item: u32, budget: &mut Budget<'_>) -> Result<Vec<f64>> {
+        let control = budget.control();
+        let Facts { regularization, alpha, factors, .. } = self.facts;
+        let (own, values) = self.entries_of(user);
+        let mut ones = budget.with_capacity(own.len())?;
+        ones.resize(own.len(), 1.0);
+        let parts = match (body.ratings, self.item_factors(item)) {
+            (Some(ratings), Some(row)) => {
+                let own = (own, values.unwrap_or(&ones));
+                ratings.explain(body.items, user, own, regularization, row, control)?
+            }
+            _ => als::explain(
+                body.gram,
+                body.items,
+                factors as usize,
+                own,
+                &ones,
+                regularization,
+                alpha,
+                item,
+                control,
+            )?,
         };
-        parts.retain(|part| part.contribution != 0.0);
-        let size = |part: &Contribution| part.contribution.abs();
-        parts.sort_by(|a, b| size(b).total_cmp(&size(a)).then(a.item.cmp(&b.item)));
+        budget.adopt(parts.len() as u64 * 8);
         Ok(parts)
     }
+}
+
+/// The largest contributions first.
+fn in_order(parts: &[Contribution], budget: &mut Budget<'_>) -> Result<Vec<Contribution>> {
+    let control = budget.control();
+    let mut keys = budget.with_capacity(parts.len())?;
+    for (first, parts) in (0..).step_by(PIECE).zip(parts.chunks(PIECE)) {
+        control.check()?;
+        // Bits of numbers that are not negative are in their order; items rise with their places.
+        let key = |(id, part): (u32, &Contribution)| Key::new(!part.contribution.abs().to_bits(), id);
+        keys.extend((first..).zip(parts).map(key));
+    }
+    let keys = sort_keys(keys, budget, |a, b| a.id.cmp(&b.id))?;
+    let mut sorted = budget.with_capacity(parts.len())?;
+    for keys in keys.chunks(PIECE) {
+        control.check()?;
+        sorted.extend(keys.iter().map(|key| parts[key.id as usize]));
+    }
+    Ok(sorted)
 }

@@ -3,8 +3,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::als::explicit::{Damping, Folded, Items, Model, confine, fold_in};
-use crate::budget::Budget;
+use crate::als::explicit::{self, Damping, Folded, Items, Model, confine, fold_in};
+use crate::budget::{Budget, EXPLAINING};
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::image::{Image, kinds};
 
@@ -82,24 +83,64 @@ impl<'a> Ratings<'a> {
         (items, values): (&[u32], &[f32]),
         regularization: f64,
     ) -> (Vec<f32>, f32) {
-        let factors = width - 1;
-        let held = items.iter().zip(values).filter_map(|(&item, &value)| {
-            rows.get(item as usize * width..(item as usize + 1) * width).map(|row| (row, value))
-        });
-        // The rated items alone, their factors and their biases apart.
-        let (mut own, mut biases, mut given) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, value) in held {
-            own.extend_from_slice(&row[..factors]);
-            biases.push(row[factors]);
-            given.push(value);
-        }
+        let Rated { own, biases, values } = Rated::of(rows, width, items, values);
         let RatingFacts { mean, user_damping, item_damping, .. } = self.facts;
         let damping = (user_damping >= 0.0).then_some(Damping { users: user_damping, items: item_damping });
-        let all: Vec<u32> = (0..given.len() as u32).collect();
-        let model = Items { factors, rows: &own, biases: &biases, mean };
-        let Folded { bias, factors: mut row } = fold_in(model, &all, &given, regularization, damping);
+        let all: Vec<u32> = (0..values.len() as u32).collect();
+        let model = Items { factors: width - 1, rows: &own, biases: &biases, mean };
+        let Folded { bias, factors: mut row } = fold_in(model, &all, &values, regularization, damping);
         row.push(1.0);
         (row, bias)
+    }
+
+    /// What a rating would be without the factors: the mean, the bias of the user and that of the item.
+    pub(super) fn base(&self, user: u32, item_row: &[f32]) -> f64 {
+        let bias = item_row.last().copied().unwrap_or(0.0);
+        self.facts.mean + f64::from(self.user_bias(user)) + f64::from(bias)
+    }
+
+    /// What each of a user's ratings adds to it for the item of a row. All items are those of the image.
+    pub(super) fn explain(
+        &self,
+        rows: &[f32],
+        user: u32,
+        (items, values): (&[u32], &[f32]),
+        regularization: f64,
+        item_row: &[f32],
+        control: &Control,
+    ) -> Result<Vec<f64>> {
+        let width = item_row.len();
+        let mut budget = Budget::new(control, EXPLAINING);
+        // A row without its bias, the bias, the value and the number of each.
+        budget.take(items.len() as u64 * (width as u64 + 2) * 4)?;
+        let Rated { own, biases, values } = Rated::of(rows, width, items, values);
+        let all: Vec<u32> = (0..values.len() as u32).collect();
+        let model = Items { factors: width - 1, rows: &own, biases: &biases, mean: self.facts.mean };
+        let target = &item_row[..width - 1];
+        explicit::explain(model, &all, &values, self.user_bias(user), regularization, target, control)
+    }
+}
+
+/// The items alone that a user rated, their factors and their biases apart.
+struct Rated {
+    own: Vec<f32>,
+    biases: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Rated {
+    /// From rows of the image; what it does not hold is left out.
+    fn of(rows: &[f32], width: usize, items: &[u32], values: &[f32]) -> Rated {
+        let mut rated = Rated { own: Vec::new(), biases: Vec::new(), values: Vec::new() };
+        for (&item, &value) in items.iter().zip(values) {
+            let row = rows.get(item as usize * width..(item as usize + 1) * width);
+            if let Some((&bias, factors)) = row.and_then(<[f32]>::split_last) {
+                rated.own.extend_from_slice(factors);
+                rated.biases.push(bias);
+                rated.values.push(value);
+            }
+        }
+        rated
     }
 }
 

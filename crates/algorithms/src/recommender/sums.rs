@@ -2,10 +2,8 @@
 //! the user's other items say about it: the product with the sum for an item that the user does not have, and less by the
 //! item's product with itself for one that the user has. So it is as with [`crate::ease`], where no item speaks for itself.
 
-use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::image::{Image, kinds};
-use crate::interactions::Pace;
 use crate::neighbours::Contribution;
 use crate::search::Similarity;
 
@@ -13,6 +11,9 @@ use super::{Factors, Filter, Recommendation, Source, row};
 
 /// The section of such a model.
 pub(super) const FOLDING: [u32; 1] = [1];
+
+/// Items whose rows are multiplied between two looks at the control: at most 1 ms.
+pub(super) const PIECE_OF_SUMS: usize = 256;
 
 /// Whether an image is of such a model.
 pub(super) fn read(image: &Image<'_>) -> Result<bool> {
@@ -81,24 +82,20 @@ impl Factors<'_> {
         found
     }
 
-    /// What each of somebody's items adds to the score of an item: its product with it, and nothing for the item itself.
-    pub(super) fn parts_of_sum(
+    /// Adds what each of somebody's items adds to the score of an item: its product with it, and nothing for the item itself.
+    pub(super) fn add_parts_of_sum(
         &self,
         factors: u32,
         own: &[u32],
         item: u32,
-        control: &Control,
-    ) -> Result<Vec<Contribution>> {
-        let mut pace = Pace::new(control);
-        let Some(target) = row(self.items, factors, item) else { return Ok(Vec::new()) };
-        let mut parts = Vec::with_capacity(own.len());
-        for &each in own {
-            pace.step(factors as usize)?;
-            if let Some(row) = row(self.items, factors, each).filter(|_| each != item) {
-                parts.push(Contribution { item: each, contribution: dot(row, target) });
-            }
-        }
-        Ok(parts)
+        parts: &mut Vec<Contribution>,
+    ) {
+        let Some(target) = row(self.items, factors, item) else { return };
+        let others = own.iter().filter(|&&each| each != item);
+        let each = others.filter_map(|&item| {
+            Some(Contribution { item, contribution: dot(row(self.items, factors, item)?, target) })
+        });
+        parts.extend(each.filter(|part| part.contribution != 0.0));
     }
 }
 

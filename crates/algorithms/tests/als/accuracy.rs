@@ -131,29 +131,6 @@ fn both_solvers_reach_the_exact_rows() {
 }
 
 #[test]
-fn the_order_of_users_does_not_matter() {
-    let entries = random(200, 50, 3000);
-    let to = |user: usize| (user * 77 + 5) % 200;
-    let permuted: Vec<_> = entries.iter().map(|&(user, item, value)| (to(user), item, value)).collect();
-    let params = Params { factors: 24, iterations: 3, regularization: 0.1, ..Params::default() };
-    let start = als::start(200, 50, &params, &Control::unlimited()).unwrap();
-    let move_rows = |rows: &[f32]| {
-        let mut moved = vec![0.0; rows.len()];
-        for (user, row) in rows.chunks(24).enumerate() {
-            moved[to(user) * 24..][..24].copy_from_slice(row);
-        }
-        moved
-    };
-    let moved_start = Factors { users: move_rows(&start.users), ..start.clone() };
-    let (user_items, item_users) = matrices(200, 50, &entries);
-    let (model, _) = fit(&user_items, &item_users, start, &params);
-    let (user_items, item_users) = matrices(200, 50, &permuted);
-    let (moved, _) = fit(&user_items, &item_users, moved_start, &params);
-    assert_near(&moved.users, &doubles(&move_rows(&model.users)), 1e-4);
-    assert_near(&moved.items, &doubles(&model.items), 1e-4);
-}
-
-#[test]
 fn a_new_user_gets_the_exact_factors() {
     let (user_items, item_users) = matrices(300, 150, &random(300, 150, 6000));
     for factors in [1, 10, 64] {

@@ -2,6 +2,7 @@
 //! loop, also with right checksums. The fuzzer in fuzz/ does the same without end; these are its modules.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod by_segment;
 mod choices;
 mod draft;
 mod memory;
@@ -61,9 +62,10 @@ fn images() -> Vec<AlignedBytes> {
     shapes().into_iter().map(|shape| Sample::new(shape).image()).collect()
 }
 
-/// The samples, and those of segments, whose own promises the test `segments` has.
+/// The samples, one that has models of segments inside, and those of segments, whose own promises the test `segments` has.
 fn all_images() -> Vec<AlignedBytes> {
-    images().into_iter().chain(segments::images()).collect()
+    let inside = by_segment::image(&Sample::new(shapes()[0]));
+    images().into_iter().chain([inside]).chain(segments::images()).collect()
 }
 
 /// Serves an image and names the damage where that panics or takes long.

@@ -56,20 +56,24 @@ impl Sample {
         Self { users, items, user_items, factors: model, sums }
     }
 
-    /// The image.
-    pub(crate) fn image(&self) -> AlignedBytes {
-        let parts = Parts {
+    pub(crate) fn parts<'a>(&'a self, item_users: &'a Csr) -> Parts<'a> {
+        Parts {
             users: &self.users,
             items: &self.items,
             user_items: &self.user_items,
-            item_users: &self.user_items.transpose(self.items.len()),
+            item_users,
             learned: if self.sums { Learned::Sums(&self.factors) } else { Learned::Factors(&self.factors) },
             regularization: 0.5,
             alpha: 2.0,
             user_class: 3,
             item_class: 2,
-        };
-        encode(&parts, *b"golden or sample", 1, &Control::unlimited()).unwrap()
+        }
+    }
+
+    /// The image.
+    pub(crate) fn image(&self) -> AlignedBytes {
+        let item_users = self.user_items.transpose(self.items.len());
+        encode(&self.parts(&item_users), *b"golden or sample", 1, &Control::unlimited()).unwrap()
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn serve(bytes: &[u8], choices: &mut dyn Choices) -> Served {
         Ok(Model::Recommender(model)) => {
             let checked = verified.and(model.check(&Control::unlimited()));
             recommend(&model, choices);
-            if checked.is_ok() {
+            if checked.is_ok() && model.segments() == (0, 0) {
                 answers_are_exact(&model, choices);
             }
             Served { opened: true, checked }
@@ -109,6 +109,7 @@ fn find_ids(ids: IdsRef<'_>, choices: &mut dyn Choices) {
 /// All questions; the answers may be wrong.
 fn recommend(model: &Recommender<'_>, choices: &mut dyn Choices) {
     let (users, items) = (model.users.len() as u32, model.items.len() as u32);
+    let whole = model.segments().0 == 0;
     let mut listed: Vec<u32> = (0..choices.below(20)).map(|_| choices.below(80) as u32).collect();
     listed.push(u32::MAX);
     // Rising, as callers pass them.
@@ -119,9 +120,14 @@ fn recommend(model: &Recommender<'_>, choices: &mut dyn Choices) {
         for k in [0, 1, 7, usize::MAX] {
             for candidates in [None, Some(&listed[..]), Some(&[])] {
                 for keep_seen in [false, true] {
-                    let filter = Filter { exclude: &exclude, candidates, keep_seen };
-                    let found = model.recommend(user, k, filter);
-                    sane(&found, k, items, candidates, &exclude);
+                    for segment in [None, Some(1), Some(any)] {
+                        let filter = Filter { exclude: &exclude, candidates, keep_seen, segment };
+                        let found = model.recommend(user, k, filter);
+                        if whole {
+                            sane(&found, k, items, candidates, &exclude);
+                        }
+                        assert!(found.len() <= k && found.iter().all(|each| !each.score.is_nan()));
+                    }
                 }
             }
         }
@@ -151,6 +157,8 @@ fn recommend(model: &Recommender<'_>, choices: &mut dyn Choices) {
         let filter = Filter { exclude: &exclude, ..Filter::default() };
         let found = model.recommend_for_items(had, 4, filter);
         sane(&found, 4, items, None, &exclude);
+        let segment = model.segment_named("two");
+        assert!(model.recommend_for_items(had, 4, Filter { segment, ..filter }).len() <= 4);
     }
 }
 
