@@ -150,6 +150,8 @@ struct Search {
     budget: Duration,
     /// The names of the algorithms that may be tried.
     allowed: Vec<&'static str>,
+    /// Whether they were named.
+    named: bool,
     /// Whether features of items or users are to be learned from.
     features: bool,
     /// What every candidate's spec holds.
@@ -177,13 +179,14 @@ impl Search {
         let features = content::asks(&whole);
         let named = Spec::new(&given).texts("algorithms")?.unwrap_or_default();
         let allowed = candidates::allowed(&named, features)?;
+        let named = !named.is_empty();
         let most = crate::settings::max_threads() as i64;
         let threads = options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize;
         let budget = duration(&spec.text("budget")?.unwrap_or_else(|| "10 minutes".into()))?;
         let keep_versions = options.integer("keep_versions", 1, 1000)?;
         let has_time = spec.text("time_column")?.is_some();
         let request = Request::of(model.clone(), relation, &spec, keep_versions, kept)?;
-        Ok((request, Search { model, relation, budget, allowed, features, common, has_time, threads }))
+        Ok((request, Search { model, relation, budget, allowed, named, features, common, has_time, threads }))
     }
 
     /// The whole spec of a candidate.
@@ -268,7 +271,7 @@ impl Choose for Search {
         }
         for candidate in first {
             // Where nothing was said of it: only where its full form has no room.
-            if candidate.stands_in() && self.allowed.is_empty() && !round.crowded {
+            if candidate.stands_in() && !self.named && !round.crowded {
                 continue;
             }
             round.measure(candidate)?;
