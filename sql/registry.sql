@@ -117,8 +117,9 @@ CREATE TABLE persona_internal.chunk (
   ordinal int,
   payload bytea NOT NULL,
   PRIMARY KEY (image_id, ordinal));
--- The payload is dense numbers: compressing it would cost time and save nothing.
-ALTER TABLE persona_internal.chunk ALTER COLUMN payload SET STORAGE EXTERNAL;
+-- The payload is dense numbers: compressing it would cost time and save nothing. A piece is as long as a page has room for,
+-- and stays in it.
+ALTER TABLE persona_internal.chunk ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
 COMMENT ON TABLE persona_internal.model IS 'one row a model; its relation is the view that carries its name, owner and grants';
 COMMENT ON TABLE persona_internal.version IS 'one row a trained version; never changed';

@@ -150,7 +150,7 @@ impl Algorithm for Als {
     }
 
     fn updates(&self) -> bool {
-        !self.rates
+        true
     }
 
     fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
@@ -158,8 +158,24 @@ impl Algorithm for Als {
         let Warm { factors: Some(factors), users, items, regularization, alpha } = warm else {
             return self.fit(data, control);
         };
+        let changed = (users, items);
+        let refined = |learned, regularization, alpha| Fitted {
+            learned,
+            iterations: 1,
+            converged: true,
+            losses: vec![(f64::NAN, from.elapsed().as_secs_f64())],
+            regularization,
+            alpha,
+        };
+        if self.rates {
+            let mut params = self.of_ratings();
+            params.als = Params { factors: factors.factors, regularization, ..params.als };
+            let model =
+                explicit::refine(data.user_items, data.item_users, factors, changed, &params, control)?;
+            return Ok(refined(Learned::Ratings(model), regularization, 0.0));
+        }
         let params = Params { factors: factors.factors, regularization, alpha, ..self.usual() };
-        let factors = refine(data.user_items, data.item_users, factors, (users, items), &params, control)?;
+        let factors = refine(data.user_items, data.item_users, factors, changed, &params, control)?;
         Ok(Fitted {
             learned: Learned::Factors(factors),
             iterations: 1,

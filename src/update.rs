@@ -2,13 +2,13 @@
 
 use algorithms::Control;
 use algorithms::ids::{IdBuilder, Ids};
-use algorithms::interactions::{Interactions, InteractionsBuilder};
+use algorithms::interactions::{Interactions, InteractionsBuilder, Repeats};
 use algorithms::recommender::Content;
 use algorithms::update::{merge, moved};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
-use crate::access::Identity;
+use crate::access::{Identity, set_local};
 use crate::automatic::settled;
 use crate::call::Call;
 use crate::error::{Code, OrReport, Result, fail};
@@ -84,7 +84,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
             )));
         }
     };
-    let (counts, fresh) = read(&mut training, &source, &columns, &again)?;
+    let (counts, fresh) = read(&mut training, &source, &columns, &again, algorithm.rates())?;
     let threads = settings::max_threads();
     let merged = training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, &control))?;
     if !merged.changed {
@@ -176,7 +176,7 @@ fn algorithm(
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}{by}. Models of implicit ALS without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}{by}. Models of ALS, implicit or of ratings, without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))
@@ -273,10 +273,12 @@ fn read(
     source: &Source,
     columns: &InteractionColumns,
     users: &Ids,
+    rates: bool,
 ) -> Result<(Counts, Interactions)> {
     let control = training.control;
     let (user, item) = (columns.user_class, columns.item_class);
-    let mut builder = InteractionsBuilder::new(user.kind(), item.kind(), columns.time.is_some(), control);
+    let builder = InteractionsBuilder::new(user.kind(), item.kind(), columns.time.is_some(), control);
+    let mut builder = builder.repeats(if rates { Repeats::Newest } else { Repeats::Sum });
     let mut counts = Counts::default();
     let threads = settings::max_threads();
     if !users.is_empty() {
@@ -290,17 +292,20 @@ fn read(
         }
         array.push('}');
         let of_users = type_name(base_type(columns.user.type_oid));
-        // Not `= ANY`: the planner knows how many rows an unnested constant has, and takes the index or one hash.
+        // A constant array: the planner knows how many rows it finds, and takes one pass over the pages that an index
+        // names or one over all of them. By a join with the unnested array, many users took a scan of the index each.
         let clause = format!(
-            "WHERE {} IN (SELECT pg_catalog.unnest({}::{}[]))",
+            "WHERE {} = ANY ({}::{}[])",
             identity::quote(&columns.user.name),
             literal(&array),
             stored_type(&of_users)
         );
         let _path = Identity::pinned_path();
+        // To compile so short a query takes longer than it saves.
+        set_local("jit", "off");
         (counts, builder) = training.phase_here("read", |progress| {
             let mut report = |rows| progress.read(rows, control.used());
-            source.read_with(columns, &clause, builder, control, threads, false, &mut report)
+            source.read_with(columns, &clause, builder, control, threads, rates, &mut report)
         })?;
     }
     point("read");

@@ -5,13 +5,14 @@
 use std::io;
 use std::time::Duration;
 
+use algorithms::Control;
 use algorithms::image::files::{Claim, Folder, Mapped, Name, Pending};
 use pgrx::{PgXactCallbackEvent, Uuid, pg_sys, register_xact_callback};
 
-use super::load::{is_sound, verify};
+use super::load::{MAPPED_FROM, is_sound, verify, whole};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::registry::scan::Seen;
-use crate::work::AtExit;
+use crate::work::{self, AtExit};
 use crate::{registry, settings};
 
 /// How often a waiting backend looks whether the file is there.
@@ -69,11 +70,7 @@ pub(super) fn obtain(
             }
             Ok(Claim::Ready(mapped)) => Ok(mapped),
             Ok(Claim::Mine(pending)) => {
-                // Where the process ends meanwhile, no destructor takes the unfinished file away.
-                let unfinished = pending.temporary().to_path_buf();
-                let _at_exit = AtExit::run(move || {
-                    let _ = std::fs::remove_file(&unfinished);
-                });
+                let _at_exit = removed_at_exit(&pending);
                 write(&folder, pending, bytes, &read)
             }
             Ok(Claim::Busy) => {
@@ -97,14 +94,7 @@ fn write(
     bytes: u64,
     read: &dyn Fn(&mut Sink<'_>) -> Result<()>,
 ) -> std::result::Result<Mapped, Failed> {
-    let limit = settings::max_image_cache();
-    if !folder.make_room(bytes, limit, &mut is_dead)? {
-        return Err(Failed::NoRoom(format!("\"persona.max_image_cache\" is {} MB.", limit >> 20)));
-    }
-    pending.allocate(&mut || {
-        pgrx::check_for_interrupts!();
-    })?;
-    crate::fault::point("image allocated");
+    allocate(folder, &pending, bytes)?;
     let mut full = None;
     let passed = read(&mut |piece| {
         pending.write(piece).map_err(|error| {
@@ -126,6 +116,27 @@ fn write(
     Ok(mapped)
 }
 
+/// Takes the space of a file.
+fn allocate(folder: &Folder, pending: &Pending, bytes: u64) -> std::result::Result<(), Failed> {
+    let limit = settings::max_image_cache();
+    if !folder.make_room(bytes, limit, &mut is_dead)? {
+        return Err(Failed::NoRoom(format!("\"persona.max_image_cache\" is {} MB.", limit >> 20)));
+    }
+    pending.allocate(&mut || {
+        pgrx::check_for_interrupts!();
+    })?;
+    crate::fault::point("image allocated");
+    Ok(())
+}
+
+/// Where the process ends meanwhile, no destructor takes the unfinished file away.
+fn removed_at_exit(pending: &Pending) -> AtExit {
+    let unfinished = pending.temporary().to_path_buf();
+    AtExit::run(move || {
+        let _ = std::fs::remove_file(&unfinished);
+    })
+}
+
 /// Whether a file holds an image that nobody is served from: its version is deleted, or its database. Where a
 /// transaction elsewhere still sees it, it is written again.
 fn is_dead(name: &Name) -> bool {
@@ -142,12 +153,7 @@ fn is_dead(name: &Name) -> bool {
 /// Writes the file of an image that this backend has just stored, so that no request has to. Where there is no room the
 /// first request says so.
 pub(crate) fn write_through(image: &[u8]) -> Result<()> {
-    // SAFETY: set in every backend.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    if let Some((name, bytes)) = Name::of(database, image)
-        && bytes >= super::load::MAPPED_FROM
-        && settings::max_image_cache() > 0
-    {
+    if let Some((name, bytes)) = mappable(image) {
         obtain(&name, bytes, false, |sink| {
             image.chunks(1 << 20).try_for_each(|piece| {
                 pgrx::check_for_interrupts!();
@@ -156,6 +162,68 @@ pub(crate) fn write_through(image: &[u8]) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The name and size of the file that an image is served from, if it is large enough for one.
+fn mappable(image: &[u8]) -> Option<(Name, u64)> {
+    // SAFETY: set in every backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    Name::of(database, image).filter(|&(_, bytes)| bytes >= MAPPED_FROM && settings::max_image_cache() > 0)
+}
+
+/// A file that is written and checked, and has no name yet by which anybody finds it; dropped it is removed.
+pub(crate) struct Ready {
+    pending: Pending,
+    name: Name,
+    _at_exit: AtExit,
+}
+
+impl Ready {
+    /// Whether it is the file of this image.
+    pub(crate) fn holds(&self, image: &[u8]) -> bool {
+        mappable(image).is_some_and(|(name, _)| name == self.name)
+    }
+
+    /// Gives it its name. Where that fails the first request writes it again.
+    pub(crate) fn publish(self) {
+        let _ = self.pending.publish();
+    }
+}
+
+/// Runs `body`, which stores an image, while another thread writes its file. No file where there is no room, and where
+/// one thread must do.
+pub(crate) fn write_beside<T>(image: &[u8], body: impl FnOnce() -> Result<T>) -> Result<(T, Option<Ready>)> {
+    let folder = folder();
+    let claimed = mappable(image).filter(|_| settings::max_threads() > 1);
+    let claimed = claimed.and_then(|(name, bytes)| Some((name, bytes, folder.claim(&name, bytes).ok()?)));
+    let Some((name, bytes, Claim::Mine(pending))) = claimed else { return Ok((body()?, None)) };
+    let at_exit = removed_at_exit(&pending);
+    match allocate(&folder, &pending, bytes) {
+        Ok(()) => {}
+        Err(Failed::NoRoom(_)) => {
+            drop(pending);
+            return Ok((body()?, None));
+        }
+        Err(Failed::Error(error)) => return Err(error),
+    }
+    let control = Control::unlimited();
+    let fill = |(pending, sound): &mut (Pending, bool), (): &mut ()| {
+        *sound = fill(pending, image, &control);
+        Ok(())
+    };
+    let (answer, (pending, sound)) = work::pipe(&control, (pending, false), vec![()], fill, |feeder| {
+        feeder.exchange(());
+        body()
+    })?;
+    crate::fault::point("image written");
+    crate::fault::point("image checked");
+    Ok((answer, sound.then_some(Ready { pending, name, _at_exit: at_exit })))
+}
+
+/// Writes a file and checks it; false where that fails.
+fn fill(pending: &mut Pending, image: &[u8], control: &Control) -> bool {
+    let written = image.chunks(1 << 20).all(|piece| control.check().is_ok() && pending.write(piece).is_ok());
+    written && pending.map().ok().flatten().is_some_and(|mapped| whole(&mapped, control).is_ok())
 }
 
 /// Removes the files of images when the transaction that deletes them commits.

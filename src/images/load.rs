@@ -121,7 +121,7 @@ fn missing(named: &Named, version: i32) -> ErrorReport {
 }
 
 /// Checks every byte of an image.
-fn whole(bytes: &[u8], control: &Control) -> algorithms::Result<()> {
+pub(super) fn whole(bytes: &[u8], control: &Control) -> algorithms::Result<()> {
     let image = Image::open(bytes)?;
     image.verify(control)?;
     Model::new(&image)?.check(control)

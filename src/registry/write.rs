@@ -4,17 +4,22 @@
 use std::borrow::Cow;
 
 use pgrx::datum::DatumWithOid;
-use pgrx::{JsonB, PgMemoryContexts, Spi, Uuid, pg_sys};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};
 
 use super::{Metric, Output, queue, scan};
-use crate::access::{self, Identity};
+use crate::access::{self, Identity, set_local};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::images;
 use crate::sql::argument;
 
-/// Bytes of one stored piece of an image.
-const CHUNK: usize = 1 << 20;
+/// Bytes of one stored piece of an image: it fills a page, so that nothing goes to the TOAST table, which would have four
+/// rows and index entries for it.
+const CHUNK: usize = 8000;
+
+/// Pieces after which the memory of their datums goes back.
+const PIECES: usize = 128;
 
 /// Runs statements as the owner of the registry.
 fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -25,11 +30,12 @@ fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 /// Runs one statement of the registry; the number of rows that it touched.
 fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
     Spi::connect_mut(|client| {
-        let touched = client.update(statement, None, arguments).map(|table| table.len() as u64);
-        touched.map_err(|error| {
-            fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}"))
-        })
+        client.update(statement, None, arguments).map(|table| table.len() as u64).map_err(not_written)
     })
+}
+
+fn not_written(error: pgrx::spi::Error) -> ErrorReport {
+    fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}"))
 }
 
 /// A new random id of version 4.
@@ -178,12 +184,7 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
 /// Removes what a model has but the note of its tables.
 fn delete_contents(model_id: Uuid) -> Result<()> {
     as_registry_owner(|| {
-        images::forget_at_commit(images_of(model_id, &[])?);
-        run(
-            "DELETE FROM persona_internal.chunk WHERE image_id IN
-               (SELECT image_id FROM persona_internal.version WHERE model_id OPERATOR(pg_catalog.=) $1)",
-            &[argument(model_id)],
-        )?;
+        delete_images(model_id, &[])?;
         for table in ["version", "deployment", "metric", "training_log", "label", "attachment", "queue"] {
             run(
                 &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
@@ -312,23 +313,28 @@ pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
     as_registry_owner(|| {
         // Each piece becomes a datum of its own, which must not stay until the statement ends.
         let mut context = PgMemoryContexts::new("pg_persona image");
-        for (ordinal, piece) in image.chunks(CHUNK).enumerate() {
-            // SAFETY: nothing that is made in the context outlives the closure.
-            unsafe {
-                context.switch_to(|_| {
-                    run(
-                        "INSERT INTO persona_internal.chunk VALUES ($1, $2, $3)",
-                        &[argument(image_id), argument(ordinal as i32), argument(piece)],
-                    )
-                })?;
-                context.reset();
+        Spi::connect_mut(|client| {
+            let types = [pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::BYTEAOID].map(PgOid::from);
+            let insert = "INSERT INTO persona_internal.chunk VALUES ($1, $2, $3)";
+            let insert = client.prepare_mut(insert, &types).map_err(not_written)?;
+            for (ordinal, piece) in image.chunks(CHUNK).enumerate() {
+                // SAFETY: nothing that is made in the context outlives the closure.
+                unsafe {
+                    context.switch_to(|_| {
+                        let arguments = [argument(image_id), argument(ordinal as i32), argument(piece)];
+                        client.update(&insert, None, &arguments).map(drop).map_err(not_written)
+                    })?;
+                    if ordinal % PIECES == PIECES - 1 {
+                        context.reset();
+                    }
+                }
+                if ordinal == 0 {
+                    point("piece");
+                }
+                pgrx::check_for_interrupts!();
             }
-            if ordinal == 0 {
-                point("piece");
-            }
-            pgrx::check_for_interrupts!();
-        }
-        Ok(())
+            Ok(())
+        })
     })
 }
 
@@ -444,15 +450,21 @@ fn images_of(model_id: Uuid, kept: &[Uuid]) -> Result<Vec<Uuid>> {
 
 /// Deletes the images of a model that are not among `kept`.
 pub(crate) fn prune_images(model_id: Uuid, kept: &[Uuid]) -> Result<()> {
-    as_registry_owner(|| {
-        images::forget_at_commit(images_of(model_id, kept)?);
-        run(
-            "DELETE FROM persona_internal.chunk WHERE image_id IN
-               (SELECT v.image_id FROM persona_internal.version v
-                WHERE v.model_id OPERATOR(pg_catalog.=) $1
-                  AND NOT v.image_id OPERATOR(pg_catalog.=) ANY ($2))",
-            &[argument(model_id), argument(kept.to_vec())],
-        )?;
-        Ok(())
-    })
+    as_registry_owner(|| delete_images(model_id, kept))
+}
+
+/// The same as the owner of the registry.
+fn delete_images(model_id: Uuid, kept: &[Uuid]) -> Result<()> {
+    images::forget_at_commit(images_of(model_id, kept)?);
+    // The table has a page a row, and most versions of a long history have none of them any more: no plan may read it.
+    set_local("enable_seqscan", "off");
+    run(
+        "DELETE FROM persona_internal.chunk WHERE image_id OPERATOR(pg_catalog.=) ANY (ARRAY
+           (SELECT v.image_id FROM persona_internal.version v
+            WHERE v.model_id OPERATOR(pg_catalog.=) $1 AND NOT v.image_id OPERATOR(pg_catalog.=) ANY ($2)
+              AND (SELECT true FROM persona_internal.chunk c
+                   WHERE c.image_id OPERATOR(pg_catalog.=) v.image_id LIMIT 1)))",
+        &[argument(model_id), argument(kept.to_vec())],
+    )?;
+    Ok(())
 }

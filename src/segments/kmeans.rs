@@ -5,15 +5,15 @@ use std::time::Instant;
 use algorithms::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
 use algorithms::profile::{describe, profile};
 use algorithms::scale::columns::{self, Column, Scaling};
-use algorithms::segments::{KMeansParts, Segments, continue_ids, encode_kmeans};
+use algorithms::segments::{KMeansParts, continue_ids, encode_kmeans};
 use algorithms::{Control, rows};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use super::beside::SegmentTables;
-use super::live::{labels, live_image, next_id};
+use super::live::{live_image, next_id};
 use super::members::Members;
-use super::refresh::{Fresh, Tables, not_unique, refresh};
+use super::refresh::{not_unique, publish};
 use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
@@ -296,7 +296,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         "seed": request.params.seed as i64, "feature_columns": names, "inertia": found.clusters.inertia,
         "next_segment_id": next, "rows_with_null": with_null, "rows_not_finite": not_finite,
     }));
-    let (model_id, silhouette) = (target.model_id, found.silhouette());
+    let silhouette = found.silhouette();
     let finished = Finished {
         image_id,
         image: &image,
@@ -316,14 +316,7 @@ fn train(call: &Call, request: &Request) -> Answer {
     };
     drop(found);
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
-    let result = finished.publish(training, target, deploy, &mut |training, version| {
-        let opened = algorithms::image::Image::open(&image).or_report()?;
-        let segments = Segments::new(&opened).or_report()?;
-        let labels = labels(model_id, &segments)?;
-        let tables = Tables::new(model_id)?;
-        let fresh = Fresh { members: &members, model: &segments, labels: &labels, version };
-        training.tables(|begin| refresh(&tables, &fresh, begin))
-    })?;
+    let result = publish(finished, training, target, deploy, &members)?;
     drop(identity);
     result.record(call)
 }

@@ -1,22 +1,25 @@
 //! Bringing the tables beside a model in line with the version that goes live: in the transaction of the deployment, as
 //! the owner of the model, and only rows that differ.
 
+use algorithms::image::Image;
 use algorithms::profile::Profile;
 use algorithms::segments::Segments;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::{Spi, pg_sys};
 
+use super::live::labels;
 use super::members::Members;
 use super::placing::{Placing, reasons};
 use super::tables::RFM;
 use crate::access::Identity;
-use crate::error::{Code, Result, fail};
+use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::identity;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Output, write};
 use crate::source::Source;
 use crate::sql::{argument, bulk};
+use crate::train::{Deploy, Finished, Published, Target, Training};
 
 /// Where the tables of a model are, and how they name its ids.
 pub(super) struct Tables {
@@ -76,6 +79,25 @@ pub(super) struct Fresh<'a> {
     /// The labels of the segments, in the order of the model.
     pub(super) labels: &'a [String],
     pub(super) version: i32,
+}
+
+/// Writes a finished training, and where it goes live makes the tables show it.
+pub(super) fn publish(
+    finished: Finished<'_>,
+    training: Training<'_>,
+    target: Target,
+    deploy: Deploy,
+    members: &Members,
+) -> Result<Published> {
+    let (model_id, image) = (target.model_id, finished.image);
+    finished.publish(training, target, deploy, &mut |training, version| {
+        let opened = Image::open(image).or_report()?;
+        let model = Segments::new(&opened).or_report()?;
+        let labels = labels(model_id, &model)?;
+        let tables = Tables::new(model_id)?;
+        let fresh = Fresh { members, model: &model, labels: &labels, version };
+        training.tables(|begin| refresh(&tables, &fresh, begin))
+    })
 }
 
 /// Makes the tables show a version. The caller acts as the owner of the model.

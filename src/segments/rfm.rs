@@ -2,14 +2,14 @@
 
 use algorithms::Control;
 use algorithms::rfm::scores::{Cuts, Labels, check_bins, cut_points};
-use algorithms::segments::{RfmParts, Segments, encode_rfm};
+use algorithms::segments::{RfmParts, encode_rfm};
 use pgrx::{Spi, pg_sys};
 use serde_json::{Map, Value, json};
 
 use super::beside::SegmentTables;
-use super::live::{labels, live_image, next_id};
+use super::live::{live_image, next_id};
 use super::members::{self, MEASURES, Members, Purchases};
-use super::refresh::{Fresh, Tables, refresh};
+use super::refresh::publish;
 use crate::access::Identity;
 use crate::call::{Call, datum, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
@@ -236,7 +236,6 @@ fn train(call: &Call, request: &Request) -> Answer {
         "collapsed": of_measures(&|at| collapsed[at].into()), "next_segment_id": next,
         "customers": customers,
     }));
-    let model_id = target.model_id;
     let finished = Finished {
         image_id,
         image: &image,
@@ -255,14 +254,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         hyperparameters,
     };
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
-    let result = finished.publish(training, target, deploy, &mut |training, version| {
-        let opened = algorithms::image::Image::open(&image).or_report()?;
-        let segments = Segments::new(&opened).or_report()?;
-        let labels = labels(model_id, &segments)?;
-        let tables = Tables::new(model_id)?;
-        let fresh = Fresh { members: &members, model: &segments, labels: &labels, version };
-        training.tables(|begin| refresh(&tables, &fresh, begin))
-    })?;
+    let result = publish(finished, training, target, deploy, &members)?;
     drop(identity);
     report_collapsed(collapsed, request.bins);
     result.record(call)

@@ -204,11 +204,8 @@ impl Source {
         list.extend(columns.value.as_ref().map(|column| identity::quote(&column.name)));
         list.extend(columns.time.as_ref().map(|column| identity::quote(&column.name)));
         let query = format!("SELECT {} FROM {} {clause}", list.join(", "), self.name);
-        let mut receive = |sink: Sink<'_, '_>| {
-            let mut receiver = Receiver::new(columns, any_value, sink, on_batch);
-            receiver.run(&query)?;
-            receiver.finish()
-        };
+        let mut receive =
+            |sink: Sink<'_, '_>| Receiver::new(columns, any_value, sink, on_batch).run(&query, columns);
         if threads == 1 {
             let counts = receive(Sink::Here(&mut builder))?;
             return Ok((counts, builder));

@@ -20,12 +20,16 @@ struct Receiver<'a, 'r> {
     on_row: &'a mut OnRow<'r>,
 }
 
-/// Runs a query as the current user, with a search path that nobody can plant objects in, and passes its rows on. Its
-/// columns must have `types`: they are compared again when the query starts, since a relation that was checked by oid is
-/// read by name. 42804 where they have others.
+/// The same as [`run`] with a search path that nobody can plant objects in.
 pub(crate) fn stream(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) -> Result<()> {
-    let query: CString = c_string(query)?;
     let _path = Identity::pinned_path();
+    run(query, types, on_row)
+}
+
+/// Runs a query as the current user and passes its rows on. Its columns must have `types`: they are compared again when the
+/// query starts, since a relation that was checked by oid is read by name. 42804 where they have others.
+pub(super) fn run(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) -> Result<()> {
+    let query: CString = c_string(query)?;
     let mut receiver = Receiver {
         head: pg_sys::DestReceiver {
             receiveSlot: Some(receive),
@@ -64,7 +68,7 @@ unsafe extern "C-unwind" fn receive(
     slot: *mut pg_sys::TupleTableSlot,
     receiver: *mut pg_sys::DestReceiver,
 ) -> bool {
-    // SAFETY: Postgres passes the receiver that `stream` gave it and a slot of its query, which has as many columns
+    // SAFETY: Postgres passes the receiver that `run` gave it and a slot of its query, which has as many columns
     // as `types`: `startup` compared them.
     let outcome = unsafe {
         let receiver = &mut *receiver.cast::<Receiver<'_, '_>>();
@@ -88,7 +92,7 @@ unsafe extern "C-unwind" fn startup(
     _operation: i32,
     descriptor: pg_sys::TupleDesc,
 ) {
-    // SAFETY: Postgres passes the receiver that `stream` gave it and the descriptor of the rows that will come.
+    // SAFETY: Postgres passes the receiver that `run` gave it and the descriptor of the rows that will come.
     let same = unsafe {
         let types = (*receiver.cast::<Receiver<'_, '_>>()).types;
         (*descriptor).natts as usize == types.len()

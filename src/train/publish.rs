@@ -161,7 +161,10 @@ impl Finished<'_> {
         deploy::prune(model_id, deploy.keep_versions.unwrap_or(KEEP_VERSIONS))?;
         point("pruned");
         if deployed {
-            images::write_through(self.image)?;
+            match training.file.take().filter(|file| file.holds(self.image)) {
+                Some(file) => file.publish(),
+                None => images::write_through(self.image)?,
+            }
         }
         point("published");
         Ok(result)

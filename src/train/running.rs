@@ -7,6 +7,7 @@ use pgrx::Uuid;
 
 use crate::error::Result;
 use crate::fault::{Within, point};
+use crate::images::{self, Ready};
 use crate::progress::Progress;
 use crate::registry::write::{self, LogLine};
 use crate::{notice, work};
@@ -17,12 +18,14 @@ pub(crate) struct Training<'a> {
     pub(crate) progress: Progress,
     pub(crate) started: Instant,
     pub(crate) log: Vec<LogLine>,
+    /// The file of the image that was stored last.
+    pub(crate) file: Option<Ready>,
 }
 
 impl<'a> Training<'a> {
     pub(crate) fn start(model: &str, algorithm: &'static str, control: &'a Control) -> Training<'a> {
         let progress = Progress::start(model, algorithm);
-        Training { control, progress, started: Instant::now(), log: Vec::new() }
+        Training { control, progress, started: Instant::now(), log: Vec::new(), file: None }
     }
 
     /// Runs a phase of long work away from the main thread and logs its time.
@@ -96,10 +99,12 @@ impl<'a> Training<'a> {
         answer
     }
 
-    /// Stores an image.
+    /// Stores an image, and writes its file meanwhile.
     pub(crate) fn store(&mut self, image_id: Uuid, image: &[u8]) -> Result<()> {
         point("encoded");
-        self.phase_here("write", |_| write::insert_image(image_id, image))?;
+        let store = |_: &mut Progress| images::write_beside(image, || write::insert_image(image_id, image));
+        let ((), file) = self.phase_here("write", store)?;
+        self.file = file;
         point("written");
         Ok(())
     }

@@ -10,13 +10,15 @@ use crate::train::choose;
 use crate::trainers::Trainer;
 
 /// Settings that are none of the model's quality, or that a search settles itself.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 11] = [
     "algorithms",
     "budget",
     "deploy",
     "holdout",
     "item_features",
     "keep_versions",
+    "segment_models",
+    "segments",
     "seed",
     "threads",
     "user_features",

@@ -2,6 +2,9 @@
 
 from models import beside, extension, interactions, live
 
+# A model of each third of the users beside that of all.
+BY_SEGMENT = '{"segments": {"relation": "thirds", "id_column": "user_id", "segment_column": "third"}, "segment_models": "always"}'
+
 # Every call that trains a recommender, by the name of its trainer; what it says of itself is checked. A trainer that is not
 # here fails the test.
 #   call: arguments after the four columns. again: what a retraining changes.
@@ -9,7 +12,8 @@ from models import beside, extension, interactions, live
 TRAINERS = {
     "train_als": [
         dict(call="factors => 4", again={"factors": 6}, explains=True, updates=True),
-        dict(call="feedback => 'explicit', factors => 4", again={"factors": 6}, rates=True),
+        dict(call="feedback => 'explicit', factors => 4", again={"factors": 6}, explains=True, updates=True, rates=True),
+        dict(call=f"factors => 4, options => '{BY_SEGMENT}'", again={"factors": 6}, explains=True),
     ],
     "train_bpr": [dict(call="factors => 4, iterations => 10", again={"factors": 6})],
     "train_sgd": [
@@ -17,7 +21,10 @@ TRAINERS = {
         dict(call="loss => 'logistic', factors => 4, iterations => 10", again={"factors": 6}),
         dict(call="loss => 'squared', factors => 4, iterations => 10, options => '{\"negatives\": 2}'", again={"factors": 6}),
     ],
-    "train_ease": [dict(call="regularization => 5", again={"regularization": 50}, explains=True, updates=True)],
+    "train_ease": [
+        dict(call="regularization => 5", again={"regularization": 50}, explains=True, updates=True),
+        dict(call=f"regularization => 5, options => '{BY_SEGMENT}'", again={"regularization": 50}, explains=True),
+    ],
     "train_item_knn": [
         dict(call=f"similarity => '{similarity}'", again={"neighbours": 5}, explains=True, updates=True)
         for similarity in ("cosine", "jaccard", "bm25", "tf_idf")
@@ -67,8 +74,8 @@ def check_figures(session, model, rates):
             assert all(float(value) <= 1 for metric, value, *_ in rows if not metric.startswith("novelty")), rows
 
 
-def check_explained(session, model, explains):
-    """Rows of the user's own items, or 0A000."""
+def check_explained(session, model, explains, rates):
+    """Rows of the user's own items, of ratings after one without an item; or 0A000."""
     item = session.value(f"SELECT item_id FROM persona.recommend('{model}', 7, 1)")
     sql = f"SELECT evidence_item_id, contribution FROM persona.explain('{model}', 7, '{item}')"
     if not explains:
@@ -76,7 +83,7 @@ def check_explained(session, model, explains):
         return
     rows = session.run(sql)
     own = {item for (item,) in session.run("SELECT DISTINCT item_id FROM events WHERE user_id = 7")}
-    assert rows and {item for item, _ in rows} <= own, rows
+    assert rows and {item for item, _ in rows} <= own | ({None} if rates else set()), rows
 
 
 def check_fresh(session, model):
@@ -122,7 +129,7 @@ def check_life(session, trainer, call, again, explains=False, updates=False, rat
     assert first == [("1", "t")], first
     served = check_lists(session, model)
     check_figures(session, model, rates)
-    check_explained(session, model, explains)
+    check_explained(session, model, explains, rates)
     check_fresh(session, model)
     assert session.run(f"SELECT version, deployed FROM persona.retrain('{model}', {json(again)})") == [("2", "t")]
     assert (lists(session, model) == served) == same, "a retraining with other settings"
@@ -142,6 +149,7 @@ def test_the_life_of_a_model_by_every_trainer(cluster):
     session = cluster.session()
     extension(session)
     interactions(session)
+    session.run("CREATE TABLE thirds AS SELECT DISTINCT user_id, user_id % 3 AS third FROM events")
     known = {name for (name,) in session.run(r"SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'persona'::regnamespace AND proname LIKE 'train\_%'")}
     assert known == TRAINERS.keys() | SEGMENTS, ("not in the list", known - TRAINERS.keys() - SEGMENTS)
     for trainer, ways in TRAINERS.items():

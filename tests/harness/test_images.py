@@ -224,8 +224,8 @@ def test_damaged_data_do_not_go_live(cluster):
     first = scores(session)
     big(session, factors=33, deploy="never")
     # Corruption on disk, as seen by the library.
-    session.run("""UPDATE persona_internal.chunk SET payload = set_byte(payload, 100000, 255 - get_byte(payload, 100000))
-                   WHERE ordinal = 3 AND image_id = (SELECT image_id FROM persona_internal.version WHERE version = 2)""")
+    session.run("""UPDATE persona_internal.chunk SET payload = set_byte(payload, 5000, 255 - get_byte(payload, 5000))
+                   WHERE ordinal = 400 AND image_id = (SELECT image_id FROM persona_internal.version WHERE version = 2)""")
     assert session.error("SELECT persona.deploy('for_you', 2)").sqlstate == "XX001"
     assert scores(cluster.session()) == first and len(files(cluster)) == 1
 

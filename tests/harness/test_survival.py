@@ -36,6 +36,9 @@ SEGMENTS = "SELECT version FROM persona.train_kmeans('tiers', 'people', 'id', k 
 # Reads what a table tells of the items.
 FEATURES = """SELECT version FROM persona.train_als('for_you', 'wide', 'user_id', 'item_id', factors => 8, iterations => 1, deploy => 'always',
   options => '{{"item_features": {{"relation": "goods", "id_column": "id", "columns": ["kind"]}}}}')"""
+# Reads which segment a user has.
+OF_SEGMENTS = """SELECT version FROM persona.train_als('for_you', 'wide', 'user_id', 'item_id', factors => 8, iterations => 1, deploy => 'always',
+  options => '{{"segments": {{"relation": "people", "id_column": "id", "segment_column": "a"}}}}')"""
 # Follows rows that were written while it was trained.
 UPDATE = "SELECT version FROM persona.update_model('follow')"
 
@@ -44,6 +47,7 @@ POINTS = [
     *((point, FRESH) for point in FIRST),
     *((point, SEGMENTS) for point in ("match", *TABLES)),
     *((point, FEATURES) for point in ("sort features", "map features")),
+    ("sort segments", OF_SEGMENTS),
     *((point, UPDATE) for point in ("sort users", "merge")),
     *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),

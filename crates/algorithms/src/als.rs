@@ -252,6 +252,21 @@ pub(crate) fn check_shapes(
     if agree { Ok(()) } else { Err(Error::Corrupted("the shapes of matrices and factors disagree")) }
 }
 
+/// Rows of a matrix that are solved.
+struct Part<'a> {
+    matrix: &'a Csr,
+    /// Which; nothing for all.
+    chosen: Option<&'a [u32]>,
+    /// As of [`half::half`].
+    offsets: &'a [u64],
+}
+
+impl<'a> Part<'a> {
+    fn all(matrix: &'a Csr) -> Self {
+        Part { matrix, chosen: None, offsets: &matrix.offsets }
+    }
+}
+
 /// What every half-iteration uses.
 struct Training<'a> {
     level: Level,
@@ -273,9 +288,9 @@ impl Training<'_> {
         self.control.start(2 * (self.user_items.entries() * iterations) as u64);
         for iteration in 1..=iterations {
             let diverged = Error::Diverged { iterations: iteration - 1 };
-            self.half(self.user_items, users, items, &diverged)?;
-            let loss = self.half(self.item_users, items, users, &diverged)?;
-            if iteration == iterations && !self.finite(items)? {
+            self.half(&Part::all(self.user_items), users, items, &diverged)?;
+            let loss = self.half(&Part::all(self.item_users), items, users, &diverged)?;
+            if iteration == iterations && !finite(items, self.control)? {
                 return Err(diverged);
             }
             on_iteration(iteration, loss);
@@ -283,18 +298,8 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn finite(&self, numbers: &[f32]) -> Result<bool> {
-        for piece in numbers.chunks(GLANCE) {
-            self.control.check()?;
-            if !piece.iter().all(|each| each.is_finite()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Solves all `rows` from the `fixed` ones and returns the loss.
-    fn half(&self, matrix: &Csr, rows: &mut [f32], fixed: &[f32], diverged: &Error) -> Result<f64> {
+    /// Solves all `rows` of a part from the `fixed` ones and returns the loss.
+    fn half(&self, part: &Part<'_>, rows: &mut [f32], fixed: &[f32], diverged: &Error) -> Result<f64> {
         let Self { level, params, control, .. } = *self;
         let width = params.factors.next_multiple_of(16);
         let gram = gram::gram_at(level, fixed, width, params.threads, control)?;
@@ -307,11 +312,22 @@ impl Training<'_> {
         let (method, alpha) = (params.method(), params.alpha as f32);
         let feedback = solve::Feedback::Implicit { gram: &gram, alpha };
         // SAFETY: `check_shapes` found a row for every index.
-        let task = unsafe { solve::Task::new(matrix, fixed, params.factors, feedback, method, control) };
-        let sums = half::half(level, &task, matrix, rows, (width, method), params.threads, control)?;
+        let task = unsafe { solve::Task::new(part.matrix, fixed, params.factors, feedback, method, control) };
+        let task = task.of(part.chosen);
+        let sums = half::half(level, &task, part.offsets, rows, (width, method), params.threads, control)?;
         let loss = sums.all + params.regularization * squares;
         if loss.is_finite() { Ok(loss) } else { Err(diverged.clone()) }
     }
+}
+
+fn finite(numbers: &[f32], control: &Control) -> Result<bool> {
+    for piece in numbers.chunks(GLANCE) {
+        control.check()?;
+        if !piece.iter().all(|each| each.is_finite()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A copy of the rows that begins a cache line and is padded with zeros to whole lines.

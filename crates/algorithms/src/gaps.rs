@@ -271,8 +271,14 @@ mod tests {
         assert_eq!(merged.users.len(), data.users.len());
         let warm = phase("move", &control, || moved(&model, &merged, &control)).unwrap().unwrap();
         let (all, changed) = (&merged.interactions, (&merged.users[..], &merged.items[..]));
+        let of_ratings = warm.clone();
         phase("refine", &control, || {
             refine(&all.user_items, &all.item_users, warm, changed, &params, &control)
+        })
+        .unwrap();
+        let params = explicit::Params { als: params, ..explicit::Params::default() };
+        phase("refine ratings", &control, || {
+            explicit::refine(&all.user_items, &all.item_users, of_ratings, changed, &params, &control)
         })
         .unwrap();
     }

@@ -138,16 +138,19 @@ pub fn merge(
     Ok(merged)
 }
 
-/// The factors of a model in their places of now; zeros for who and what is new. Nothing for a model without factors.
+/// The factors of a model in their places of now, of ratings without the biases; zeros for who and what is new. Nothing for
+/// a model without factors.
 /// Errors: `Memory`, `NoMemory`, `Cancelled`; [`Factors::bytes`] stay taken from `control`.
 pub fn moved(model: &Recommender<'_>, merged: &Merged, control: &Control) -> Result<Option<Factors>> {
-    let factors = model.facts.factors as usize;
+    let factors = (model.facts.factors as usize).saturating_sub(usize::from(model.rates()));
     if factors == 0 {
         return Ok(None);
     }
     let mut budget = Budget::new(control, TRAINING);
-    let users = place(&merged.users_before, factors, |row| model.user_factors(row), &mut budget)?;
-    let items = place(&merged.items_before, factors, |row| model.item_factors(row), &mut budget)?;
+    let users =
+        place(&merged.users_before, factors, |row| model.user_parts(row).map(|of| of.0), &mut budget)?;
+    let items =
+        place(&merged.items_before, factors, |row| model.item_parts(row).map(|of| of.0), &mut budget)?;
     let moved = Factors { factors, users, items };
     budget.keep(moved.bytes());
     Ok(Some(moved))

@@ -665,7 +665,12 @@ fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
             let Some(warm) = moved(&model, &merged, control)? else { return Ok(()) };
             let all = &merged.interactions;
             let changed = (&merged.users[..], &merged.items[..]);
-            als::refine(&all.user_items, &all.item_users, warm, changed, &case.params(), control).map(|_| ())
+            als::refine(&all.user_items, &all.item_users, warm, changed, &case.params(), control)?;
+            let (params, Some(warm)) = (case.rating_params(), moved(&model, &merged, control)?) else {
+                return Ok(());
+            };
+            explicit::refine(&all.user_items, &all.item_users, warm, changed, &params, control)?;
+            Ok(())
         };
         let mut points = 0;
         loop {

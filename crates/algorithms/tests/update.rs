@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use algorithms::als::{Factors, Params, fit, refine, start};
+use algorithms::als::{Factors, Params, explicit, fit, refine, start};
 use algorithms::ids::{IdBuilder, IdKind, IdRef, Ids};
 use algorithms::image::{AlignedBytes, Image};
 use algorithms::interactions::{Interactions, InteractionsBuilder};
@@ -256,6 +256,134 @@ fn changed_users_are_recommended_what_a_training_would_recommend() {
         }
         assert!(gradient.abs() < 1e-2, "{gradient}");
     }
+}
+
+/// A number of a pair that tells nothing of another pair.
+fn chance(user: i64, item: i64) -> u64 {
+    let mixed = ((user as u64) << 32 | item as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40
+}
+
+/// What a user thinks of an item: half stars by the taste of a group, which differs by a row of both.
+fn opinion(user: i64, item: i64, group: i64) -> f32 {
+    let taste = if (item + group) % 5 < 2 { 1.5 } else { -1.5 };
+    let noise = (chance(user, item + 1000) % 2) as f32 * 0.5;
+    2.75 + taste + noise + (item % 4) as f32 * 0.1
+}
+
+fn rating_params(threads: usize) -> explicit::Params {
+    let usual = explicit::Params::default();
+    explicit::Params {
+        als: Params { factors: 8, iterations: 12, seed: 3, threads, ..usual.als.clone() },
+        ..usual
+    }
+}
+
+fn rated(data: &Interactions) -> explicit::Model {
+    let (control, params) = (Control::unlimited(), rating_params(1));
+    let begin = start(data.users.len(), data.items.len(), &params.als, &control).unwrap();
+    explicit::fit(&data.user_items, &data.item_users, begin, &params, &control, &mut |_, _| ()).unwrap()
+}
+
+#[test]
+fn ratings_follow_and_err_as_little_as_after_a_training() {
+    // Each rates half of the items.
+    let rates = |user: i64, item: i64| chance(user, item) % 2 == 0;
+    let mut was = Rows::new();
+    for (user, item) in (0..300i64).flat_map(|user| (0..60i64).map(move |item| (user, item))) {
+        if rates(user, item) {
+            was.insert((user, item), opinion(user, item, user % 5));
+        }
+    }
+    // Thirty who think otherwise now, ten who are new, and a new item that these have rated.
+    let users: Vec<i64> = (100..130).chain(1000..1010).collect();
+    let group = |user: i64| (user + 2) % 5;
+    let mut now = was.clone();
+    now.retain(|key, _| !users.contains(&key.0));
+    for &user in &users {
+        for item in (0..60).filter(|&item| rates(user, item)).chain([60]) {
+            now.insert((user, item), opinion(user, item, group(user)));
+        }
+    }
+    let data = read(IdKind::Integer, &was, &|_| true);
+    let before = rated(&data);
+    let parts = Parts {
+        users: &data.users,
+        items: &data.items,
+        user_items: &data.user_items,
+        item_users: &data.item_users,
+        learned: Learned::Ratings(&before, rating_params(1).damping),
+        regularization: rating_params(1).als.regularization,
+        alpha: 0.0,
+        user_class: 3,
+        item_class: 3,
+    };
+    let control = Control::unlimited();
+    let bytes = encode(&parts, [7; 16], 1, &control).unwrap();
+    let opened = Image::open(&bytes).unwrap();
+    let model = Recommender::new(&opened).unwrap();
+    model.check(&control).unwrap();
+    let fresh = read(IdKind::Integer, &now, &|user| users.contains(&user));
+    let merged = merge(&model, sorted(IdKind::Integer, &users).view(), &fresh, 1, &control).unwrap();
+    let all = &merged.interactions;
+    assert_eq!(*all, Interactions { rows: now.len() as u64, ..read(IdKind::Integer, &now, &|_| true) });
+    let warm = moved(&model, &merged, &control).unwrap().unwrap();
+    // The factors without the biases that the image has beside them.
+    assert_eq!((warm.factors, &warm.users[..8]), (8, &before.factors.users[..8]));
+    let run = |threads| {
+        let changed = (&merged.users[..], &merged.items[..]);
+        let (matrix, transposed) = (&all.user_items, &all.item_users);
+        explicit::refine(matrix, transposed, warm.clone(), changed, &rating_params(threads), &control)
+            .unwrap()
+    };
+    let updated = run(1);
+    assert_eq!(updated, run(2));
+
+    // Mean, biases and range are those of a training.
+    let full = rated(all);
+    assert_eq!((&updated.biases, updated.range), (&full.biases, full.range));
+    // On what they have not rated.
+    let rmse = |model: &explicit::Model, of: &Interactions| {
+        let (mut squares, mut count) = (0.0, 0);
+        for (&user, item) in users.iter().flat_map(|user| (0..60).map(move |item| (user, item))) {
+            if !rates(user, item) {
+                let place = |ids: &Ids, id| ids.view().find(IdRef::Integer(id));
+                let expected = model.predict(place(&of.users, user), place(&of.items, item));
+                squares += (expected - f64::from(opinion(user, item, group(user)))).powi(2);
+                count += 1;
+            }
+        }
+        (squares / f64::from(count)).sqrt()
+    };
+    let (after, best, without) = (rmse(&updated, all), rmse(&full, all), rmse(&before, &data));
+    println!("RMSE {after:.4} after an update, {best:.4} after a training, {without:.4} without");
+    assert!(after < 1.03 * best && best < 0.7 * without, "{after} {best} {without}");
+
+    // Nobody else moved, and each of them is where the equation of a user has its solution.
+    for (row, &was) in merged.users_before.iter().enumerate() {
+        if merged.users.binary_search(&(row as u32)).is_err() {
+            let before = &before.factors.users[was as usize * 8..][..8];
+            assert_eq!(&updated.factors.users[row * 8..][..8], before);
+        }
+    }
+    for &user in &merged.users {
+        let x = &updated.factors.users[user as usize * 8..][..8];
+        let (items, values) = all.user_items.row(user as usize);
+        for factor in 0..8 {
+            let mut gradient = f64::from(x[factor]) * 0.1 * items.len() as f64;
+            for (&item, &value) in items.iter().zip(values) {
+                let rest = updated.score(Some(user), Some(item)) - f64::from(value);
+                gradient += rest * f64::from(updated.factors.items[item as usize * 8 + factor]);
+            }
+            assert!(gradient.abs() < 1e-3, "{gradient}");
+        }
+    }
+    let control = Control::unlimited();
+    control.cancel();
+    let changed = (&merged.users[..], &merged.items[..]);
+    let params = rating_params(1);
+    let ended = explicit::refine(&all.user_items, &all.item_users, warm, changed, &params, &control);
+    assert_eq!((ended, control.used()), (Err(Error::Cancelled), 0));
 }
 
 #[test]

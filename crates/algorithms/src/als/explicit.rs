@@ -8,7 +8,7 @@
 
 use super::biases::biases;
 use super::solve::{Feedback, Loss, Task};
-use super::{Factors, GLANCE, check_shapes, half, narrow, widen};
+use super::{Factors, GLANCE, Part, check_shapes, half, narrow, widen};
 use crate::budget::{Budget, MEASURING};
 use crate::control::Control;
 use crate::csr::Csr;
@@ -19,6 +19,7 @@ use crate::simd::{Level, level};
 pub use super::biases::{Biases, Damping};
 pub use super::explain::explain_ratings as explain;
 pub use super::fold::{Folded, Items, fold_in_ratings as fold_in};
+pub use super::refine::refine_ratings as refine;
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,7 +162,7 @@ pub(super) fn fit_at(
 }
 
 /// The lowest and the highest value.
-fn range(matrix: &Csr, control: &Control) -> Result<(f32, f32)> {
+pub(super) fn range(matrix: &Csr, control: &Control) -> Result<(f32, f32)> {
     let mut range = (f32::INFINITY, f32::NEG_INFINITY);
     for values in matrix.values.chunks(GLANCE) {
         control.check()?;
@@ -171,13 +172,13 @@ fn range(matrix: &Csr, control: &Control) -> Result<(f32, f32)> {
 }
 
 /// What every half-iteration uses.
-struct Sides<'a> {
-    level: Level,
-    user_items: &'a Csr,
-    item_users: &'a Csr,
-    params: &'a super::Params,
-    biases: &'a Biases,
-    control: &'a Control,
+pub(super) struct Sides<'a> {
+    pub(super) level: Level,
+    pub(super) user_items: &'a Csr,
+    pub(super) item_users: &'a Csr,
+    pub(super) params: &'a super::Params,
+    pub(super) biases: &'a Biases,
+    pub(super) control: &'a Control,
 }
 
 impl Sides<'_> {
@@ -192,8 +193,8 @@ impl Sides<'_> {
         control.start(2 * (user_items.entries() * params.iterations) as u64);
         for iteration in 1..=params.iterations {
             let (of_users, of_items) = (&biases.users, &biases.items);
-            let begun = self.half(user_items, users, items, (of_users, of_items))?;
-            let ended = self.half(item_users, items, users, (of_items, of_users))?;
+            let begun = self.half(&Part::all(user_items), users, items, (of_users, of_items))?;
+            let ended = self.half(&Part::all(item_users), items, users, (of_items, of_users))?;
             // The items' half knows all errors and the squares of the items.
             let loss = ended.all + begun.squares;
             if !(begun.all.is_finite() && loss.is_finite() && ended.squares.is_finite()) {
@@ -204,10 +205,10 @@ impl Sides<'_> {
         Ok(())
     }
 
-    /// Solves all `rows` from the `fixed` ones.
-    fn half(
+    /// Solves all `rows` of a part from the `fixed` ones; the biases are those of all.
+    pub(super) fn half(
         &self,
-        matrix: &Csr,
+        part: &Part<'_>,
         rows: &mut [f32],
         fixed: &[f32],
         (biases, fixed_biases): (&[f32], &[f32]),
@@ -221,9 +222,10 @@ impl Sides<'_> {
         };
         let method = params.method();
         // SAFETY: `check_shapes` found a row for every index.
-        let task = unsafe { Task::new(matrix, fixed, params.factors, feedback, method, control) };
+        let task = unsafe { Task::new(part.matrix, fixed, params.factors, feedback, method, control) };
+        let task = task.of(part.chosen);
         let width = params.factors.next_multiple_of(16);
-        half::half(level, &task, matrix, rows, (width, method), params.threads, control)
+        half::half(level, &task, part.offsets, rows, (width, method), params.threads, control)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
-use crate::csr::Csr;
 use crate::error::Result;
 use crate::jobs::share;
 use crate::simd::Level;
@@ -20,11 +19,12 @@ pub(super) fn bytes(rows: usize) -> u64 {
     (rows.div_ceil(ROWS) * size_of::<Loss>()) as u64
 }
 
-/// Solves all `rows` of a task in place and returns their loss: the same bits for every number of threads.
+/// Solves all `rows` of a task in place and returns their loss: the same bits for every number of threads. `offsets` are
+/// where the entries of each row begin and end if those of one follow those of the other.
 pub(super) fn half(
     level: Level,
     task: &Task<'_>,
-    matrix: &Csr,
+    offsets: &[u64],
     rows: &mut [f32],
     (width, method): (usize, Method),
     threads: usize,
@@ -32,9 +32,9 @@ pub(super) fn half(
 ) -> Result<Loss> {
     // One sum per job, added up in order: the same bits however the jobs were shared.
     let mut budget = Budget::new(control, TRAINING);
-    let mut losses = budget.zeroed::<Loss>(matrix.rows().div_ceil(ROWS))?;
+    let mut losses = budget.zeroed::<Loss>(offsets.len().saturating_sub(1).div_ceil(ROWS))?;
     let threads = threads.min(losses.len());
-    let pieces = longest_first(matrix, rows, &mut losses, width, threads);
+    let pieces = longest_first(offsets, rows, &mut losses, width, threads);
     let jobs = pieces.into_iter().flat_map(|(first, rows, losses)| {
         rows.chunks_mut(ROWS * width).zip(losses).enumerate().map(move |(job, each)| (first + job, each))
     });
@@ -44,7 +44,7 @@ pub(super) fn half(
             let first = job * ROWS;
             let last = first + rows.len() / width;
             *loss = solve(level, task, first, rows, &mut scratch)?;
-            control.advance(matrix.offsets[last] - matrix.offsets[first]);
+            control.advance(offsets[last] - offsets[first]);
         }
         Ok(())
     })?;
@@ -59,15 +59,15 @@ type Piece<'a> = (usize, &'a mut [f32], &'a mut [Loss]);
 /// Divides the jobs so that the longest come first: at most `SHARE` a thread, each a piece of its own, then what lies
 /// between them.
 fn longest_first<'a>(
-    matrix: &Csr,
+    offsets: &[u64],
     mut rows: &'a mut [f32],
     mut losses: &'a mut [Loss],
     width: usize,
     threads: usize,
 ) -> Vec<Piece<'a>> {
-    let entries =
-        |job: usize| matrix.offsets[((job + 1) * ROWS).min(matrix.rows())] - matrix.offsets[job * ROWS];
-    let limit = matrix.entries() as u64 / (threads.max(1) as u64 * SHARE);
+    let (count, all) = (offsets.len().saturating_sub(1), offsets.last().copied().unwrap_or_default());
+    let entries = |job: usize| offsets[((job + 1) * ROWS).min(count)] - offsets[job * ROWS];
+    let limit = all / (threads.max(1) as u64 * SHARE);
     let jobs = losses.len();
     let mut long = Vec::new();
     let mut rest = Vec::new();
@@ -97,14 +97,13 @@ mod tests {
             [(1, vec![]), (100, vec![]), (1000, vec![3, 40, 999]), (320, vec![0, 32, 64, 319])]
         {
             let entries = |row: usize| if long.contains(&row) { 1000 + row as u64 } else { 1 };
-            let mut matrix = Csr { offsets: vec![0], ..Csr::default() };
+            let mut offsets = vec![0];
             for row in 0..rows {
-                matrix.offsets.push(matrix.offsets[row] + entries(row));
+                offsets.push(offsets[row] + entries(row));
             }
-            matrix.indices = vec![0; matrix.offsets[rows] as usize];
             let mut factors: Vec<f32> = (0..rows).map(|row| row as f32).collect();
             let mut losses = vec![Loss::default(); rows.div_ceil(ROWS)];
-            let pieces = longest_first(&matrix, &mut factors, &mut losses, 1, 2);
+            let pieces = longest_first(&offsets, &mut factors, &mut losses, 1, 2);
             let (mut met, mut last) = (vec![0; rows], u64::MAX);
             for (at, (first, rows, losses)) in pieces.into_iter().enumerate() {
                 assert_eq!(losses.len(), rows.len().div_ceil(ROWS));

@@ -8,10 +8,9 @@ use crate::error::{Error, Result};
 use crate::interactions::Pace;
 use crate::simd::level;
 
-use super::{Factors, Params, Training, check_shapes, narrow, widen};
-
-/// Entries copied between two looks at the control: 1 ms where the memory is new.
-const PIECE: usize = 1 << 16;
+use super::biases::biases;
+use super::explicit::{self, Sides};
+use super::{Factors, Params, Part, Training, check_shapes, finite, widen};
 
 /// Steps for users, of whom there are few: somebody new begins at zero.
 const USER_STEPS: usize = 10;
@@ -34,53 +33,112 @@ pub fn refine(
     check_shapes(user_items, item_users, (&user_rows, &item_rows), [factors, params.factors], control)?;
     let thorough = Params { cg_steps: params.cg_steps.max(USER_STEPS), ..params.clone() };
     let level = level();
-    let of_users = Training { level, user_items, item_users, params: &thorough, control };
-    let of_items = Training { level, user_items, item_users, params, control };
-    let mut wide_users = widen(&user_rows, factors, control)?;
-    let mut wide_items = widen(&item_rows, factors, control)?;
-    of_users.some(user_items, users, &mut wide_users, &wide_items)?;
-    of_items.some(item_users, items, &mut wide_items, &wide_users)?;
-    of_users.some(user_items, users, &mut wide_users, &wide_items)?;
-    narrow(&wide_users, &mut user_rows, factors, control)?;
-    narrow(&wide_items, &mut item_rows, factors, control)?;
+    let half = |params: &Params, part: &Part<'_>, rows: &mut [f32], fixed: &[f32]| {
+        let training = Training { level, user_items, item_users, params, control };
+        training.half(part, rows, fixed, &DIVERGED).map(drop)
+    };
+    let of_users = |part: &Part<'_>, rows: &mut [f32], fixed: &[f32]| half(&thorough, part, rows, fixed);
+    let of_items = |part: &Part<'_>, rows: &mut [f32], fixed: &[f32]| half(params, part, rows, fixed);
+    let users = Chosen { matrix: user_items, chosen: users, factors, half: &of_users, control };
+    let items = Chosen { matrix: item_users, chosen: items, factors, half: &of_items, control };
+    by_turns(&users, &items, &mut user_rows, &mut item_rows)?;
     Ok(Factors { factors, users: user_rows, items: item_rows })
 }
 
-impl Training<'_> {
-    /// Solves the chosen ones of `rows` from the `fixed` ones.
-    fn some(&self, matrix: &Csr, chosen: &[u32], rows: &mut [f32], fixed: &[f32]) -> Result<()> {
-        let (control, width) = (self.control, self.params.factors.next_multiple_of(16));
+const DIVERGED: Error = Error::Diverged { iterations: 0 };
+
+/// The same for ratings. Mean and biases are those of all ratings of now, as a training would find them.
+///
+/// [`explicit::Model::bytes`] stay taken, those of `warm` among them. Errors as [`explicit::fit`].
+pub fn refine_ratings(
+    user_items: &Csr,
+    item_users: &Csr,
+    warm: Factors,
+    (users, items): (&[u32], &[u32]),
+    params: &explicit::Params,
+    control: &Control,
+) -> Result<explicit::Model> {
+    params.check()?;
+    let explicit::Params { als, damping } = params;
+    let Factors { factors, users: mut user_rows, items: mut item_rows } = warm;
+    check_shapes(user_items, item_users, (&user_rows, &item_rows), [factors, als.factors], control)?;
+    let range = explicit::range(user_items, control)?;
+    let biases = biases(user_items, item_users, *damping, als.threads, control)?;
+    let thorough = Params { cg_steps: als.cg_steps.max(USER_STEPS), ..als.clone() };
+    let level = level();
+    let half = |params: &Params, part: &Part<'_>, rows: &mut [f32], fixed: &[f32], of: (&[f32], &[f32])| {
+        let sides = Sides { level, user_items, item_users, params, biases: &biases, control };
+        if sides.half(part, rows, fixed, of)?.all.is_finite() { Ok(()) } else { Err(DIVERGED) }
+    };
+    let (user_biases, item_biases) = (&biases.users[..], &biases.items[..]);
+    let of_users = |part: &Part<'_>, rows: &mut [f32], fixed: &[f32]| {
+        half(&thorough, part, rows, fixed, (user_biases, item_biases))
+    };
+    let of_items = |part: &Part<'_>, rows: &mut [f32], fixed: &[f32]| {
+        half(als, part, rows, fixed, (item_biases, user_biases))
+    };
+    let users = Chosen { matrix: user_items, chosen: users, factors, half: &of_users, control };
+    let items = Chosen { matrix: item_users, chosen: items, factors, half: &of_items, control };
+    let refined = by_turns(&users, &items, &mut user_rows, &mut item_rows);
+    if let Err(error) = refined {
+        control.give(biases.bytes());
+        return Err(error);
+    }
+    Ok(explicit::Model { factors: Factors { factors, users: user_rows, items: item_rows }, biases, range })
+}
+
+/// Solves users, items and users again.
+fn by_turns(
+    users: &Chosen<'_>,
+    items: &Chosen<'_>,
+    user_rows: &mut [f32],
+    item_rows: &mut [f32],
+) -> Result<()> {
+    let mut wide_users = widen(user_rows, users.factors, users.control)?;
+    let mut wide_items = widen(item_rows, items.factors, items.control)?;
+    users.solve(&mut wide_users, user_rows, &wide_items)?;
+    items.solve(&mut wide_items, item_rows, &wide_users)?;
+    users.solve(&mut wide_users, user_rows, &wide_items)
+}
+
+/// Solves rows of a part from fixed ones.
+type Half<'a> = &'a dyn Fn(&Part<'_>, &mut [f32], &[f32]) -> Result<()>;
+
+/// The chosen rows of one side.
+struct Chosen<'a> {
+    matrix: &'a Csr,
+    chosen: &'a [u32],
+    factors: usize,
+    half: Half<'a>,
+    control: &'a Control,
+}
+
+impl Chosen<'_> {
+    /// Solves them among all rows, padded and as they are, from the `fixed` ones.
+    fn solve(&self, wide: &mut [f32], rows: &mut [f32], fixed: &[f32]) -> Result<()> {
+        let Self { matrix, chosen, factors, half, control } = *self;
+        let width = factors.next_multiple_of(16);
         let mut budget = Budget::new(control, TRAINING);
         let mut pace = Pace::new(control);
-        let lengths = chosen.iter().map(|&row| matrix.row(row as usize).0.len());
-        let entries = lengths.sum();
-        let mut part = Csr {
-            offsets: budget.with_capacity(chosen.len() + 1)?,
-            indices: budget.with_capacity(entries)?,
-            values: budget.with_capacity(entries)?,
-        };
-        part.offsets.push(0);
+        let mut offsets = budget.with_capacity(chosen.len() + 1)?;
+        let mut entries = 0;
+        offsets.push(entries);
         let mut own = Buffer::zeros(TRAINING, chosen.len() * width, control)?;
         for (to, &row) in own.chunks_exact_mut(width).zip(chosen) {
-            let (indices, values) = matrix.row(row as usize);
             pace.step(width)?;
-            for (indices, values) in indices.chunks(PIECE).zip(values.chunks(PIECE)) {
-                pace.step(indices.len())?;
-                part.indices.extend_from_slice(indices);
-                part.values.extend_from_slice(values);
-            }
-            part.offsets.push(part.indices.len() as u64);
-            to.copy_from_slice(&rows[row as usize * width..][..width]);
+            entries += matrix.row(row as usize).0.len() as u64;
+            offsets.push(entries);
+            to.copy_from_slice(&wide[row as usize * width..][..width]);
         }
-        control.start(entries as u64);
-        let diverged = Error::Diverged { iterations: 0 };
-        self.half(&part, &mut own, fixed, &diverged)?;
-        if !self.finite(&own)? {
-            return Err(diverged);
+        control.start(entries);
+        half(&Part { matrix, chosen: Some(chosen), offsets: &offsets }, &mut own, fixed)?;
+        if !finite(&own, control)? {
+            return Err(DIVERGED);
         }
         for (from, &row) in own.chunks_exact(width).zip(chosen) {
             pace.step(width)?;
-            rows[row as usize * width..][..width].copy_from_slice(from);
+            wide[row as usize * width..][..width].copy_from_slice(from);
+            rows[row as usize * factors..][..factors].copy_from_slice(&from[..factors]);
         }
         Ok(())
     }

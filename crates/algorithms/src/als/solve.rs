@@ -67,6 +67,8 @@ impl Method {
 /// What all rows of one half-iteration share.
 pub(super) struct Task<'a> {
     matrix: &'a Csr,
+    /// The rows that are solved; nothing for all.
+    chosen: Option<&'a [u32]>,
     fixed: &'a [f32],
     factors: usize,
     width: usize,
@@ -103,7 +105,12 @@ impl<'a> Task<'a> {
             // Found row by row.
             Feedback::Explicit { .. } => (0.0, 0.0),
         };
-        Self { matrix, fixed, factors, width, feedback, method, curvature, square, control }
+        Self { matrix, chosen: None, fixed, factors, width, feedback, method, curvature, square, control }
+    }
+
+    /// For these rows of the matrix alone, if any are chosen.
+    pub(super) fn of(self, chosen: Option<&'a [u32]>) -> Self {
+        Self { chosen, ..self }
     }
 }
 
@@ -143,7 +150,8 @@ impl std::ops::AddAssign for Loss {
     }
 }
 
-/// Solves the rows `first..` of the task in place, as many as `rows` holds, and returns their part of the loss.
+/// Solves the rows `first..` of the task in place (of the chosen ones, where there are such), as many as `rows` holds, and
+/// returns their part of the loss.
 pub(super) fn solve(
     level: Level,
     task: &Task,
@@ -212,6 +220,7 @@ unsafe fn solve_rows<L: Lanes, const R: usize, const EXACT: bool>(
 ) -> Result<Loss> {
     let mut loss = Loss::default();
     for (row, x) in (first..).zip(rows.chunks_exact_mut(task.width)) {
+        let row = task.chosen.map_or(row, |chosen| chosen[row] as usize);
         let range = task.matrix.offsets[row] as usize..task.matrix.offsets[row + 1] as usize;
         if range.is_empty() {
             x.fill(0.0);
