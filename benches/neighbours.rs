@@ -2,17 +2,17 @@
 //!
 //!     cargo bench -p algorithms --bench neighbours -- [items=2000] [users=20000] [entries=50] [threads=2]
 //!
-//! Without items it runs 2,000 and 10,000. Popularity falls as one by the rank of an item. Last, the time of answers for
+//! Without items it runs 2,000 and 10,000. EASE is left out of more than 20,000. Popularity falls as one by the rank of an item. Last, the time of answers for
 //! users of 100 items with 200 neighbours each, among 100,000.
 
 use std::error::Error;
 use std::time::Instant;
 
-use algorithms::ease;
 use algorithms::item_knn::{self, Similarity};
 use algorithms::neighbours::{Neighbours, Scratch};
 use algorithms::recommender::Filter;
 use algorithms::{Control, Csr};
+use algorithms::{ease, elsa};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,6 +30,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         let item_users = user_items.transpose(items);
         println!("{users} users x {items} items, {} entries", user_items.entries());
         for &threads in &threads {
+            let params = elsa::Params { threads, ..elsa::Params::default() };
+            let control = Control::unlimited();
+            let (begun, used) = (Instant::now(), processor_time());
+            let mut losses = Vec::new();
+            let model =
+                elsa::fit(&user_items, &item_users, &params, &control, &mut |_, loss| losses.push(loss))?;
+            println!(
+                "  ELSA, {threads} threads: {:.2} s (processor {:.2}), {} MB at most ({} expected), {} MB kept, loss {:.3} to {:.3}",
+                begun.elapsed().as_secs_f64(),
+                processor_time() - used,
+                control.peak() >> 20,
+                elsa::need(users, items, user_items.entries(), &params).peak >> 20,
+                model.bytes() >> 20,
+                losses[0],
+                elsa::loss(&user_items, &model),
+            );
+            if items > 20_000 {
+                continue;
+            }
             let params = ease::Params { threads, ..ease::Params::default() };
             let control = Control::unlimited();
             let (begun, used) = (Instant::now(), processor_time());

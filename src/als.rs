@@ -277,7 +277,7 @@ impl Trains for Als {
 }
 
 /// Whether the loss of the last iteration moved by less than a thousandth.
-fn settled(losses: &[(f64, f64)]) -> bool {
+pub(crate) fn settled(losses: &[(f64, f64)]) -> bool {
     match losses {
         [.., (before, _), (last, _)] => (before - last).abs() <= 1e-3 * before.abs(),
         _ => false,

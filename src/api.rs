@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
-    als, attach, automatic, deploy, evaluate, identity, images, lifecycle, neighbours, popularity,
+    als, attach, automatic, deploy, ease, evaluate, identity, images, lifecycle, neighbours, popularity,
     procedures, progress, publish, queue, recommend, segments, sgd, tune, update, values,
 };
 
@@ -85,7 +85,7 @@ sql_functions! {
     ) -> "persona.training_result" = sgd::train_sgd;
     persona_train_ease(
         "text, regclass, name, name, name, name, double precision, text, text, bigint, jsonb"
-    ) -> "persona.training_result" = neighbours::train_ease;
+    ) -> "persona.training_result" = ease::train_ease;
     persona_train_item_knn(
         "text, regclass, name, name, name, name, text, integer, text, text, bigint, jsonb"
     ) -> "persona.training_result" = neighbours::train_item_knn;

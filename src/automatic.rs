@@ -150,6 +150,8 @@ struct Search {
     budget: Duration,
     /// The names of the algorithms that may be tried.
     allowed: Vec<&'static str>,
+    /// Whether they were named.
+    named: bool,
     /// Whether features of items or users are to be learned from.
     features: bool,
     /// What every candidate's spec holds.
@@ -177,13 +179,14 @@ impl Search {
         let features = content::asks(&whole);
         let named = Spec::new(&given).texts("algorithms")?.unwrap_or_default();
         let allowed = candidates::allowed(&named, features)?;
+        let named = !named.is_empty();
         let most = crate::settings::max_threads() as i64;
         let threads = options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize;
         let budget = duration(&spec.text("budget")?.unwrap_or_else(|| "10 minutes".into()))?;
         let keep_versions = options.integer("keep_versions", 1, 1000)?;
         let has_time = spec.text("time_column")?.is_some();
         let request = Request::of(model.clone(), relation, &spec, keep_versions, kept)?;
-        Ok((request, Search { model, relation, budget, allowed, features, common, has_time, threads }))
+        Ok((request, Search { model, relation, budget, allowed, named, features, common, has_time, threads }))
     }
 
     /// The whole spec of a candidate.
@@ -196,6 +199,9 @@ impl Search {
                 .or_insert_with(|| Value::Object(Map::new()))
                 .as_object_mut()
                 .map(|options| options.insert("threads".into(), self.threads.into()));
+        }
+        if let (Some(form), Some(Value::Object(options))) = (candidate.form(), spec.get_mut("options")) {
+            options.insert("form".into(), form.into());
         }
         spec
     }
@@ -244,8 +250,16 @@ impl Choose for Search {
     fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
         let scale = Scale::of(scene.interactions, self.threads);
         let began = scene.training.started;
-        let mut round =
-            Round { search: &self, scale, scene, began, tried: Vec::new(), leader: None, passed: 0 };
+        let mut round = Round {
+            search: &self,
+            scale,
+            scene,
+            began,
+            tried: Vec::new(),
+            leader: None,
+            passed: 0,
+            crowded: false,
+        };
         let span = round.scale.span().map(|span| span / round.scene.day);
         let first = candidates::first(&self.allowed, span);
         if self.features {
@@ -256,6 +270,10 @@ impl Choose for Search {
             return scene.by_segment(chosen);
         }
         for candidate in first {
+            // Where nothing was said of it: only where its full form has no room.
+            if candidate.stands_in() && !self.named && !round.crowded {
+                continue;
+            }
             round.measure(candidate)?;
         }
         round.leader = round.best();
@@ -281,6 +299,8 @@ struct Round<'a, 'b, 'c> {
     leader: Option<usize>,
     /// Candidates that time or memory did not allow.
     passed: usize,
+    /// Whether the full form of EASE was one that memory did not allow.
+    crowded: bool,
 }
 
 impl Round<'_, '_, '_> {
@@ -318,6 +338,7 @@ impl Round<'_, '_, '_> {
         let in_time = self.began.elapsed().as_secs_f64() + tries + last <= self.search.budget.as_secs_f64();
         if !fits || (!in_time && !candidate.is_cheap()) {
             self.passed += 1;
+            self.crowded |= !fits && candidate.is_full();
             let why = if fits { "no time for" } else { "no memory for" };
             self.note(format!("{why} {}", candidate.title()), None, 0.0);
             return Ok(false);

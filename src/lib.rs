@@ -8,6 +8,7 @@ mod attach;
 mod automatic;
 mod call;
 mod deploy;
+mod ease;
 mod error;
 mod evaluate;
 mod fault;

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use crate::als::{self, Als};
 use crate::automatic;
 use crate::call::Call;
+use crate::ease::{self, Ease};
 use crate::error::Result;
-use crate::neighbours::{self, Ease, ItemKnn};
+use crate::neighbours::{self, ItemKnn};
 use crate::popularity::{self, Popularity};
 use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
@@ -111,7 +112,7 @@ static TRAINERS: [Trainer; 9] = [
     Trainer::of_recommender::<Als>("train_als", &als::RETRAIN, &als::OPTIONS),
     Trainer::of_recommender::<Sgd>("train_bpr", &sgd::RETRAIN, &sgd::OPTIONS),
     Trainer::of_recommender::<Sgd>("train_sgd", &sgd::RETRAIN, &sgd::OPTIONS),
-    Trainer::of_recommender::<Ease>("train_ease", &neighbours::EASE_RETRAIN, &neighbours::EASE_OPTIONS),
+    Trainer::of_recommender::<Ease>("train_ease", &ease::RETRAIN, &ease::OPTIONS),
     Trainer::of_recommender::<ItemKnn>("train_item_knn", &neighbours::KNN_RETRAIN, &neighbours::KNN_OPTIONS),
     Trainer::of_recommender::<Popularity>("train_popularity", &popularity::RETRAIN, &popularity::OPTIONS),
     Trainer {

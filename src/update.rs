@@ -176,7 +176,7 @@ fn algorithm(
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}{by}. Models of ALS, implicit or of ratings, without features and segments, EASE, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}{by}. Models of ALS, implicit or of ratings, without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

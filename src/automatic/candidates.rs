@@ -1,5 +1,6 @@
 //! What an automatic choice tries: first each algorithm as it is by default, then neighbours of the best.
 
+use algorithms::elsa;
 use algorithms::interactions::Interactions;
 use serde_json::{Map, Value, json};
 
@@ -8,10 +9,11 @@ use crate::spec::object;
 use crate::train::choose;
 
 /// Algorithms in the order in which they are tried, the quick ones first, with their trainers.
-const ALGORITHMS: [(&str, &str); 5] = [
+const ALGORITHMS: [(&str, &str); 6] = [
     ("popularity", "train_popularity"),
     ("item_knn", "train_item_knn"),
     ("ease", "train_ease"),
+    ("elsa", "train_ease"),
     ("warp", "train_sgd"),
     ("als", "train_als"),
 ];
@@ -113,6 +115,25 @@ impl Candidate {
 
     pub(super) fn trainer(&self) -> &'static str {
         ALGORITHMS.iter().find(|(name, _)| *name == self.algorithm).map_or("", |(_, trainer)| trainer)
+    }
+
+    /// The option `form` of `train_ease`.
+    pub(super) fn form(&self) -> Option<&'static str> {
+        match self.algorithm {
+            "ease" => Some("full"),
+            "elsa" => Some("low_rank"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the full form of EASE, whose memory grows with the square of the items.
+    pub(super) fn is_full(&self) -> bool {
+        self.form() == Some("full")
+    }
+
+    /// Whether it stands in for the full form.
+    pub(super) fn stands_in(&self) -> bool {
+        self.form() == Some("low_rank")
     }
 
     pub(super) fn takes_threads(&self) -> bool {
@@ -220,6 +241,7 @@ impl Candidate {
 /// The size of the data, to know how long a first fit takes before it is tried.
 pub(super) struct Scale {
     entries: f64,
+    users: f64,
     items: f64,
     /// Pairs of items that a user has.
     pairs: f64,
@@ -236,6 +258,7 @@ impl Scale {
         });
         Scale {
             entries: interactions.user_items.entries() as f64,
+            users: interactions.users.len() as f64,
             items: interactions.items.len() as f64,
             pairs: rows.map(|items| items * items).sum(),
             threads: threads as f64,
@@ -252,6 +275,11 @@ impl Scale {
     pub(super) fn seconds(&self, candidate: &Candidate) -> f64 {
         let one_thread = match candidate.algorithm {
             "ease" => 2.5e-11 * self.items.powi(3) + 1e-8 * self.pairs,
+            "elsa" => {
+                let usual = elsa::Params::default();
+                let steps = (self.users / usual.batch_of(self.users as usize) as f64).ceil();
+                usual.iterations as f64 * (4e-6 * self.items * steps + 1e-5 * self.users)
+            }
             "item_knn" => 2e-8 * self.pairs,
             "als" => 5e-6 * self.entries * candidate.work() / 64.0,
             "warp" => 6e-5 * self.entries * candidate.work() / 960.0,

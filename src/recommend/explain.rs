@@ -12,8 +12,8 @@ use crate::{settings, work};
 /// Rows where `options` does not say how many.
 const ROWS: usize = 10;
 
-/// What trains factors that the users' items determine.
-const EXPLAINED: &str = "als";
+/// What trains factors of users that their items determine.
+const EXPLAINED: [&str; 2] = ["als", "elsa"];
 
 /// `persona.explain(model, user_id, item_id, options)`; no rows where either id is NULL or not known. Ratings have one more,
 /// of what they are without the user's items.
@@ -21,7 +21,7 @@ pub(crate) fn explain(call: &Call) -> Answer {
     let options = Options::new(call.object(3, "options")?, &["k"])?;
     let k = options.integer("k", 0, i32::MAX.into())?.map_or(ROWS, |k| k as usize);
     by_name(call, |served| {
-        let sampled = served.model.facts.factors > 0 && served.algorithm != EXPLAINED;
+        let sampled = served.model.facts.factors > 0 && !EXPLAINED.contains(&served.algorithm);
         if !sampled && served.model.rates() && !served.model.explains() {
             return Err(without_values());
         }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::content::keep_name;
 use super::holdout::{Data, Times};
-use super::recommender::{Algorithm, Fitted, Learned};
+use super::recommender::{Algorithm, Fits, Fitted, Learned};
 use super::{Training, choose};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity;
@@ -382,6 +382,14 @@ impl Algorithm for WithSegments {
         let segments = self.segments.clone();
         let learned = BySegment { whole: whole.learned, slices, models, segments };
         Ok(Fitted { learned: Learned::BySegment(Box::new(learned)), ..whole })
+    }
+
+    fn settle(&self, items: usize, fits: Fits<'_>) {
+        self.inner.settle(items, fits);
+    }
+
+    fn remark(&self) -> Option<(String, String)> {
+        self.inner.remark()
     }
 
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {

@@ -158,6 +158,8 @@ impl Request {
 /// What was learned of the interactions.
 pub(crate) enum Learned {
     Factors(Factors),
+    /// Users are the sums of the rows of their items.
+    Sums(Factors),
     Neighbours(Neighbours),
     Popular(Decayed),
     Ratings(explicit::Model),
@@ -168,7 +170,7 @@ impl Learned {
     /// Its memory.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Learned::Factors(factors) => factors.bytes(),
+            Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
             Learned::Neighbours(neighbours) => neighbours.bytes(),
             Learned::Popular(popular) => popular.bytes(),
             Learned::Ratings(model) => model.bytes(),
@@ -180,6 +182,7 @@ impl Learned {
     pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
         match self {
             Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
             Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
             Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
             Learned::Ratings(model) => {
@@ -193,6 +196,7 @@ impl Learned {
     pub(super) fn ranks(&self, fold: (f64, f64)) -> Option<evaluate::Learned<'_>> {
         match self {
             Learned::Factors(factors) => Some(evaluate::Learned::Factors { factors, fold }),
+            Learned::Sums(factors) => Some(evaluate::Learned::Sums(factors)),
             Learned::Neighbours(neighbours) => {
                 Some(evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false })
             }
@@ -241,6 +245,13 @@ pub(crate) trait Algorithm: Send + Sync {
     }
     fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
+    /// Chooses between forms of the algorithm, once, before anything of it is asked: `fits` says whether a fit that takes so
+    /// much, with so many numbers per user and per item, keeps the memory.
+    fn settle(&self, _items: usize, _fits: Fits<'_>) {}
+    /// What is to be told of that choice, and a detail.
+    fn remark(&self) -> Option<(String, String)> {
+        None
+    }
     /// Whether a version can follow rows that changed, from what its image holds.
     fn updates(&self) -> bool {
         false
@@ -250,6 +261,9 @@ pub(crate) trait Algorithm: Send + Sync {
         self.fit(data, control)
     }
 }
+
+/// Whether a fit keeps the memory: what it takes, and its factors.
+pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
 
 /// What an update begins with.
 pub(crate) struct Warm<'a> {
@@ -496,6 +510,9 @@ pub(crate) fn train(
     let chosen = choose.choose(&mut scene)?;
     drop(scene);
     let algorithm = &*chosen.algorithm;
+    if let Some((remark, detail)) = algorithm.remark() {
+        notice::notice(&remark, &detail);
+    }
     let times = interactions.times.as_deref().filter(|_| algorithm.wants_times());
     let data = Data {
         user_items: &interactions.user_items,
@@ -691,16 +708,20 @@ pub(crate) fn expect(
     holdout: bool,
     held: u64,
 ) -> algorithms::Result<()> {
-    let fit =
-        algorithm.need(interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
-    let (factors, threads) = (algorithm.factors(), settings::max_threads());
+    let (users, items, entries) =
+        (interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
+    let threads = settings::max_threads();
     let holdout = holdout.then_some((HOLDOUT_USERS, &CUTOFFS[..]));
-    let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
-    let task = "the training";
-    let advice = "Use fewer \"factors\" or read fewer rows.";
-    control.expect(need.training.saturating_sub(held), task, advice)?;
-    let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
-    control.expect(need.holdout.saturating_sub(held), task, advice)
+    let fits = |fit: Need, factors: usize| {
+        let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
+        let task = "the training";
+        let advice = "Use fewer \"factors\" or read fewer rows.";
+        control.expect(need.training.saturating_sub(held), task, advice)?;
+        let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
+        control.expect(need.holdout.saturating_sub(held), task, advice)
+    };
+    algorithm.settle(items, &fits);
+    fits(algorithm.need(users, items, entries), algorithm.factors())
 }
 
 /// Reads the interactions and sorts them; 02000 where nothing is left to learn from.

@@ -199,6 +199,9 @@ pub(super) fn usual(spec: &Map<String, Value>, used: &Map<String, Value>) -> Res
             let around = log(rounded(center / 10.0, &ends), rounded(center * 10.0, &ends));
             json!({ "factors": factors, "regularization": around, "alpha": log(1.0, 100.0) })
         }
+        "train_ease" if used.get("form").and_then(Value::as_str) == Some("low_rank") => json!({
+            "factors": whole(64, 512), "iterations": whole(5, 50), "learning_rate": log(0.01, 0.1),
+        }),
         "train_ease" => json!({ "regularization": log(1.0, 10_000.0) }),
         "train_item_knn" => json!({
             "similarity": ["cosine", "jaccard", "bm25", "tf_idf"],

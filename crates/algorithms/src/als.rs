@@ -26,6 +26,7 @@ mod tests;
 
 pub use explain::explain;
 pub use fold::fold_in;
+pub(crate) use gram::{gram_at, gram_bytes};
 pub use loss::loss;
 pub use refine::refine;
 pub(crate) use start::normal;
@@ -144,8 +145,7 @@ pub fn need(users: usize, items: usize, params: &Params) -> Need {
     let width = factors.next_multiple_of(16);
     let result = ((users + items) * factors * 4) as u64;
     let most = users.max(items);
-    let grams = (gram::strips(most, width) + 1) * width * width * 4;
-    let peak = result + rows_need(users, items, params) + grams as u64;
+    let peak = result + rows_need(users, items, params) + gram_bytes(most, width);
     Need { peak, result }
 }
 
@@ -346,7 +346,7 @@ fn widen<'a>(rows: &[f32], factors: usize, control: &'a Control) -> Result<Buffe
 }
 
 /// The rows without their padding.
-fn narrow(wide: &[f32], rows: &mut [f32], factors: usize, control: &Control) -> Result<()> {
+pub(crate) fn narrow(wide: &[f32], rows: &mut [f32], factors: usize, control: &Control) -> Result<()> {
     let width = factors.next_multiple_of(16);
     for (to, from) in
         rows.chunks_mut(GLANCE * factors / MAX_FACTORS).zip(wide.chunks(GLANCE * width / MAX_FACTORS))

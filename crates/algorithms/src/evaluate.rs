@@ -66,6 +66,8 @@ pub enum Learned<'a> {
         /// `regularization` and `alpha` of [`crate::als::fold_in`].
         fold: (f64, f64),
     },
+    /// Factors whose users are the sums of the rows of their items.
+    Sums(&'a Factors),
     /// Neighbours; `weighted` says whether an item counts by the user's value instead of by 1.
     Neighbours {
         /// The neighbours.

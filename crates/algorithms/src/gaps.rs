@@ -66,6 +66,7 @@ mod tests {
     use super::*;
     use crate::als::{Params, Solver, explicit, fit, refine, start};
     use crate::control::Control;
+    use crate::elsa;
     use crate::evaluate::evaluate;
     use crate::ids::{IdKind, IdRef, Ids};
     use crate::image::Image;
@@ -215,6 +216,15 @@ mod tests {
             fit(&split.train, &item_users, begin, &exact, &control, &mut |_, _| {})
         })
         .unwrap();
+        let shallow = elsa::Params {
+            factors: 16,
+            iterations: 1,
+            batch_size: Some(elsa::MAX_BATCH),
+            threads: THREADS,
+            ..elsa::Params::default()
+        };
+        phase("ELSA", &control, || elsa::fit(&split.train, &item_users, &shallow, &control, &mut |_, _| ()))
+            .unwrap();
         let rated = explicit::Params { als: exact, ..explicit::Params::default() };
         let begin = start(data.users.len(), items, &rated.als, &control).unwrap();
         let model = phase("fit ratings", &control, || {
@@ -423,6 +433,21 @@ mod tests {
         let params = ease::Params { threads: THREADS, kept: 1000, ..ease::Params::default() };
         let model =
             phase("EASE", &control, || ease::fit(&user_items, &item_users, &params, &control)).unwrap();
+        // The most factors and users a step: 150 MB are passed for each of the first.
+        let shallow = elsa::Params {
+            factors: elsa::MAX_FACTORS,
+            iterations: 1,
+            batch_size: Some(elsa::MAX_BATCH),
+            threads: THREADS,
+            ..elsa::Params::default()
+        };
+        let few = Csr {
+            offsets: user_items.offsets[..10_001].to_vec(),
+            indices: user_items.indices[..user_items.offsets[10_000] as usize].to_vec(),
+            values: user_items.values[..user_items.offsets[10_000] as usize].to_vec(),
+        };
+        let few_users = few.transpose(ITEMS as usize);
+        phase("ELSA", &control, || elsa::fit(&few, &few_users, &shallow, &control, &mut |_, _| ())).unwrap();
         let params = item_knn::Params { threads: THREADS, neighbours: 1000, ..item_knn::Params::default() };
         phase("item-kNN", &control, || item_knn::fit(&user_items, &item_users, &params, &control)).unwrap();
         let times = vec![7; user_items.entries()];

@@ -9,6 +9,7 @@ pub mod control;
 pub mod csr;
 pub mod defaults;
 pub mod ease;
+pub mod elsa;
 pub mod error;
 pub mod estimate;
 pub mod evaluate;

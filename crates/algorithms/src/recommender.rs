@@ -7,11 +7,13 @@ mod explain;
 mod ratings;
 mod segments;
 mod serve;
+mod sums;
 
 pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
 pub use encode::{Content, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
+pub(crate) use sums::sum;
 
 use std::cmp::Reverse;
 
@@ -90,19 +92,23 @@ struct Factors<'a> {
     gram: &'a [f32],
     /// What makes ratings of products.
     ratings: Option<Ratings<'a>>,
+    /// Whether a user's row is the sum of those of the user's items (`sums.rs`).
+    sums: bool,
 }
 
 impl<'a> Factors<'a> {
     fn read(image: &Image<'a>, factors: usize) -> Result<Factors<'a>> {
         let users = image.section(kinds::USER_FACTORS)?;
         let items = image.section(kinds::ITEM_FACTORS)?;
+        let sums = sums::read(image)?;
         Ok(Factors {
             user_index: index(image, users, factors, kinds::USER_QUANTIZED, kinds::USER_BOUNDS)?,
             item_index: index(image, items, factors, kinds::ITEM_QUANTIZED, kinds::ITEM_BOUNDS)?,
             users,
             items,
-            gram: image.section(kinds::GRAM)?,
+            gram: if sums { &[] } else { image.section(kinds::GRAM)? },
             ratings: Ratings::read(image)?,
+            sums,
         })
     }
 }
@@ -142,7 +148,8 @@ impl<'a> Recommender<'a> {
             Body::Factors(body) => {
                 body.user_index.rows() == users
                     && body.item_index.rows() == items
-                    && body.gram.len() == factors * factors
+                    && (body.sums || body.gram.len() == factors * factors)
+                    && !(body.sums && body.ratings.is_some())
                     && body.ratings.is_none_or(|ratings| ratings.fits(users, factors))
             }
             Body::Neighbours(body) => body.len() == items && factors == 0,

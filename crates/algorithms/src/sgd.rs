@@ -16,6 +16,7 @@ mod side;
 mod tests;
 mod validation;
 
+pub(crate) use blocks::shuffle;
 pub use early::{fit_early, need_early};
 pub use model::{Biases, Fitted, Model};
 pub use params::{Loss, MAX_BATCH, MAX_FACTORS, MAX_ITERATIONS, MAX_NEGATIVES, Optimizer, Params, Sampling};

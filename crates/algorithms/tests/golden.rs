@@ -35,7 +35,7 @@ const GOLDEN: [(&str, IdKind, IdKind); 6] = [
 const TODAY: [&str; 3] = [GOLDEN[3].0, GOLDEN[4].0, GOLDEN[5].0];
 
 fn sample(user_kind: IdKind, item_kind: IdKind) -> Sample {
-    Sample::new(Shape { users: 20, items: 18, factors: 5, user_kind, item_kind })
+    Sample::new(Shape { users: 20, items: 18, factors: 5, user_kind, item_kind, sums: false })
 }
 
 fn path(name: &str) -> PathBuf {

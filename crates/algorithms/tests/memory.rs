@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 use algorithms::als::{self, Factors, Params, Solver, explicit};
 use algorithms::content::{Features, Kind, RowsBuilder, place};
-use algorithms::ease;
 use algorithms::estimate::{Plan, estimate};
 use algorithms::evaluate::{evaluate, evaluate_neighbours};
 use algorithms::ids::{IdKind, Ids};
@@ -28,6 +27,7 @@ use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
 use algorithms::update::{merge, moved};
 use algorithms::{Control, Error, Result, sgd};
+use algorithms::{ease, elsa};
 
 /// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
 /// for a bit an item.
@@ -508,6 +508,16 @@ fn train_neighbours(
         let model = ease::fit(&split.train, &item_users, &params, control)?;
         evaluate_neighbours(&split, &item_users, model.view(), false, &CUTOFFS, threads, control)?;
         control.give(model.bytes());
+        let params = elsa::Params {
+            threads,
+            factors: 20,
+            iterations: 2,
+            batch_size: Some(500),
+            ..elsa::Params::default()
+        };
+        let model = elsa::fit(&split.train, &item_users, &params, control, &mut |_, _| ())?;
+        evaluate(&split, &item_users, &model, &CUTOFFS, threads, control)?;
+        control.give(model.bytes());
     } else {
         for similarity in [Similarity::Cosine, Similarity::TfIdf, Similarity::Bm25 { k1: 1.2, b: 0.75 }] {
             let params = item_knn::Params { similarity, threads, ..item_knn::Params::default() };
@@ -585,6 +595,10 @@ fn item_based_trainers_keep_a_limit_and_their_estimates() {
         let params = ease::Params { threads, ..ease::Params::default() };
         train("EASE", ease::need(items, &params), &|control| {
             Ok(ease::fit(&data.user_items, &data.item_users, &params, control)?.bytes())
+        });
+        let params = elsa::Params { threads, factors: 50, iterations: 2, ..elsa::Params::default() };
+        train("ELSA", elsa::need(users, items, data.user_items.entries(), &params), &|control| {
+            Ok(elsa::fit(&data.user_items, &data.item_users, &params, control, &mut |_, _| ())?.bytes())
         });
         let params = item_knn::Params { threads, ..item_knn::Params::default() };
         train("item-kNN", item_knn::need(users, items, &params), &|control| {

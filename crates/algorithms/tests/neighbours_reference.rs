@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
+use algorithms::als::Factors;
 use algorithms::defaults::ease_regularization;
 use algorithms::metrics::{Summary, rank_metrics};
 use algorithms::neighbours::{Neighbours, Scratch};
 use algorithms::recommender::Filter;
-use algorithms::{Control, Csr, ease, item_knn};
+use algorithms::{Control, Csr, ease, elsa, item_knn};
 
 fn folder() -> PathBuf {
     PathBuf::from(
@@ -77,6 +78,28 @@ impl Data {
     }
 }
 
+impl Data {
+    /// Of factors whose users are sums of the rows of their items.
+    fn ndcg_of_sums(&self, model: &Factors) -> f64 {
+        let items = self.item_users.rows();
+        let mut summary = Summary::new(items);
+        for (user, relevant) in self.test.iter().enumerate().filter(|(_, relevant)| !relevant.is_empty()) {
+            let own = self.user_items.row(user).0;
+            let query = &model.users[user * model.factors..][..model.factors];
+            let score = |item: u32| -> f32 {
+                let row = &model.items[item as usize * model.factors..][..model.factors];
+                row.iter().zip(query).map(|(a, b)| a * b).sum()
+            };
+            let others = (0..items as u32).filter(|item| own.binary_search(item).is_err());
+            let mut scored: Vec<(f32, u32)> = others.map(|item| (score(item), item)).collect();
+            scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let ranked: Vec<u32> = scored.iter().take(10).map(|each| each.1).collect();
+            summary.add(&rank_metrics(&ranked, relevant, 10), &ranked);
+        }
+        summary.estimates().unwrap().ndcg.mean
+    }
+}
+
 const SETS: [&str; 2] = [
     "movielens-latest-small/split_implicit_ml_ge4_seed20240.csv.gz",
     "msweb/split_implicit_msweb_seed20241.csv.gz",
@@ -105,6 +128,28 @@ fn ease_is_as_good_as_a_dense_inversion() {
             }
             println!("{line}");
         }
+    }
+}
+
+#[test]
+#[ignore = "needs the data sets"]
+fn elsa_is_nearly_as_good_as_ease() {
+    // Measured with the defaults: 0.2409 to 0.2471 on MovieLens, 0.4754 to 0.4782 on msweb; the full form has 0.2623 and 0.5489.
+    for (file, at_least, mean_at_least) in [(SETS[0], 0.235, 0.24), (SETS[1], 0.467, 0.47)] {
+        let data = load(file);
+        let mut sum = 0.0;
+        for seed in 0..5 {
+            let params = elsa::Params { seed, threads: 2, ..elsa::Params::default() };
+            let (begun, control) = (Instant::now(), Control::unlimited());
+            let model =
+                elsa::fit(&data.user_items, &data.item_users, &params, &control, &mut |_, _| ()).unwrap();
+            let (seconds, ndcg) = (begun.elapsed().as_secs_f64(), data.ndcg_of_sums(&model));
+            let loss = elsa::loss(&data.user_items, &model);
+            println!("{file} seed {seed}: nDCG@10 {ndcg:.4}, loss {loss:.4} ({seconds:.2} s)");
+            assert!(ndcg >= at_least, "{file} {seed} {ndcg}");
+            sum += ndcg;
+        }
+        assert!(sum / 5.0 >= mean_at_least, "{file} {}", sum / 5.0);
     }
 }
 

@@ -12,6 +12,7 @@ INSERT INTO trainer VALUES
   ('logistic', $$persona.train_sgd(%L, %L, 'u', 'i', loss => 'logistic', factors => 4, iterations => 100%s)$$, '{"threads": 1}'),
   ('squared', $$persona.train_sgd(%L, %L, 'u', 'i', loss => 'squared', factors => 4, iterations => 100, learning_rate => 0.05, options => '{"negatives": 2}'%s)$$, '{"dropout": 0.2}'),
   ('ease', $$persona.train_ease(%L, %L, 'u', 'i', regularization => 1%s)$$, '{"regularization": 5}'),
+  ('elsa', $$persona.train_ease(%L, %L, 'u', 'i', options => '{"form": "low_rank", "factors": 4, "iterations": 100}'%s)$$, '{"iterations": 50}'),
   ('cosine', $$persona.train_item_knn(%L, %L, 'u', 'i'%s)$$, '{"neighbours": 3}'),
   ('jaccard', $$persona.train_item_knn(%L, %L, 'u', 'i', similarity => 'jaccard', options => '{"shrinkage": 2}'%s)$$, '{"similarity": "cosine"}'),
   ('tf_idf', $$persona.train_item_knn(%L, %L, 'u', 'i', similarity => 'tf_idf'%s)$$, '{"neighbours": 5}'),

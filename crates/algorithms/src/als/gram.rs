@@ -20,7 +20,7 @@ const PARTIALS: usize = 1 << 24;
 
 /// `rows' * rows` for rows of `factors` numbers, row-major `factors * factors`, symmetric to the bit.
 /// The strips that are summed depend on the shape alone: any number of threads gives the same bits.
-pub(super) fn gram_at(
+pub(crate) fn gram_at(
     level: Level,
     rows: &[f32],
     factors: usize,
@@ -70,6 +70,11 @@ pub(super) fn gram_at(
 /// Strips that are summed on their own, for so many rows.
 pub(super) fn strips(count: usize, width: usize) -> usize {
     count.div_ceil(4096).clamp(1, 64).min((PARTIALS / (width * width)).max(1))
+}
+
+/// Memory of [`gram_at`], its answer included.
+pub(crate) fn gram_bytes(count: usize, width: usize) -> u64 {
+    ((strips(count, width) + 1) * width * width * 4) as u64
 }
 
 /// Adds the products of a block of rows to the rows `first..` of the Gram matrix in `target`, from the

@@ -50,7 +50,10 @@ impl<'a> Prepared<'a> {
         control: &'a Control,
     ) -> Result<Self> {
         let search = match learned {
-            Learned::Factors { factors, fold } => Some(Search::new(factors, fold, split, threads, control)?),
+            Learned::Factors { factors, fold } => {
+                Some(Search::new(factors, Some(fold), split, threads, control)?)
+            }
+            Learned::Sums(factors) => Some(Search::new(factors, None, split, threads, control)?),
             _ => None,
         };
         Ok(Self { learned, search })
@@ -64,7 +67,9 @@ impl<'a> Prepared<'a> {
         budget: &mut Budget<'_>,
     ) -> Result<Box<dyn Ranker + 'r>> {
         Ok(match (self.learned, &self.search) {
-            (Learned::Factors { .. }, Some(search)) => Box::new(ByFactors::new(search, control)?),
+            (Learned::Factors { .. } | Learned::Sums(_), Some(search)) => {
+                Box::new(ByFactors::new(search, control)?)
+            }
             (Learned::Neighbours { neighbours, weighted }, _) => {
                 Box::new(ByNeighbours::new(neighbours, weighted, popularity, control, budget)?)
             }

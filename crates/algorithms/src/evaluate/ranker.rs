@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::interactions::{Pace, Split};
 use crate::neighbours::{NeighboursRef, Scratch};
 use crate::popularity;
-use crate::recommender::Filter;
+use crate::recommender::{Filter, sum};
 use crate::search::{Hit, Index, Sections, Similarity, quantize};
 
 /// Rows scored between two looks at the control.
@@ -45,8 +45,9 @@ pub(super) trait Ranker {
 pub(super) struct Search<'a> {
     factors: &'a Factors,
     sections: Sections,
-    fold: (f64, f64),
-    /// Where users are new.
+    /// What new users are folded in with; nothing where they are sums.
+    fold: Option<(f64, f64)>,
+    /// Where users are new and not sums.
     gram: Vec<f32>,
     _budget: Budget<'a>,
 }
@@ -54,7 +55,7 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(super) fn new(
         factors: &'a Factors,
-        fold: (f64, f64),
+        fold: Option<(f64, f64)>,
         split: &Split,
         threads: usize,
         control: &'a Control,
@@ -63,7 +64,7 @@ impl<'a> Search<'a> {
         let sections = quantize(&factors.items, factors.factors, threads, control)?;
         budget.adopt(sections.bytes());
         let mut of_items = Vec::new();
-        if split.known.is_some() {
+        if split.known.is_some() && fold.is_some() {
             of_items = gram(&factors.items, factors.factors, threads, control)?;
         }
         Ok(Self { factors, sections, fold, gram: of_items, _budget: budget })
@@ -86,13 +87,14 @@ impl<'a> ByFactors<'a> {
 
     /// The factors of a user: those that were learned, or as a request for a list of items makes them.
     fn query(&self, user: &User<'_>) -> std::borrow::Cow<'a, [f32]> {
-        let Search { factors, fold: (regularization, alpha), gram, .. } = self.search;
+        let Search { factors, fold, gram, .. } = self.search;
         let Factors { factors, users, items } = factors;
         if !user.new {
             return users[user.row as usize * factors..][..*factors].into();
         }
+        let Some((regularization, alpha)) = *fold else { return sum(items, *factors, user.items).into() };
         let ones = vec![1.0; user.items.len()];
-        fold_in(gram, items, *factors, user.items, &ones, *regularization, *alpha).into()
+        fold_in(gram, items, *factors, user.items, &ones, regularization, alpha).into()
     }
 }
 

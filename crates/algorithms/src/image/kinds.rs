@@ -83,6 +83,9 @@ pub const SEEN_VALUES: u32 = 39;
 pub const USER_SEGMENTS: u32 = 40;
 /// Names of the segments, UTF-8, one after the other, rising: `[u8]`.
 pub const SEGMENT_NAMES: u32 = 41;
+/// How a user becomes factors, where not as [`crate::als::fold_in`] does it: `[u32]`, one, 1 for the sum of the rows of the
+/// user's items. `GRAM` is then missing.
+pub const FOLDING: u32 = 42;
 /// Where each of `SEGMENT_NAMES` starts and the last one ends: `[u64]`.
 pub const SEGMENT_NAME_OFFSETS: u32 = 43;
 /// What is known of each segment, one after the other: whole images, whose ids are row numbers of this one: `[u8]`.

@@ -12,7 +12,7 @@ use crate::partition::{Partition, Slice};
 use crate::popularity::{self, Decayed};
 use crate::search::{Sections, quantize};
 
-use super::{Facts, ratings};
+use super::{Facts, ratings, sums};
 
 /// What was learned of the interactions.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub enum Learned<'a> {
     Neighbours(&'a Neighbours),
     /// How popular items are.
     Popular(&'a Decayed),
+    /// Factors of items, and of users as the sums of the rows of their items: [`crate::elsa`].
+    Sums(&'a Factors),
     /// A model of ratings, and how its biases were damped.
     Ratings(&'a explicit::Model, Option<explicit::Damping>),
 }
@@ -128,6 +130,8 @@ pub fn encode_with(
     };
     let factors = match (parts.learned, &rows) {
         (Learned::Factors(learned), _) => Some(Searchable::new(learned, content.gram, threads, &mut budget)?),
+        // Nobody is folded in by a Gram matrix.
+        (Learned::Sums(learned), _) => Some(Searchable::new(learned, Some(&[]), threads, &mut budget)?),
         (_, Some(rows)) => Some(Searchable::new(&rows.factors, None, threads, &mut budget)?),
         _ => None,
     };
@@ -165,6 +169,9 @@ pub fn encode_with(
     factors.iter().for_each(|factors| factors.write(&mut image));
     match parts.learned {
         Learned::Factors(_) => {}
+        Learned::Sums(_) => {
+            image.section(kinds::FOLDING, &sums::FOLDING);
+        }
         Learned::Neighbours(neighbours) => neighbours.write(&mut image),
         Learned::Popular(_) => {
             image.section(kinds::POPULARITY_SHARES, &shares);
@@ -258,6 +265,8 @@ impl<'a> Searchable<'a> {
         image.section(kinds::USER_BOUNDS, &self.users.bounds);
         image.section(kinds::ITEM_QUANTIZED, &self.items.quantized);
         image.section(kinds::ITEM_BOUNDS, &self.items.bounds);
-        image.section(kinds::GRAM, &self.gram);
+        if !self.gram.is_empty() {
+            image.section(kinds::GRAM, &self.gram);
+        }
     }
 }

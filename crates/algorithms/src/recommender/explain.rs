@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::ids::{Key, sort_keys};
 use crate::neighbours::Contribution;
 
+use super::sums::PIECE_OF_SUMS;
 use super::{Body, Factors, Facts, Recommender};
 
 /// Items between two looks at the control: a millisecond where each is searched for.
@@ -30,7 +31,7 @@ impl Recommender<'_> {
     /// ones by rising item; without those that add nothing. Empty where the user or the item is not known,
     /// or nothing is explained.
     ///
-    /// Neighbours: the sum is [`Recommender::score`]. Factors: it is the score of [`Recommender::recommend_for_items`] for
+    /// Neighbours, and factors of users that are sums: the sum is [`Recommender::score`]. Other factors: it is the score of [`Recommender::recommend_for_items`] for
     /// the user's items, each of value 1, since the factors that a training stores are near to those of its last items only;
     /// that is an explanation of factors by alternating least squares alone. Ratings: with [`Recommender::base`] it is near the
     /// expected rating for the same reason, which is then confined to the range.
@@ -58,6 +59,12 @@ impl Recommender<'_> {
                 for own in own.chunks(PIECE) {
                     control.check()?;
                     parts.extend(body.parts(own, None, item).filter(|part| part.contribution != 0.0));
+                }
+            }
+            Body::Factors(body) if body.sums => {
+                for own in own.chunks(PIECE_OF_SUMS) {
+                    control.check()?;
+                    body.add_parts_of_sum(self.facts.factors, own, item, &mut parts);
                 }
             }
             Body::Factors(body) => {

@@ -7,7 +7,7 @@ use crate::neighbours::{NeighboursRef, Scratch};
 use crate::search::{Hit, Similarity};
 
 use super::ratings::Ratings;
-use super::{Body, Factors, Recommender};
+use super::{Body, Factors, Recommender, sums};
 
 /// What an answer rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,7 @@ impl Recommender<'_> {
         match (&self.body, known) {
             (Body::Neighbours(body), Some(_)) => self.by_neighbours(body, own, k, filter),
             (Body::Factors(body), Some(user)) => match self.user_factors(user) {
+                Some(query) if body.sums => body.best_by_sum((query, own), k, filter),
                 Some(query) => {
                     let found = body.best(query, k, Similarity::InnerProduct, filter.candidates, &excluded);
                     self.rated(self.by_source(Some(user), found), |ratings| ratings.user_bias(user))
@@ -124,8 +125,8 @@ impl Recommender<'_> {
     }
 
     /// The best `k` items for a user who has these items (rising) with these values at this moment, whatever the training
-    /// saw of the user: folded in with the values as the training weighs them, or the neighbours added up. Neighbours were
-    /// learned of what users have, not of how much, and so are the items counted here.
+    /// saw of the user: folded in with the values as the training weighs them, or the neighbours added up. Neighbours, and
+    /// factors whose users are sums, were learned of what users have, not of how much, and so are the items counted here.
     pub fn recommend_fresh(
         &self,
         items: &[u32],
@@ -165,6 +166,10 @@ impl Recommender<'_> {
             Body::Factors(body) => body,
         };
         let facts = &self.facts;
+        if body.sums {
+            let query = sums::sum(body.items, facts.factors as usize, items);
+            return body.best_by_sum((&query, items), k, filter);
+        }
         if let Some(ratings) = &body.ratings {
             let highest;
             let values = match values {
@@ -319,7 +324,11 @@ impl Recommender<'_> {
         }
         match &self.body {
             Body::Factors(body) => {
-                let product = body.item_index.score(self.user_factors(user)?, item, Similarity::InnerProduct);
+                let query = self.user_factors(user)?;
+                if body.sums && self.seen(user).binary_search(&item).is_ok() {
+                    return Some(body.score_of_own(query, item));
+                }
+                let product = body.item_index.score(query, item, Similarity::InnerProduct);
                 let rating = |ratings: Ratings<'_>| ratings.rating(product, ratings.user_bias(user));
                 Some(body.ratings.map_or(product, rating))
             }
@@ -330,7 +339,7 @@ impl Recommender<'_> {
 }
 
 impl Factors<'_> {
-    fn best(
+    pub(super) fn best(
         &self,
         query: &[f32],
         k: usize,

@@ -226,7 +226,7 @@ pub(super) fn below(generator: &mut ChaCha8Rng, end: usize) -> usize {
 }
 
 /// A random order of the elements.
-pub(super) fn shuffle<T>(of: &mut [T], generator: &mut ChaCha8Rng, control: &Control) -> Result<()> {
+pub(crate) fn shuffle<T>(of: &mut [T], generator: &mut ChaCha8Rng, control: &Control) -> Result<()> {
     for at in (1..of.len()).rev() {
         if at.is_multiple_of(LOOK as usize) {
             control.check()?;

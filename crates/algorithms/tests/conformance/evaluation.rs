@@ -38,6 +38,7 @@ pub(crate) fn measure(recipe: &dyn Recipe, of: &Interactions, control: &Control)
     let fold = (fitted.regularization, fitted.alpha);
     let learned = match &fitted.learned {
         Learned::Factors(factors) => Some(Measured::Factors { factors, fold }),
+        Learned::Sums(factors) => Some(Measured::Sums(factors)),
         Learned::Neighbours(all) => Some(Measured::Neighbours { neighbours: all.view(), weighted: false }),
         Learned::Popular(popular) => Some(Measured::Order(&popular.order)),
         Learned::Ratings(_) => None,

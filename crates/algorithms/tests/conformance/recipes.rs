@@ -8,7 +8,7 @@ use algorithms::neighbours::Neighbours;
 use algorithms::popularity::{self, Decayed};
 use algorithms::recommender::Learned as View;
 use algorithms::sgd::{self, Validation};
-use algorithms::{Control, Csr, Result, defaults, ease};
+use algorithms::{Control, Csr, Result, defaults, ease, elsa};
 
 use crate::slow::{self, Dense};
 
@@ -31,6 +31,7 @@ pub(crate) const HOW: How = How { seed: 7, threads: 1 };
 /// What was learned.
 pub(crate) enum Learned {
     Factors(Factors),
+    Sums(Factors),
     Ratings(explicit::Model),
     Neighbours(Neighbours),
     Popular(Decayed),
@@ -39,7 +40,7 @@ pub(crate) enum Learned {
 impl Learned {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Learned::Factors(factors) => factors.bytes(),
+            Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
             Learned::Ratings(model) => model.bytes(),
             Learned::Neighbours(neighbours) => neighbours.bytes(),
             Learned::Popular(popular) => popular.bytes(),
@@ -49,6 +50,7 @@ impl Learned {
     pub(crate) fn view(&self) -> View<'_> {
         match self {
             Learned::Factors(factors) => View::Factors(factors),
+            Learned::Sums(factors) => View::Sums(factors),
             Learned::Ratings(model) => View::Ratings(model, explicit::Params::default().damping),
             Learned::Neighbours(neighbours) => View::Neighbours(neighbours),
             Learned::Popular(popular) => View::Popular(popular),
@@ -307,6 +309,39 @@ impl Recipe for Ease {
     fn slow(&self, dense: &Dense, how: How) -> Option<Vec<Vec<f64>>> {
         let matrix = dense.matrix();
         Some(slow::ease(dense, Self::params(how, &matrix, &matrix.transpose(dense.items)).regularization))
+    }
+}
+
+/// The low-rank form of EASE.
+pub(crate) struct Elsa;
+
+impl Elsa {
+    fn params(how: How) -> elsa::Params {
+        let usual = elsa::Params::default();
+        elsa::Params { factors: 8, iterations: 60, seed: how.seed, threads: how.threads, ..usual }
+    }
+}
+
+impl Recipe for Elsa {
+    fn fit(&self, data: &Data<'_>, how: How, control: &Control) -> Result<Fitted> {
+        elsa::fit(data.user_items, data.item_users, &Self::params(how), control, &mut |_, _| ())
+            .map(|learned| Fitted::plain(Learned::Sums(learned)))
+    }
+
+    fn need(&self, users: usize, items: usize, entries: usize) -> Need {
+        elsa::need(users, items, entries, &Self::params(HOW))
+    }
+
+    fn factors(&self) -> usize {
+        Self::params(HOW).factors
+    }
+
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn in_unit(&self, _: f64) -> Option<(Box<dyn Recipe>, Unit)> {
+        Some((Box::new(Elsa), Unit::Same))
     }
 }
 

@@ -5,7 +5,7 @@ use algorithms::als::Solver;
 use algorithms::item_knn::Similarity;
 use algorithms::sgd::{Loss, Params};
 
-use crate::recipes::{Als, Ease, ItemKnn, Popularity, Ratings, Recipe, Sgd};
+use crate::recipes::{Als, Ease, Elsa, ItemKnn, Popularity, Ratings, Recipe, Sgd};
 
 /// How far two models of the same rows may be apart.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,9 @@ pub(crate) struct Algorithm {
 
 const SAMPLES: &str =
     "the order of its samples is its own; src/sgd/tests.rs has each step against a plain one";
+
+const STEPS: &str =
+    "the order of its users is its own; src/elsa/tests.rs has its gradient against that of dense predictions";
 
 impl Algorithm {
     fn new(name: &'static str, recipe: impl Recipe + 'static) -> Self {
@@ -86,6 +89,11 @@ pub(crate) fn algorithms() -> Vec<Algorithm> {
         Algorithm { without_unit: Some(weighs), ..Algorithm::sampled("logistic", fewer(Loss::Logistic)) },
         Algorithm { without_unit: Some(predicts), ..Algorithm::sampled("squared", negatives) },
         Algorithm::new("ease", Ease),
+        Algorithm {
+            agreement: Agreement::Quality(0.05),
+            without_slow: Some(STEPS),
+            ..Algorithm::new("elsa", Elsa)
+        },
         Algorithm::new("item_knn, cosine", ItemKnn(Similarity::Cosine)),
         Algorithm::new("item_knn, jaccard", ItemKnn(Similarity::Jaccard)),
         Algorithm::new("item_knn, tf_idf", ItemKnn(Similarity::TfIdf)),

@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     pub(crate) factors: usize,
     pub(crate) user_kind: IdKind,
     pub(crate) item_kind: IdKind,
+    /// Whether users are the sums of the rows of their items.
+    pub(crate) sums: bool,
 }
 
 /// A model before it is an image.
@@ -23,12 +25,13 @@ pub(crate) struct Sample {
     pub(crate) items: Ids,
     pub(crate) user_items: Csr,
     pub(crate) factors: Factors,
+    pub(crate) sums: bool,
 }
 
 impl Sample {
     /// All numbers are small multiples of 1/8: no order of additions changes a bit of what is made of them.
     pub(crate) fn new(shape: Shape) -> Self {
-        let Shape { users, items, factors, user_kind, item_kind } = shape;
+        let Shape { users, items, factors, user_kind, item_kind, sums } = shape;
         let numbers = |rows: usize, step: usize| -> Vec<f32> {
             (0..rows * factors).map(|at| ((at * at + step * at) % 23) as f32 / 8.0 - 1.25).collect()
         };
@@ -39,8 +42,18 @@ impl Sample {
             user_items.offsets.push(user_items.indices.len() as u64);
         }
         user_items.values = vec![1.0; user_items.indices.len()];
-        let factors = Factors { factors, users: numbers(users, 3), items: numbers(items, 5) };
-        Self { users: ids(user_kind, users), items: ids(item_kind, items), user_items, factors }
+        let mut model = Factors { factors, users: numbers(users, 3), items: numbers(items, 5) };
+        if sums {
+            for (user, to) in model.users.chunks_exact_mut(factors).enumerate() {
+                to.fill(0.0);
+                for &item in user_items.row(user).0 {
+                    let row = &model.items[item as usize * factors..][..factors];
+                    to.iter_mut().zip(row).for_each(|(to, each)| *to += each);
+                }
+            }
+        }
+        let (users, items) = (ids(user_kind, users), ids(item_kind, items));
+        Self { users, items, user_items, factors: model, sums }
     }
 
     pub(crate) fn parts<'a>(&'a self, item_users: &'a Csr) -> Parts<'a> {
@@ -49,7 +62,7 @@ impl Sample {
             items: &self.items,
             user_items: &self.user_items,
             item_users,
-            learned: Learned::Factors(&self.factors),
+            learned: if self.sums { Learned::Sums(&self.factors) } else { Learned::Factors(&self.factors) },
             regularization: 0.5,
             alpha: 2.0,
             user_class: 3,

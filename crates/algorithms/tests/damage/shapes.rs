@@ -7,8 +7,11 @@ use crate::sample::Shape;
 /// Shapes that differ in what may go wrong: no rows, one row, blocks that are full and not, factors that fill
 /// groups and lanes and do not.
 pub(crate) fn shapes() -> Vec<Shape> {
-    let shape =
-        |users, items, factors, user_kind, item_kind| Shape { users, items, factors, user_kind, item_kind };
+    let shape = |users, items, factors, user_kind, item_kind| {
+        let sums = false;
+        Shape { users, items, factors, user_kind, item_kind, sums }
+    };
+    let sums = |shape| Shape { sums: true, ..shape };
     vec![
         shape(20, 18, 5, Integer, Bytes),
         shape(20, 18, 5, Fixed16, Integer),
@@ -19,5 +22,8 @@ pub(crate) fn shapes() -> Vec<Shape> {
         shape(32, 16, 16, Integer, Fixed16),
         shape(5, 70, 20, Integer, Integer),
         shape(33, 40, 64, Fixed16, Bytes),
+        sums(shape(20, 18, 5, Integer, Bytes)),
+        sums(shape(3, 0, 2, Bytes, Bytes)),
+        sums(shape(21, 40, 17, Fixed16, Integer)),
     ]
 }
