@@ -139,6 +139,7 @@ impl Partition {
     /// The slice of each part. Linear in the interactions. [`Slice::bytes`] stay taken from the control. Errors: `Memory`,
     /// `NoMemory`, `Cancelled`.
     pub fn slices(&self, item_users: &Csr, control: &Control) -> Result<Vec<Slice>> {
+        control.check()?;
         let mut budget = Budget::new(control, TRAINING);
         let mut pace = Pace::new(control);
         let mut sizes = vec![(0, 0); self.names.len()];
