@@ -87,6 +87,21 @@ CALL persona.work_queue();
 SELECT pending, lost FROM persona.queue;
 SELECT source = 'model' AS known FROM persona.recommend('shop', 111, 1);
 
+-- Rows that were written as they were: nothing has changed, and nothing waits any more.
+UPDATE orders SET at = at WHERE user_id = 111;
+SELECT pending FROM persona.queue;
+SELECT deploy_reason FROM persona.update_model('shop');
+SELECT pending FROM persona.queue;
+-- An update that does not go live leaves the queue as it is.
+SELECT deployed FROM persona.train_als('held', 'orders', 'user_id', 'item_id', factors => 4, iterations => 2, holdout => 'none', deploy => 'never');
+SELECT persona.deploy('held', 1), persona.attach('held');
+SELECT * FROM queued();
+INSERT INTO orders VALUES (119, 'item-1', now());
+SELECT version, deployed FROM persona.update_model('held');
+SELECT model, pending FROM persona.queue ORDER BY 1;
+SELECT persona.drop_model('held');
+DELETE FROM persona_internal.queue;
+
 -- Another source, or another column: everything is to be read, and persona.check() tells what is not followed.
 CREATE TABLE other AS SELECT * FROM orders;
 SELECT persona.alter_model('shop', relation => 'other');
@@ -169,6 +184,14 @@ SELECT relation, count(*) FROM triggers() GROUP BY 1 ORDER BY 1;
 SELECT * FROM queued();
 INSERT INTO events_2 VALUES ('2024-02-03', 305, 'item-1');
 UPDATE events SET day = '2024-01-05' WHERE user_id = 305;
+SELECT * FROM queued();
+-- So it has where a partition has left.
+ALTER TABLE events DETACH PARTITION events_2;
+SELECT persona.attach('parts');
+SELECT relation FROM triggers() GROUP BY 1 ORDER BY 1;
+SELECT * FROM queued();
+ALTER TABLE events ATTACH PARTITION events_2 FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');
+SELECT persona.attach('parts');
 SELECT * FROM queued();
 -- As a subscriber applies changes: row by row.
 SET session_replication_role = replica;
@@ -286,6 +309,17 @@ SET ROLE attach_owner;
 SELECT persona.drop_model('hers');
 RESET ROLE;
 SELECT count(*) FROM triggers() WHERE relation = 'other'::regclass;
+
+-- Nor are triggers made on a partition of somebody else.
+CREATE TABLE hers_too (user_id bigint, item_id text) PARTITION BY RANGE (user_id);
+CREATE TABLE hers_not PARTITION OF hers_too FOR VALUES FROM (0) TO (1000);
+INSERT INTO hers_too SELECT user_id, item_id FROM orders WHERE user_id < 61;
+ALTER TABLE hers_too OWNER TO attach_owner;
+SET ROLE attach_owner;
+SELECT deployed FROM persona.train_als('hers', 'hers_too', 'user_id', 'item_id', factors => 2, iterations => 1, holdout => 'none');
+SELECT persona.attach('hers');
+SELECT persona.drop_model('hers');
+RESET ROLE;
 
 -- A procedure that cannot run in a transaction block.
 INSERT INTO typed VALUES ('2024-12-24', NULL, NULL, NULL, NULL, 'item-1');

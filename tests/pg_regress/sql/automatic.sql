@@ -49,6 +49,19 @@ SELECT algorithm FROM persona.train_recommender('two', 'visit', 'visitor', 'page
 SELECT count(DISTINCT hyperparameters #- '{chosen,options}') AS choices FROM persona.versions WHERE model IN ('one', 'two');
 -- No time: popularity alone is tried.
 SELECT algorithm, deploy_reason FROM persona.train_recommender('hasty', 'visit', 'visitor', 'page', budget => '1 microsecond');
+SELECT bool_and(phase LIKE 'no time for %') AS no_time, count(*) > 2 AS several FROM persona.training_log WHERE model = 'hasty' AND validation IS NULL AND phase LIKE 'no %';
+-- A month is thirty days. Where rows have times, popularity is tried with several half-lives.
+SELECT algorithm FROM persona.train_recommender('timed', 'purchase', 'customer', 'product', time_column => 'bought_on', budget => '1 month', options => '{"algorithms": ["popularity"]}');
+SELECT count(*) FILTER (WHERE phase LIKE '%half_life%') >= 3 AS decayed, count(*) FILTER (WHERE phase = 'try popularity') AS plain FROM persona.training_log WHERE model = 'timed' AND phase LIKE 'try %';
+-- What is better by less than a standard error does not lead: the default stays, though a step from it measured more.
+CREATE TABLE noisy AS -- Three tastes, md5 as repeatable dice.
+SELECT u AS visitor, i AS page FROM generate_series(1, 120) AS u, generate_series(1, 60) AS i
+WHERE ('x' || substr(md5(u || '/' || i), 1, 4))::bit(16)::int < 65536 * CASE WHEN u % 3 = i % 3 THEN 0.5 ELSE 0.15 END * (1 - i / 120.0);
+SELECT algorithm FROM persona.train_recommender('steady', 'noisy', 'visitor', 'page', options => '{"algorithms": ["ease"]}');
+SELECT position('first version; ' || substr(first.phase, 5) || ' of ' IN deploy_reason) = 1 AS the_first, best.validation > first.validation AS though_not_the_best
+FROM persona.versions v, LATERAL (SELECT phase, validation FROM persona.training_log WHERE model = 'steady' AND phase LIKE 'try %' LIMIT 1) AS first,
+     LATERAL (SELECT max(validation) AS validation FROM persona.training_log WHERE model = 'steady' AND phase LIKE 'try %') AS best
+WHERE v.model = 'steady';
 -- Retraining tries again, evaluate measures what was chosen at another cutoff.
 SELECT version, deployed FROM persona.retrain('near', '{"budget": "1 hour", "deploy": "always"}');
 SELECT count(*) > 0 AS figures FROM persona.evaluate('near', k => 3);

@@ -92,6 +92,14 @@ JOIN persona.evaluate('whole', 1, 5, '{"split": "time"}') AS n USING (metric)
 WHERE metric IN ('mrr@5', 'auc', 'novelty@5', 'ndcg@5') ORDER BY metric;
 SELECT count(*) AS figures, count(ci_low) AS intervals FROM persona.evaluate('whole', 1, 5, '{"bootstrap": 100}');
 
+-- Of a slice its own users are drawn, and in another session the same ones.
+CREATE TABLE drawn AS SELECT * FROM persona.evaluate('whole', 1, 5, '{"bootstrap": 200, "slices": ["activity"]}');
+SELECT count(*) AS slices, count(DISTINCT ci_low) AS intervals, bool_and(value BETWEEN ci_low AND ci_high) AS within FROM drawn WHERE metric = 'recall@5';
+\c -
+SET client_min_messages = warning;
+SET search_path = evaluation;
+SELECT count(*) AS differ FROM (TABLE drawn EXCEPT SELECT * FROM persona.evaluate('whole', 1, 5, '{"bootstrap": 200, "slices": ["activity"]}')) AS d;
+
 -- New users: a tenth of them are unknown to the fit, whatever the trainer. Popularity as a model has no ties, so its AUC is its own.
 SELECT rows_used > 0 AS trained FROM persona.train_ease('ease', 'listened', 'user_id', 'item_id');
 SELECT rows_used > 0 AS trained FROM persona.train_popularity('popular', 'listened', 'user_id', 'item_id');

@@ -53,6 +53,14 @@ SELECT best() = score AS skipped FROM one;
 UPDATE board SET n = 1 WHERE u = 50 AND n > 0;
 SELECT best() < score AS less FROM one;
 
+-- Of ratings the newest of a pair counts.
+CREATE TABLE rated AS SELECT u, i, CASE WHEN u % 3 = i % 3 THEN 5 ELSE 2 END AS stars, timestamptz '2024-01-01' AS at FROM board WHERE u <= 20;
+SELECT version FROM persona.train_als('stars', 'rated', 'u', 'i', 'stars', 'at', feedback => 'explicit', factors => 2, holdout => 'none');
+INSERT INTO rated VALUES (70, 1, 1, '2024-01-03'), (70, 2, 5, '2024-01-03');
+CREATE TABLE as_rated AS SELECT * FROM persona.recommend('stars', 70, 10, fresh => true);
+INSERT INTO rated VALUES (70, 1, 5, '2024-01-02');
+SELECT count(*) AS rows, max(source) AS source, (SELECT count(*) FROM (TABLE as_rated EXCEPT SELECT * FROM persona.recommend('stars', 70, 10, fresh => true)) AS d) AS differ FROM as_rated;
+
 -- The snapshot is that of the statement: rows of the same statement are not seen, those of the transaction are.
 BEGIN;
 WITH new AS (INSERT INTO board VALUES (60, 2, 1, now()) RETURNING u)

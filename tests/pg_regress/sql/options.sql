@@ -54,6 +54,11 @@ SELECT bool_and(r.item_id = e.item_id) AS greedy FROM
           SELECT r.*, row_number() OVER (PARTITION BY kind ORDER BY rank) AS n FROM persona.recommend('als', 3, 80) AS r JOIN shelf ON id = r.item_id::int) AS x
         WHERE n <= 5) AS e USING (rank);
 
+-- An item without a category is never too many.
+CREATE VIEW unlabelled AS SELECT id, nullif(kind, 'even') AS kind FROM shelf;
+SELECT count(*) FILTER (WHERE item_id::int % 2 = 1) AS odd, count(*) FILTER (WHERE item_id::int % 2 = 0) AS even
+FROM persona.recommend('als', 3, 80, options => '{"max_per_category": 2, "categories": {"relation": "unlabelled", "item_column": "id", "category_column": "kind"}}');
+
 -- Only what a relation shows: always k, by rank what a join would leave.
 SELECT k, count(*), bool_and(r.item_id = e.item_id AND r.score = e.score) AS as_joined FROM unnest('{1,10,30}'::int[]) AS k,
   persona.recommend('als', 3, k, options => '{"eligible": "stock"}') AS r

@@ -41,6 +41,11 @@ FROM persona.versions WHERE model = 'm' ORDER BY version DESC LIMIT 2;
 SELECT version, deployed FROM persona.retrain('m');
 SELECT hyperparameters -> 'regularization' AS regularization FROM persona.versions WHERE model = 'm' AND is_live;
 
+-- Of trials that are equal the first is the best: with so few items all neighbours are kept.
+CALL persona.tune('m', 20, 'grid', '{"neighbours": [15, 16, 17]}', deploy => 'never', options => '{"restart": true}');
+SELECT count(*), count(DISTINCT value) AS different FROM m_trials;
+SELECT hyperparameters -> 'neighbours' AS neighbours FROM persona.versions WHERE model = 'm' ORDER BY version DESC LIMIT 1;
+
 -- Ranges in a grid have their ends and what lies between, by ratio where the scale is logarithmic.
 CALL persona.tune('m', method => 'grid', space => '{"regularization": {"min": 1, "max": 100, "scale": "log"}, "neighbours": {"min": 3, "max": 5}}', options => '{"restart": true}');
 SELECT trial, settings FROM m_trials ORDER BY trial;

@@ -45,6 +45,19 @@ SELECT version FROM persona.update_model('m');
 SELECT first('m', 79);
 SELECT version, deploy_reason FROM persona.update_model('m', '{"late": "1 day"}');
 SELECT users FROM trained('m') WHERE version = 4;
+-- Updates keep as many versions as the model was told to; and what a version has seen is seen, though its row is gone.
+CREATE TABLE recent AS SELECT u, i, at FROM board WHERE u < 30;
+INSERT INTO recent VALUES (1, 2, '2024-03-01 12:00');
+SELECT version FROM persona.train_als('kept', 'recent', 'u', 'i', time_column => 'at', factors => 4, holdout => 'none', options => '{"keep_versions": 4}');
+UPDATE recent SET at = '2024-03-01 11:30' WHERE u = 1 AND i = 2;
+INSERT INTO recent VALUES (2, 1, '2024-03-01 11:40');
+SELECT version FROM persona.update_model('kept');
+INSERT INTO recent VALUES (3, 2, '2024-03-01 11:50');
+SELECT version FROM persona.update_model('kept');
+INSERT INTO recent VALUES (4, 1, '2024-03-01 13:00');
+SELECT version FROM persona.update_model('kept');
+SELECT version, timestamptz '2000-01-01 00:00+00' + (hyperparameters ->> 'newest_time')::bigint * interval '1 microsecond' AS newest
+FROM persona.versions WHERE model = 'kept' ORDER BY version;
 -- A row that lies in the future does not hide those of now.
 INSERT INTO board VALUES (80, 1, 1, '2124-01-01'), (80, 3, 1, 'infinity');
 SELECT version FROM persona.update_model('m');
