@@ -327,6 +327,7 @@ impl WithSegments {
         if user_items.entries() > 0 {
             let times = data.times.and_then(|all| Some(Times { values: times.as_deref()?, day: all.day }));
             let part = Data { user_items: &user_items, item_users: &item_users, times };
+            let before = control.used();
             model = match self.inner.fit(&part, control) {
                 Ok(Fitted { learned, regularization, alpha, .. }) => {
                     let counts: Vec<u32> =
@@ -335,7 +336,10 @@ impl WithSegments {
                     Some(Model { learned, fold: (regularization, alpha), counts })
                 }
                 // Too few users to learn from: they have the model of all.
-                Err(Error::Diverged { .. }) => None,
+                Err(Error::Diverged { .. }) => {
+                    control.give(control.used().saturating_sub(before));
+                    None
+                }
                 Err(error) => return Err(error),
             };
         }

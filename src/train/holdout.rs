@@ -172,6 +172,7 @@ impl<'c> Prepared<'c> {
         let (control, times) = (self.control, self.times.as_deref());
         let times = times.map(|values| Times { values, day: self.day });
         let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
+        let held = control.used();
         let fitted = training.phase("holdout fit", algorithm.iterations(), || {
             match algorithm.fit(&data, control) {
                 Err(unfit @ (Error::Diverged { .. } | Error::Memory { .. } | Error::NoMemory { .. })) => {
@@ -182,7 +183,11 @@ impl<'c> Prepared<'c> {
         })?;
         let fitted = match fitted {
             Ok(fitted) => fitted,
-            Err(unfit) => return Ok(Err(unfit)),
+            Err(unfit) => {
+                // What it began with is freed, whoever took it.
+                control.give(control.used().saturating_sub(held));
+                return Ok(Err(unfit));
+            }
         };
         let scored = training.phase("evaluate", 0, || self.score(&fitted.learned, cutoffs))?;
         control.give(fitted.learned.bytes());
