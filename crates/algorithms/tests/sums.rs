@@ -19,7 +19,9 @@ fn rows() -> Interactions {
     let control = Control::unlimited();
     let mut builder = InteractionsBuilder::new(IdKind::Integer, IdKind::Integer, false, &control);
     for user in 0..40i64 {
-        for item in (0..25i64).filter(|item| user == *item || (user * 5 + item * 3 + user * item) % 7 < 3) {
+        for item in
+            (0..25i64).filter(|item| user % 25 == *item || (user * 5 + item * 3 + user * item) % 7 < 3)
+        {
             let value = 1.0 + (item % 3) as f32;
             builder.push(IdsRef::Integer(&[user]), IdsRef::Integer(&[item]), &[value], &[]).unwrap();
         }
