@@ -22,7 +22,7 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Version, queue, write};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
-use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, image};
+use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, store};
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
 use crate::train::{by_segment, content};
 use crate::work::GiveMemoryBack;
@@ -109,7 +109,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         };
         algorithm.update(&data, warm, &control)
     })?;
-    let (image_id, image) = image(&mut training, interactions, &columns, &fitted, Content::default())?;
+    let image = store(&mut training, interactions, &columns, &fitted, Content::default())?;
 
     let mut hyperparameters = version.hyperparameters.clone();
     let mark = newest(&version).max(columns.newest(fresh.times.as_deref()));
@@ -120,8 +120,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     hyperparameters.insert("users_updated".into(), merged.users.len().into());
     hyperparameters.insert("rows_read_again".into(), counts.rows_read.into());
     let finished = Finished {
-        image_id,
-        image: &image,
+        image,
         algorithm: algorithm.name(),
         rows_used: interactions.user_items.entries() as i64,
         rows_skipped: counts.skipped.total() as i64,

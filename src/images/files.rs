@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use algorithms::Control;
+use algorithms::image::Layout;
 use algorithms::image::files::{Claim, Folder, Mapped, Name, Pending};
 use pgrx::{PgXactCallbackEvent, Uuid, pg_sys, register_xact_callback};
 
@@ -150,53 +151,36 @@ fn is_dead(name: &Name) -> bool {
     matches!(registry::has_image(Uuid::from_bytes(name.uuid), Seen::Now), Ok(false))
 }
 
-/// Writes the file of an image that this backend has just stored, so that no request has to. Where there is no room the
-/// first request says so.
-pub(crate) fn write_through(image: &[u8]) -> Result<()> {
-    if let Some((name, bytes)) = mappable(image) {
-        obtain(&name, bytes, false, |sink| {
-            image.chunks(1 << 20).try_for_each(|piece| {
-                pgrx::check_for_interrupts!();
-                sink(piece)
-            })
-        })?;
-    }
-    Ok(())
-}
-
 /// The name and size of the file that an image is served from, if it is large enough for one.
-fn mappable(image: &[u8]) -> Option<(Name, u64)> {
+fn mappable(image: &Layout<'_>) -> Option<(Name, u64)> {
     // SAFETY: set in every backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    Name::of(database, image).filter(|&(_, bytes)| bytes >= MAPPED_FROM && settings::max_image_cache() > 0)
+    let large = image.length() >= MAPPED_FROM && settings::max_image_cache() > 0;
+    Name::of(database, image.head()).filter(|_| large)
 }
 
 /// A file that is written and checked, and has no name yet by which anybody finds it; dropped it is removed.
 pub(crate) struct Ready {
     pending: Pending,
-    name: Name,
     _at_exit: AtExit,
 }
 
 impl Ready {
-    /// Whether it is the file of this image.
-    pub(crate) fn holds(&self, image: &[u8]) -> bool {
-        mappable(image).is_some_and(|(name, _)| name == self.name)
-    }
-
     /// Gives it its name. Where that fails the first request writes it again.
     pub(crate) fn publish(self) {
         let _ = self.pending.publish();
     }
 }
 
-/// Runs `body`, which stores an image, while another thread writes its file. No file where there is no room, and where
-/// one thread must do.
-pub(crate) fn write_beside<T>(image: &[u8], body: impl FnOnce() -> Result<T>) -> Result<(T, Option<Ready>)> {
+/// Runs `body`, which stores an image, while another thread writes its file, so that no request has to; after it where one
+/// thread must do. No file where there is no room: the first request says so.
+pub(crate) fn write_beside<T>(
+    image: &Layout<'_>,
+    body: impl FnOnce() -> Result<T>,
+) -> Result<(T, Option<Ready>)> {
     let folder = folder();
-    let claimed = mappable(image).filter(|_| settings::max_threads() > 1);
-    let claimed = claimed.and_then(|(name, bytes)| Some((name, bytes, folder.claim(&name, bytes).ok()?)));
-    let Some((name, bytes, Claim::Mine(pending))) = claimed else { return Ok((body()?, None)) };
+    let claimed = mappable(image).and_then(|(name, bytes)| Some((bytes, folder.claim(&name, bytes).ok()?)));
+    let Some((bytes, Claim::Mine(pending))) = claimed else { return Ok((body()?, None)) };
     let at_exit = removed_at_exit(&pending);
     match allocate(&folder, &pending, bytes) {
         Ok(()) => {}
@@ -207,22 +191,29 @@ pub(crate) fn write_beside<T>(image: &[u8], body: impl FnOnce() -> Result<T>) ->
         Err(Failed::Error(error)) => return Err(error),
     }
     let control = Control::unlimited();
-    let fill = |(pending, sound): &mut (Pending, bool), (): &mut ()| {
-        *sound = fill(pending, image, &control);
-        Ok(())
+    let (answer, pending, sound) = if settings::max_threads() > 1 {
+        let fill = |(pending, sound): &mut (Pending, bool), (): &mut ()| {
+            *sound = fill(pending, image, &control);
+            Ok(())
+        };
+        let (answer, (pending, sound)) = work::pipe(&control, (pending, false), vec![()], fill, |feeder| {
+            feeder.exchange(());
+            body()
+        })?;
+        (answer, pending, sound)
+    } else {
+        let (answer, mut pending) = (body()?, pending);
+        let sound = work::run(&control, || {}, || Ok(fill(&mut pending, image, &control)))?;
+        (answer, pending, sound)
     };
-    let (answer, (pending, sound)) = work::pipe(&control, (pending, false), vec![()], fill, |feeder| {
-        feeder.exchange(());
-        body()
-    })?;
     crate::fault::point("image written");
     crate::fault::point("image checked");
-    Ok((answer, sound.then_some(Ready { pending, name, _at_exit: at_exit })))
+    Ok((answer, sound.then_some(Ready { pending, _at_exit: at_exit })))
 }
 
 /// Writes a file and checks it; false where that fails.
-fn fill(pending: &mut Pending, image: &[u8], control: &Control) -> bool {
-    let written = image.chunks(1 << 20).all(|piece| control.check().is_ok() && pending.write(piece).is_ok());
+fn fill(pending: &mut Pending, image: &Layout<'_>, control: &Control) -> bool {
+    let written = image.pieces().all(|piece| control.check().is_ok() && pending.write(piece).is_ok());
     written && pending.map().ok().flatten().is_some_and(|mapped| whole(&mapped, control).is_ok())
 }
 

@@ -22,7 +22,7 @@ use crate::identity::{self, Named, Served};
 use crate::registry;
 use crate::registry::scan::Seen;
 use crate::{access, deploy, settings};
-pub(crate) use files::{Ready, forget_at_commit, write_beside, write_through};
+pub(crate) use files::{Ready, forget_at_commit, write_beside};
 use load::Wanted;
 
 /// Images that a backend keeps at most.

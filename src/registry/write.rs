@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use algorithms::image::Layout;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};
@@ -19,7 +20,7 @@ use crate::sql::argument;
 const CHUNK: usize = 8000;
 
 /// Pieces after which the memory of their datums goes back.
-const PIECES: usize = 128;
+const PIECES: i32 = 128;
 
 /// Runs statements as the owner of the registry.
 fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -309,7 +310,7 @@ pub(crate) fn insert_version(new: NewVersion) -> Result<()> {
 }
 
 /// Stores an image in pieces.
-pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
+pub(crate) fn insert_image(image_id: Uuid, image: &Layout<'_>) -> Result<()> {
     as_registry_owner(|| {
         // Each piece becomes a datum of its own, which must not stay until the statement ends.
         let mut context = PgMemoryContexts::new("pg_persona image");
@@ -317,11 +318,12 @@ pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
             let types = [pg_sys::UUIDOID, pg_sys::INT4OID, pg_sys::BYTEAOID].map(PgOid::from);
             let insert = "INSERT INTO persona_internal.chunk VALUES ($1, $2, $3)";
             let insert = client.prepare_mut(insert, &types).map_err(not_written)?;
-            for (ordinal, piece) in image.chunks(CHUNK).enumerate() {
+            let mut ordinal = 0i32;
+            image.chunks(CHUNK, |piece| {
                 // SAFETY: nothing that is made in the context outlives the closure.
                 unsafe {
                     context.switch_to(|_| {
-                        let arguments = [argument(image_id), argument(ordinal as i32), argument(piece)];
+                        let arguments = [argument(image_id), argument(ordinal), argument(piece)];
                         client.update(&insert, None, &arguments).map(drop).map_err(not_written)
                     })?;
                     if ordinal % PIECES == PIECES - 1 {
@@ -332,8 +334,9 @@ pub(crate) fn insert_image(image_id: Uuid, image: &[u8]) -> Result<()> {
                     point("piece");
                 }
                 pgrx::check_for_interrupts!();
-            }
-            Ok(())
+                ordinal += 1;
+                Ok(())
+            })
         })
     })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use algorithms::image::Layout;
 use algorithms::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
 use algorithms::profile::{describe, profile};
 use algorithms::scale::columns::{self, Column, Scaling};
@@ -288,7 +289,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         };
         encode_kmeans(&parts, *image_id.as_bytes(), &control)
     })?;
-    training.store(image_id, &image)?;
+    let stored = training.store(image_id, &Layout::of(&image))?;
 
     let hyperparameters = object(json!({
         "k": groups, "scaling": request.scaling.word(), "n_init": request.params.starts,
@@ -298,8 +299,7 @@ fn train(call: &Call, request: &Request) -> Answer {
     }));
     let silhouette = found.silhouette();
     let finished = Finished {
-        image_id,
-        image: &image,
+        image: stored,
         algorithm: "kmeans",
         rows_used: used,
         rows_skipped: skipped as i64,
@@ -316,7 +316,7 @@ fn train(call: &Call, request: &Request) -> Answer {
     };
     drop(found);
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
-    let result = publish(finished, training, target, deploy, &members)?;
+    let result = publish((finished, &image), training, target, deploy, &members)?;
     drop(identity);
     result.record(call)
 }

@@ -81,15 +81,15 @@ pub(super) struct Fresh<'a> {
     pub(super) version: i32,
 }
 
-/// Writes a finished training, and where it goes live makes the tables show it.
+/// Writes a finished training, and where it goes live makes the tables show its image.
 pub(super) fn publish(
-    finished: Finished<'_>,
+    (finished, image): (Finished, &[u8]),
     training: Training<'_>,
     target: Target,
     deploy: Deploy,
     members: &Members,
 ) -> Result<Published> {
-    let (model_id, image) = (target.model_id, finished.image);
+    let model_id = target.model_id;
     finished.publish(training, target, deploy, &mut |training, version| {
         let opened = Image::open(image).or_report()?;
         let model = Segments::new(&opened).or_report()?;

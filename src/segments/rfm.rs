@@ -1,6 +1,7 @@
 //! `persona.train_rfm`: customers by recency, frequency and monetary value, each scored by quantiles.
 
 use algorithms::Control;
+use algorithms::image::Layout;
 use algorithms::rfm::scores::{Cuts, Labels, check_bins, cut_points};
 use algorithms::segments::{RfmParts, encode_rfm};
 use pgrx::{Spi, pg_sys};
@@ -225,7 +226,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         };
         encode_rfm(&parts, *image_id.as_bytes(), &control)
     })?;
-    training.store(image_id, &image)?;
+    let stored = training.store(image_id, &Layout::of(&image))?;
 
     let of_measures = |values: &dyn Fn(usize) -> Value| -> Value {
         Value::Object(MEASURES.iter().enumerate().map(|(at, name)| (name.to_string(), values(at))).collect())
@@ -237,8 +238,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         "customers": customers,
     }));
     let finished = Finished {
-        image_id,
-        image: &image,
+        image: stored,
         algorithm: "rfm",
         rows_used: facts.used,
         rows_skipped: facts.rows - facts.used,
@@ -254,7 +254,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         hyperparameters,
     };
     let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
-    let result = publish(finished, training, target, deploy, &members)?;
+    let result = publish((finished, &image), training, target, deploy, &members)?;
     drop(identity);
     report_collapsed(collapsed, request.bins);
     result.record(call)

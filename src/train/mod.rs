@@ -20,7 +20,7 @@ pub(crate) use ask::{ASK, Ask};
 pub(crate) use guard::{DEPLOYS, DeployChoice};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
 pub(crate) use publish::{Deploy, Finished, Published, UPDATED_FROM};
-pub(crate) use running::Training;
+pub(crate) use running::{Stored, Training};
 pub(crate) use target::{Beside, IdType, Target, as_owner, same_types};
 
 /// A word of a fixed list, as the value that stands for it.

@@ -4,24 +4,24 @@ use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
 use super::guard::{DeployChoice, RMSE, better, decide};
-use super::running::Training;
+use super::running::{Stored, Training};
 use super::target::Target;
 use crate::call::{Call, datum};
 use crate::deploy::{self, KEEP_VERSIONS};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
+use crate::images::Ready;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
 use crate::registry::{self, Metric, Version};
-use crate::{identity, images, locks, notice};
+use crate::{identity, locks, notice};
 
 /// The fact of a version that says which one it is an update of.
 pub(crate) const UPDATED_FROM: &str = "updated_from";
 
-/// What was trained; its image is stored already.
-pub(crate) struct Finished<'a> {
-    pub(crate) image_id: Uuid,
-    pub(crate) image: &'a [u8],
+/// What was trained.
+pub(crate) struct Finished {
+    pub(crate) image: Stored,
     pub(crate) algorithm: &'static str,
     pub(crate) rows_used: i64,
     pub(crate) rows_skipped: i64,
@@ -64,7 +64,7 @@ pub(crate) struct Published {
     deploy_reason: String,
 }
 
-impl Finished<'_> {
+impl Finished {
     /// Writes the version. `live` brings what stands beside the model in line with it, where it goes live; it gets the
     /// number of the version.
     pub(crate) fn publish(
@@ -133,7 +133,7 @@ impl Finished<'_> {
         write::insert_version(NewVersion {
             model_id,
             version,
-            image_id: self.image_id,
+            image_id: self.image.id,
             algorithm: result.algorithm,
             rows_used: result.rows_used,
             rows_skipped: result.rows_skipped,
@@ -146,7 +146,7 @@ impl Finished<'_> {
             baseline: result.baseline,
             live_value,
             seconds: result.seconds,
-            bytes: self.image.len() as i64,
+            bytes: self.image.bytes,
             deploy_reason: result.deploy_reason.clone(),
             hyperparameters: JsonB(Value::Object(self.hyperparameters)),
         })?;
@@ -155,16 +155,13 @@ impl Finished<'_> {
         point("metrics");
         write::insert_log(model_id, version, &training.log)?;
         if deployed {
-            deploy::publish(model_id, version, self.image_id, "train")?;
+            deploy::publish(model_id, version, self.image.id, "train")?;
         }
         point("deployed");
         deploy::prune(model_id, deploy.keep_versions.unwrap_or(KEEP_VERSIONS))?;
         point("pruned");
         if deployed {
-            match training.file.take().filter(|file| file.holds(self.image)) {
-                Some(file) => file.publish(),
-                None => images::write_through(self.image)?,
-            }
+            training.file.take().into_iter().for_each(Ready::publish);
         }
         point("published");
         Ok(result)

@@ -7,12 +7,11 @@ use algorithms::als::{Factors, explicit};
 use algorithms::content::{Placed, place};
 use algorithms::estimate::{Need, Plan, estimate};
 use algorithms::evaluate;
-use algorithms::image::AlignedBytes;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
 use algorithms::neighbours::Neighbours;
 use algorithms::popularity::Decayed;
-use algorithms::recommender::{Content, Parts, encode_with};
-use pgrx::{Uuid, pg_sys};
+use algorithms::recommender::{Content, Encoded, Parts};
+use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 pub(crate) use super::ask::{Ask, Asked, groups_of};
@@ -22,7 +21,7 @@ use super::guard::GUARD_CUTOFF;
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored, figure};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
 use super::target::{Beside, IdType, as_owner, same_types};
-use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Training, begin, choose};
+use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Stored, Training, begin, choose};
 use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
@@ -539,9 +538,7 @@ pub(crate) fn train(
         }
     }
 
-    let (image_id, image) = image(&mut training, &interactions, &columns, &fitted, placed.content())?;
-
-    // What was learned is in the image: its memory goes back before the image is written to a file, too.
+    let image = store(&mut training, &interactions, &columns, &fitted, placed.content())?;
     drop(interactions);
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
@@ -555,8 +552,7 @@ pub(crate) fn train(
     hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
     let rows_skipped = counts.skipped.total() as i64;
     let finished = Finished {
-        image_id,
-        image: &image,
+        image,
         algorithm: algorithm.name(),
         rows_used: counts.rows_read as i64 - rows_skipped,
         rows_skipped,
@@ -579,42 +575,40 @@ pub(crate) fn train(
     result.record(call)
 }
 
-/// Encodes what was learned and stores it.
-pub(crate) fn image(
+/// Encodes what was learned and stores it, from where it lies.
+pub(crate) fn store(
     training: &mut Training<'_>,
     interactions: &Interactions,
     columns: &InteractionColumns,
     fitted: &Fitted,
     content: Content<'_>,
-) -> Result<(Uuid, AlignedBytes)> {
+) -> Result<Stored> {
     let (control, threads) = (training.control, settings::max_threads());
     let image_id = write::new_id()?;
-    let image = training.phase("encode", 0, || {
-        let parts = Parts {
-            users: &interactions.users,
-            items: &interactions.items,
-            user_items: &interactions.user_items,
-            item_users: &interactions.item_users,
-            learned: fitted.learned.view(),
-            regularization: fitted.regularization,
-            alpha: fitted.alpha,
-            user_class: columns.user_class as u8,
-            item_class: columns.item_class as u8,
-        };
-        let images = match &fitted.learned {
-            Learned::BySegment(learned) => learned.images(interactions, control)?,
-            _ => Vec::new(),
-        };
-        let segments = match &fitted.learned {
-            Learned::BySegment(learned) => Some(learned.of_segments(&images)),
-            _ => None,
-        };
-        let image = encode_with(&parts, content, segments, *image_id.as_bytes(), threads, control);
-        control.give(images.iter().map(|image| image.len() as u64).sum());
-        image
+    let (mut images, mut segments) = (Vec::new(), None);
+    if let Learned::BySegment(learned) = &fitted.learned {
+        images = training.phase("encode segments", 0, || learned.images(interactions, control))?;
+        segments = Some(learned.of_segments(&images));
+    }
+    let parts = Parts {
+        users: &interactions.users,
+        items: &interactions.items,
+        user_items: &interactions.user_items,
+        item_users: &interactions.item_users,
+        learned: fitted.learned.view(),
+        regularization: fitted.regularization,
+        alpha: fitted.alpha,
+        user_class: columns.user_class as u8,
+        item_class: columns.item_class as u8,
+    };
+    let mut encoded = None;
+    let layout = training.phase("encode", 0, || {
+        let made = Encoded::new(parts, content, segments, threads, control)?;
+        encoded.insert(made).layout(*image_id.as_bytes(), control)
     })?;
-    training.store(image_id, &image)?;
-    Ok((image_id, image))
+    let stored = training.store(image_id, &layout)?;
+    control.give(images.iter().map(|image| image.len() as u64).sum());
+    Ok(stored)
 }
 
 /// Reads the rows of now to measure a request on them, without writing anything. `open` says what is held out, and may

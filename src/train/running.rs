@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use algorithms::Control;
+use algorithms::image::Layout;
 use pgrx::Uuid;
 
 use crate::error::Result;
@@ -12,13 +13,20 @@ use crate::progress::Progress;
 use crate::registry::write::{self, LogLine};
 use crate::{notice, work};
 
+/// An image that is stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) id: Uuid,
+    pub(crate) bytes: i64,
+}
+
 /// A running training.
 pub(crate) struct Training<'a> {
     pub(crate) control: &'a Control,
     pub(crate) progress: Progress,
     pub(crate) started: Instant,
     pub(crate) log: Vec<LogLine>,
-    /// The file of the image that was stored last.
+    /// The file of the image that was stored.
     pub(crate) file: Option<Ready>,
 }
 
@@ -100,12 +108,12 @@ impl<'a> Training<'a> {
     }
 
     /// Stores an image, and writes its file meanwhile.
-    pub(crate) fn store(&mut self, image_id: Uuid, image: &[u8]) -> Result<()> {
+    pub(crate) fn store(&mut self, id: Uuid, image: &Layout<'_>) -> Result<Stored> {
         point("encoded");
-        let store = |_: &mut Progress| images::write_beside(image, || write::insert_image(image_id, image));
+        let store = |_: &mut Progress| images::write_beside(image, || write::insert_image(id, image));
         let ((), file) = self.phase_here("write", store)?;
         self.file = file;
         point("written");
-        Ok(())
+        Ok(Stored { id, bytes: image.length() as i64 })
     }
 }

@@ -32,13 +32,12 @@ pub use refine::refine;
 pub(crate) use start::normal;
 pub use start::start;
 
-use crate::aligned::Buffer;
-use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::estimate::Need;
 use crate::simd::{Level, level};
+use crate::wide::{Wide, padding};
 
 /// The most factors a model can have.
 pub const MAX_FACTORS: usize = 2048;
@@ -149,14 +148,14 @@ pub fn need(users: usize, items: usize, params: &Params) -> Need {
     Need { peak, result }
 }
 
-/// Memory beside the factors that every fit takes: padded copies of them, and what solves the rows.
+/// Memory beside the factors that every fit takes: their padding, and what solves the rows.
 fn rows_need(users: usize, items: usize, params: &Params) -> u64 {
     let width = params.factors.next_multiple_of(16);
     let systems = match params.solver {
         Solver::ConjugateGradient => 0,
         Solver::Cholesky => params.threads as u64 * cholesky::bytes(width),
     };
-    ((users + items) * width * 4) as u64 + half::bytes(users.max(items)) + systems
+    padding(users, params.factors) + padding(items, params.factors) + half::bytes(users.max(items)) + systems
 }
 
 impl Factors {
@@ -175,8 +174,7 @@ impl Factors {
 ///   precision.
 ///
 /// Progress counts entries: each is passed twice per iteration. Beyond the factors themselves it takes from
-/// the budget an aligned copy of them, rounded up to a multiple of 16 factors, and at most 64 MB for Gram
-/// matrices.
+/// the budget what rounds them up to a multiple of 16, and at most 64 MB for Gram matrices.
 ///
 /// Errors: `Parameter`, `Cancelled` (noticed within 10 ms by every thread), `Memory`, `Diverged` if the
 /// factors left the finite numbers, `Corrupted` if the shapes of matrices and factors disagree.
@@ -201,15 +199,12 @@ fn fit_at(
     on_iteration: &mut dyn FnMut(usize, f64),
 ) -> Result<Factors> {
     params.check()?;
-    let Factors { factors, mut users, mut items } = start;
+    let Factors { factors, users, items } = start;
     check_shapes(user_items, item_users, (&users, &items), [factors, params.factors], control)?;
     let training = Training { level, user_items, item_users, params, control };
-    let mut wide_users = widen(&users, factors, control)?;
-    let mut wide_items = widen(&items, factors, control)?;
-    training.run(&mut wide_users, &mut wide_items, on_iteration)?;
-    narrow(&wide_users, &mut users, factors, control)?;
-    narrow(&wide_items, &mut items, factors, control)?;
-    Ok(Factors { factors, users, items })
+    let (mut users, mut items) = (Wide::new(users, factors, control)?, Wide::new(items, factors, control)?);
+    training.run(&mut users, &mut items, on_iteration)?;
+    Ok(Factors { factors, users: users.narrow()?, items: items.narrow()? })
 }
 
 /// The Gram matrix `rows' * rows` of row-major `rows` with `factors` numbers each: `factors * factors`,
@@ -328,33 +323,4 @@ fn finite(numbers: &[f32], control: &Control) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// A copy of the rows that begins a cache line and is padded with zeros to whole lines.
-fn widen<'a>(rows: &[f32], factors: usize, control: &'a Control) -> Result<Buffer<'a, f32>> {
-    let width = factors.next_multiple_of(16);
-    let mut wide = Buffer::zeros(TRAINING, rows.len() / factors * width, control)?;
-    for (to, from) in
-        wide.chunks_mut(GLANCE * width / MAX_FACTORS).zip(rows.chunks(GLANCE * factors / MAX_FACTORS))
-    {
-        control.check()?;
-        for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(factors)) {
-            to[..factors].copy_from_slice(from);
-        }
-    }
-    Ok(wide)
-}
-
-/// The rows without their padding.
-pub(crate) fn narrow(wide: &[f32], rows: &mut [f32], factors: usize, control: &Control) -> Result<()> {
-    let width = factors.next_multiple_of(16);
-    for (to, from) in
-        rows.chunks_mut(GLANCE * factors / MAX_FACTORS).zip(wide.chunks(GLANCE * width / MAX_FACTORS))
-    {
-        control.check()?;
-        for (to, from) in to.chunks_exact_mut(factors).zip(from.chunks_exact(width)) {
-            to.copy_from_slice(&from[..factors]);
-        }
-    }
-    Ok(())
 }

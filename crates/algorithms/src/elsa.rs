@@ -29,7 +29,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::aligned::Buffer;
-use crate::als::{Factors, GLANCE, gram_at, gram_bytes, narrow, normal};
+use crate::als::{Factors, GLANCE, gram_at, gram_bytes, normal};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
@@ -38,6 +38,7 @@ use crate::estimate::Need;
 use crate::jobs::share;
 use crate::sgd::shuffle;
 use crate::simd::{Level, level};
+use crate::wide::{Wide, padding};
 
 use batch::Batch;
 use kernel::{pack, sum_rows};
@@ -115,12 +116,13 @@ pub fn need(users: usize, items: usize, entries: usize, params: &Params) -> Need
     let width = params.width();
     let rows = (items * width) as u64 * 4;
     let result = ((users + items) * params.factors) as u64 * 4;
-    let start = (items * params.factors) as u64 * 4;
+    let wide = (items * params.factors) as u64 * 4 + padding(items, params.factors);
     let state = 2 * rows + items as u64 * 4;
     let grams = gram_bytes(items, width) + (2 * width * width) as u64 * 4;
     let training = state + users as u64 * 4 + grams + Batch::bytes(users, items, entries, params);
     let sums = params.threads as u64 * width as u64 * 4;
-    Need { peak: rows + start.max(training + step::bytes(params)).max(result + sums), result }
+    let of_users = (users * params.factors) as u64 * 4;
+    Need { peak: wide + (training + step::bytes(params)).max(of_users + sums), result }
 }
 
 /// Trains: the rows of the items, and for each user the sum of the rows of the user's items, which is what ranks the items
@@ -158,36 +160,31 @@ fn fit_at(
     crate::neighbours::check_shapes(user_items, item_users, control)?;
     let (users, items) = (user_items.rows(), item_users.rows());
     TRAINING.expect(need(users, items, user_items.entries(), params).peak, control)?;
-    let mut rows = start(item_users, params, control)?;
-    train(level, user_items, &mut rows, params, control, on_iteration)?;
     let mut budget = Budget::new(control, TRAINING);
-    let mut factors = Factors {
-        factors: params.factors,
-        users: budget.zeroed(users * params.factors)?,
-        items: budget.zeroed(items * params.factors)?,
-    };
-    narrow(&rows, &mut factors.items, params.factors, control)?;
-    sums(level, user_items, &rows, &mut factors.users, params, control)?;
+    let mut rows = start(item_users, params, &mut budget)?;
+    train(level, user_items, &mut rows, params, control, on_iteration)?;
+    let mut users = budget.zeroed(users * params.factors)?;
+    sums(level, user_items, &rows, &mut users, params, control)?;
+    let factors = Factors { factors: params.factors, users, items: rows.narrow()? };
     budget.keep(factors.bytes());
     Ok(factors)
 }
 
 /// Rows of unit length in random directions, zeros for items without entries.
-fn start<'c>(item_users: &Csr, params: &Params, control: &'c Control) -> Result<Buffer<'c, f32>> {
-    let (items, width) = (item_users.rows(), params.width());
-    let mut budget = Budget::new(control, TRAINING);
+fn start<'c>(item_users: &Csr, params: &Params, budget: &mut Budget<'c>) -> Result<Wide<'c>> {
+    let (items, control) = (item_users.rows(), budget.control());
     let random = normal([0, items], params.factors, 1.0, params.seed, params.threads, control)?;
     budget.adopt(random.bytes());
-    let mut rows = Buffer::zeros(TRAINING, items * width, control)?;
-    let wide = rows.chunks_exact_mut(width).zip(random.items.chunks_exact(params.factors));
-    for (item, (to, from)) in wide.enumerate() {
+    let mut rows = Wide::new(random.items, params.factors, control)?;
+    for (item, row) in rows.chunks_exact_mut(params.width()).enumerate() {
         if item.is_multiple_of(GLANCE / MAX_FACTORS) {
             control.check()?;
         }
-        if !item_users.row(item).0.is_empty() {
-            to[..params.factors].copy_from_slice(from);
-            let length = to.iter().map(|&each| f64::from(each) * f64::from(each)).sum::<f64>().sqrt();
-            to.iter_mut().for_each(|each| *each = (f64::from(*each) / length) as f32);
+        if item_users.row(item).0.is_empty() {
+            row.fill(0.0);
+        } else {
+            let length = row.iter().map(|&each| f64::from(each) * f64::from(each)).sum::<f64>().sqrt();
+            row.iter_mut().for_each(|each| *each = (f64::from(*each) / length) as f32);
         }
     }
     Ok(rows)

@@ -1,9 +1,9 @@
 //! What a training will take, known as soon as the interactions are sorted: so that it can say no before it has worked
 //! for an hour. An upper bound, at most a quarter above what is really taken.
 
+use crate::als::gram_bytes;
 use crate::csr::Csr;
 use crate::evaluate::Records;
-use crate::image;
 use crate::interactions::Interactions;
 use crate::search::section_bytes;
 
@@ -34,7 +34,7 @@ pub struct Plan<'a> {
 pub struct Estimate {
     /// Holding out, the first fit and measuring; 0 without a holdout.
     pub holdout: u64,
-    /// The fit on everything, and the image.
+    /// The fit on everything, and what an image has beside it.
     pub training: u64,
 }
 
@@ -48,13 +48,11 @@ pub fn estimate(of: &Interactions, plan: &Plan<'_>) -> Estimate {
     /// Of `popularity::order`.
     const DIGITS: u64 = 4 << 16;
 
-    let ids = of.users.bytes() + of.items.bytes();
-    // Each with its value, which an image leaves out where all are 1.
-    let seen = (users as u64 + 1) * 8 + entries as u64 * 8;
-    let image = ids + fit.result + sections(users) + sections(items) + gram + 2 * item_list + seen;
-    let image = image + image::OVERHEAD;
-    let lists = gram + 3 * item_list + DIGITS;
-    let writing = fit.result + sections(users) + sections(items) + lists.max(gram + 2 * item_list + image);
+    // Beside what lies elsewhere already.
+    let lists = 3 * item_list + DIGITS;
+    let products = if factors == 0 { 0 } else { gram_bytes(items, factors.next_multiple_of(16)) };
+    let image = sections(users) + sections(items) + gram + lists.max(products);
+    let writing = fit.result + image;
 
     let measuring = holdout.map_or(0, |(sample, ks)| {
         let sample = sample.min(users);

@@ -72,7 +72,7 @@ mod tests {
     use crate::image::Image;
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
     use crate::partition::{PartitionBuilder, cut};
-    use crate::recommender::{Arrangement, Filter, Learned, Parts, Recommender, Standing, encode};
+    use crate::recommender::{Arrangement, Content, Encoded, Filter, Learned, Parts, Recommender, Standing};
     use crate::update::{merge, moved};
 
     /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
@@ -248,7 +248,11 @@ mod tests {
             user_class: 0,
             item_class: 0,
         };
-        let image = phase("encode", &control, || encode(&parts, [0; 16], THREADS, &control)).unwrap();
+        let content = Content::default();
+        let encoded =
+            phase("encode", &control, || Encoded::new(parts, content, None, THREADS, &control)).unwrap();
+        let layout = phase("lay out", &control, || encoded.layout([0; 16], &control)).unwrap();
+        let image = phase("copy", &control, || layout.bytes(&control)).unwrap();
         let opened = Image::open(&image).unwrap();
         let model = Recommender::new(&opened).unwrap();
         let mut builder = PartitionBuilder::new(data.users.view(), &control).unwrap();

@@ -20,11 +20,13 @@ mod aligned;
 mod dictionaries;
 pub mod files;
 pub mod kinds;
+mod layout;
 mod texts;
 mod writer;
 
 pub use aligned::AlignedBytes;
 pub use dictionaries::Dictionary;
+pub use layout::Layout;
 pub use texts::Texts;
 pub(crate) use texts::pack;
 pub use writer::{Writer, estimate};
@@ -41,9 +43,6 @@ compile_error!("images are served in place, so the machine must be little-endian
 pub const VERSION: u32 = 1;
 /// Images and their sections start at multiples of this.
 pub const ALIGNMENT: usize = 64;
-
-/// More than an image takes beside the contents of its sections.
-pub(crate) const OVERHEAD: u64 = 4096;
 
 const MAGIC: [u8; 8] = *b"\x89PERSONA";
 const MAX_SECTIONS: usize = 256;

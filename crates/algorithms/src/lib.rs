@@ -45,6 +45,7 @@ pub mod simd;
 pub mod stats;
 pub mod tune;
 pub mod update;
+mod wide;
 
 pub use control::Control;
 pub use csr::Csr;

@@ -10,7 +10,7 @@ mod serve;
 mod sums;
 
 pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
-pub use encode::{Content, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
+pub use encode::{Content, Encoded, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
 pub use ratings::RatingFacts;
 pub use serve::{Filter, Recommendation, Source};
 pub(crate) use sums::sum;

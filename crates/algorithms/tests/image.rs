@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use algorithms::ids::{IdRef, IdsRef};
-use algorithms::image::{AlignedBytes, Dictionary, Image, Writer, estimate, kinds};
+use algorithms::image::{AlignedBytes, Dictionary, Image, Layout, Writer, estimate, kinds};
 use algorithms::{Control, Error};
 
 const UUID: [u8; 16] = *b"0123456789abcdef";
@@ -62,6 +62,40 @@ fn known_bytes() {
     let mut zeroed = bytes[..96].to_vec();
     zeroed[12..16].fill(0);
     assert_eq!(bytes[12..16], crc32c::crc32c(&zeroed).to_le_bytes());
+}
+
+/// Whatever the size of a chunk, and wherever sections end: the bytes are those of the image in one piece.
+#[test]
+fn a_layout_in_chunks() {
+    let control = Control::unlimited();
+    let contents: Vec<u8> = (0..3 << 20).map(|n: u32| (n >> 7 ^ n) as u8).collect();
+    let mut writer = Writer::new(UUID);
+    writer.section(1, &contents[..1]).section::<u8>(2, &[]).section(3, &contents[..1000]);
+    writer.pieces(4, vec![&contents[5..8], &[], &contents]).section(5, &contents[..64]);
+    let layout = writer.layout(&control).unwrap();
+    let image = writer.finish().unwrap();
+    assert_eq!((layout.length(), layout.head()), (image.len() as u64, &image[..layout.head().len()]));
+    assert!(layout.head().len() >= 64 && layout.pieces().all(|piece| piece.len() <= 1 << 20));
+    assert_eq!(layout.pieces().collect::<Vec<_>>().concat(), image[..]);
+    for size in [1, 64, 1000, 8000, image.len(), image.len() + 1] {
+        for layout in [&layout, &Layout::of(&image)] {
+            let (mut chunks, mut joined) = (Vec::new(), Vec::new());
+            let put = layout.chunks(size, |chunk| {
+                chunks.push(chunk.len());
+                joined.extend_from_slice(chunk);
+                Ok::<_, ()>(())
+            });
+            assert_eq!((put, &joined[..]), (Ok(()), &image[..]));
+            let (last, before) = chunks.split_last().unwrap();
+            assert!(*last <= size && before.iter().all(|&length| length == size), "{size}");
+        }
+        let mut left = 3;
+        let stopped = layout.chunks(size, |_| {
+            left -= 1;
+            if left == 0 { Err("enough") } else { Ok(()) }
+        });
+        assert_eq!(stopped.is_err(), image.len().div_ceil(size) >= 3);
+    }
 }
 
 #[test]

@@ -21,7 +21,9 @@ use algorithms::kmeans::{self, Points};
 use algorithms::partition::{PartitionBuilder, cut};
 use algorithms::popularity::decayed;
 use algorithms::profile::profile;
-use algorithms::recommender::{Arrangement, Filter, Learned, Parts, Recommender, Standing, encode};
+use algorithms::recommender::{
+    Arrangement, Content, Encoded, Filter, Learned, Parts, Recommender, Standing, encode,
+};
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
@@ -32,6 +34,9 @@ use algorithms::{ease, elsa};
 /// Smaller ones may abort: buffers of a fixed size. What grows with the rows, users or items of the test is larger, but
 /// for a bit an item.
 const LARGE: usize = 1 << 14;
+
+/// From this size on the system grows memory by moving its pages, not its contents.
+const MAPPED: usize = 128 << 10;
 
 struct Counting;
 
@@ -80,12 +85,18 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if Self::refuses(size) {
+        // Nobody is refused who gives memory back.
+        if size > layout.size() && Self::refuses(size) {
             return std::ptr::null_mut();
         }
-        // While the contents move, both homes may be held.
-        Self::hold(size as i64);
-        Self::hold(-(layout.size() as i64));
+        let more = size as i64 - layout.size() as i64;
+        if layout.size() < MAPPED {
+            // While the contents move, both homes may be held.
+            Self::hold(size as i64);
+            Self::hold(-(layout.size() as i64));
+        } else {
+            Self::hold(more);
+        }
         // SAFETY: the caller's promise.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -222,7 +233,7 @@ impl Case {
             user_class: 1,
             item_class: 1,
         };
-        encode(&parts, [7; 16], self.threads, control)?;
+        Encoded::new(parts, Content::default(), None, self.threads, control)?.layout([7; 16], control)?;
         Ok(())
     }
 }

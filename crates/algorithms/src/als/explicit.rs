@@ -8,13 +8,14 @@
 
 use super::biases::biases;
 use super::solve::{Feedback, Loss, Task};
-use super::{Factors, GLANCE, Part, check_shapes, half, narrow, widen};
+use super::{Factors, GLANCE, Part, check_shapes, half};
 use crate::budget::{Budget, MEASURING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::estimate::Need;
 use crate::simd::{Level, level};
+use crate::wide::Wide;
 
 pub use super::biases::{Biases, Damping};
 pub use super::explain::explain_ratings as explain;
@@ -115,8 +116,8 @@ pub fn need(users: usize, items: usize, params: &Params) -> Need {
 /// * `on_iteration` is called in this thread with the iteration, from 1, and the loss after it: squared errors and
 ///   weighted squares of the factors, to about six digits. [`loss`] computes it in double precision.
 ///
-/// Progress counts entries: each is passed twice per iteration. Beyond the model it takes from the budget an aligned
-/// copy of the factors, rounded up to a multiple of 16 factors, and for each thread a matrix of their square.
+/// Progress counts entries: each is passed twice per iteration. Beyond the model it takes from the budget what
+/// rounds the factors up to a multiple of 16, and for each thread a matrix of their square.
 /// [`Model::bytes`] stay taken.
 ///
 /// Errors: as [`super::fit`].
@@ -142,23 +143,24 @@ pub(super) fn fit_at(
 ) -> Result<Model> {
     params.check()?;
     let Params { als, damping } = params;
-    let Factors { factors, mut users, mut items } = start;
+    let Factors { factors, users, items } = start;
     check_shapes(user_items, item_users, (&users, &items), [factors, als.factors], control)?;
     let range = range(user_items, control)?;
     let biases = biases(user_items, item_users, *damping, als.threads, control)?;
     let trained = (|| {
-        let mut wide_users = widen(&users, factors, control)?;
-        let mut wide_items = widen(&items, factors, control)?;
+        let (mut users, mut items) =
+            (Wide::new(users, factors, control)?, Wide::new(items, factors, control)?);
         let sides = Sides { level, user_items, item_users, params: als, biases: &biases, control };
-        sides.run(&mut wide_users, &mut wide_items, on_iteration)?;
-        narrow(&wide_users, &mut users, factors, control)?;
-        narrow(&wide_items, &mut items, factors, control)
+        sides.run(&mut users, &mut items, on_iteration)?;
+        Ok(Factors { factors, users: users.narrow()?, items: items.narrow()? })
     })();
-    if let Err(error) = trained {
-        control.give(biases.bytes());
-        return Err(error);
+    match trained {
+        Ok(factors) => Ok(Model { factors, biases, range }),
+        Err(error) => {
+            control.give(biases.bytes());
+            Err(error)
+        }
     }
-    Ok(Model { factors: Factors { factors, users, items }, biases, range })
 }
 
 /// The lowest and the highest value.

@@ -10,7 +10,8 @@ use crate::simd::level;
 
 use super::biases::biases;
 use super::explicit::{self, Sides};
-use super::{Factors, Params, Part, Training, check_shapes, finite, widen};
+use super::{Factors, Params, Part, Training, check_shapes, finite};
+use crate::wide::Wide;
 
 /// Steps for users, of whom there are few: somebody new begins at zero.
 const USER_STEPS: usize = 10;
@@ -19,7 +20,7 @@ const USER_STEPS: usize = 10;
 /// matrices that changed. `warm` are the factors of before, zeros for users and items that are new. The result is the same
 /// to the bit for every number of threads.
 ///
-/// Memory beside the factors: an aligned copy of them and of the rows that are solved. Errors as [`super::fit`].
+/// Memory beside the factors: their padding, and a copy of the rows that are solved. Errors as [`super::fit`].
 pub fn refine(
     user_items: &Csr,
     item_users: &Csr,
@@ -29,7 +30,7 @@ pub fn refine(
     control: &Control,
 ) -> Result<Factors> {
     params.check()?;
-    let Factors { factors, users: mut user_rows, items: mut item_rows } = warm;
+    let Factors { factors, users: user_rows, items: item_rows } = warm;
     check_shapes(user_items, item_users, (&user_rows, &item_rows), [factors, params.factors], control)?;
     let thorough = Params { cg_steps: params.cg_steps.max(USER_STEPS), ..params.clone() };
     let level = level();
@@ -41,8 +42,7 @@ pub fn refine(
     let of_items = |part: &Part<'_>, rows: &mut [f32], fixed: &[f32]| half(params, part, rows, fixed);
     let users = Chosen { matrix: user_items, chosen: users, factors, half: &of_users, control };
     let items = Chosen { matrix: item_users, chosen: items, factors, half: &of_items, control };
-    by_turns(&users, &items, &mut user_rows, &mut item_rows)?;
-    Ok(Factors { factors, users: user_rows, items: item_rows })
+    by_turns(&users, &items, user_rows, item_rows)
 }
 
 const DIVERGED: Error = Error::Diverged { iterations: 0 };
@@ -60,7 +60,7 @@ pub fn refine_ratings(
 ) -> Result<explicit::Model> {
     params.check()?;
     let explicit::Params { als, damping } = params;
-    let Factors { factors, users: mut user_rows, items: mut item_rows } = warm;
+    let Factors { factors, users: user_rows, items: item_rows } = warm;
     check_shapes(user_items, item_users, (&user_rows, &item_rows), [factors, als.factors], control)?;
     let range = explicit::range(user_items, control)?;
     let biases = biases(user_items, item_users, *damping, als.threads, control)?;
@@ -79,26 +79,28 @@ pub fn refine_ratings(
     };
     let users = Chosen { matrix: user_items, chosen: users, factors, half: &of_users, control };
     let items = Chosen { matrix: item_users, chosen: items, factors, half: &of_items, control };
-    let refined = by_turns(&users, &items, &mut user_rows, &mut item_rows);
-    if let Err(error) = refined {
-        control.give(biases.bytes());
-        return Err(error);
+    match by_turns(&users, &items, user_rows, item_rows) {
+        Ok(factors) => Ok(explicit::Model { factors, biases, range }),
+        Err(error) => {
+            control.give(biases.bytes());
+            Err(error)
+        }
     }
-    Ok(explicit::Model { factors: Factors { factors, users: user_rows, items: item_rows }, biases, range })
 }
 
 /// Solves users, items and users again.
 fn by_turns(
     users: &Chosen<'_>,
     items: &Chosen<'_>,
-    user_rows: &mut [f32],
-    item_rows: &mut [f32],
-) -> Result<()> {
-    let mut wide_users = widen(user_rows, users.factors, users.control)?;
-    let mut wide_items = widen(item_rows, items.factors, items.control)?;
-    users.solve(&mut wide_users, user_rows, &wide_items)?;
-    items.solve(&mut wide_items, item_rows, &wide_users)?;
-    users.solve(&mut wide_users, user_rows, &wide_items)
+    user_rows: Vec<f32>,
+    item_rows: Vec<f32>,
+) -> Result<Factors> {
+    let mut user_rows = Wide::new(user_rows, users.factors, users.control)?;
+    let mut item_rows = Wide::new(item_rows, items.factors, items.control)?;
+    users.solve(&mut user_rows, &item_rows)?;
+    items.solve(&mut item_rows, &user_rows)?;
+    users.solve(&mut user_rows, &item_rows)?;
+    Ok(Factors { factors: users.factors, users: user_rows.narrow()?, items: item_rows.narrow()? })
 }
 
 /// Solves rows of a part from fixed ones.
@@ -114,8 +116,8 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    /// Solves them among all rows, padded and as they are, from the `fixed` ones.
-    fn solve(&self, wide: &mut [f32], rows: &mut [f32], fixed: &[f32]) -> Result<()> {
+    /// Solves them among all padded rows, from the `fixed` ones.
+    fn solve(&self, rows: &mut [f32], fixed: &[f32]) -> Result<()> {
         let Self { matrix, chosen, factors, half, control } = *self;
         let width = factors.next_multiple_of(16);
         let mut budget = Budget::new(control, TRAINING);
@@ -128,7 +130,7 @@ impl Chosen<'_> {
             pace.step(width)?;
             entries += matrix.row(row as usize).0.len() as u64;
             offsets.push(entries);
-            to.copy_from_slice(&wide[row as usize * width..][..width]);
+            to.copy_from_slice(&rows[row as usize * width..][..width]);
         }
         control.start(entries);
         half(&Part { matrix, chosen: Some(chosen), offsets: &offsets }, &mut own, fixed)?;
@@ -137,8 +139,7 @@ impl Chosen<'_> {
         }
         for (from, &row) in own.chunks_exact(width).zip(chosen) {
             pace.step(width)?;
-            wide[row as usize * width..][..width].copy_from_slice(from);
-            rows[row as usize * factors..][..factors].copy_from_slice(&from[..factors]);
+            rows[row as usize * width..][..width].copy_from_slice(from);
         }
         Ok(())
     }

@@ -102,17 +102,22 @@ fn every_instruction_set_gives_the_same_model_of_ratings() {
 fn a_refused_budget_is_an_error_and_nothing_stays_taken() {
     let (user_items, item_users) = spread(150, 90, 50);
     let params = Params { solver: Solver::Cholesky, ..Params::default() };
-    for limit in [0, 40_000, 70_000, 110_000] {
-        let control = Control::new(limit);
-        let start = start(150, 90, &params, &Control::unlimited()).unwrap();
-        let result = fit(&user_items, &item_users, start, &params, &control, &mut |_, _| ());
-        assert!(matches!(result, Err(Error::Memory { .. })), "{result:?}");
-        assert_eq!(control.used(), 0);
-        let start = super::start(150, 90, &params, &Control::unlimited()).unwrap();
-        let control = Control::new(limit * 8 / 10);
-        let params = explicit::Params { als: params.clone(), ..explicit::Params::default() };
-        let result = explicit::fit(&user_items, &item_users, start, &params, &control, &mut |_, _| ());
-        assert!(matches!(result, Err(Error::Memory { .. })), "{result:?}");
-        assert_eq!(control.used(), 0);
+    let of_ratings = explicit::Params { als: params.clone(), ..explicit::Params::default() };
+    let start = || start(150, 90, &params, &Control::unlimited()).unwrap();
+    let implicit = |control: &Control| {
+        fit(&user_items, &item_users, start(), &params, control, &mut |_, _| ()).map(drop)
+    };
+    let explicit = |control: &Control| {
+        explicit::fit(&user_items, &item_users, start(), &of_ratings, control, &mut |_, _| ()).map(drop)
+    };
+    for fit in [&implicit as &dyn Fn(&Control) -> Result<()>, &explicit] {
+        let free = Control::unlimited();
+        assert_eq!(fit(&free), Ok(()));
+        for limit in [0, free.peak() / 3, free.peak() / 3 * 2, free.peak() - 1] {
+            let control = Control::new(limit);
+            let result = fit(&control);
+            assert!(matches!(result, Err(Error::Memory { .. })), "{result:?}");
+            assert_eq!(control.used(), 0);
+        }
     }
 }

@@ -40,12 +40,6 @@ impl AlignedBytes {
         Ok(())
     }
 
-    /// Appends zeros up to the next boundary.
-    pub(super) fn align(&mut self) -> Result<()> {
-        let missing = self.len.next_multiple_of(ALIGNMENT) - self.len;
-        self.extend(&[0; ALIGNMENT][..missing])
-    }
-
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> Result<Self> {
         let mut copy = Self::with_capacity(bytes.len())?;

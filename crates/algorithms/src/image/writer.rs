@@ -1,17 +1,21 @@
 //! Writing an image.
 
+use std::borrow::Cow;
+
 use bytemuck::NoUninit;
 
 use super::aligned::AlignedBytes;
+use super::layout::Layout;
 use super::{ALIGNMENT, Header, MAGIC, MAX_SECTIONS, Section, VERSION, header_crc};
 use crate::control::Control;
 use crate::error::{Error, Result};
 
-/// Bytes handled between two looks at the control, well below 1 ms. `extend` fills them twice, the second time in
-/// the cache.
-const PIECE: usize = 1 << 20;
+/// Bytes handled between two looks at the control, well below 1 ms.
+pub(super) const PIECE: usize = 1 << 20;
 
-/// Collects borrowed sections, then writes them in one go.
+const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
+
+/// Collects borrowed sections of an image.
 #[derive(Debug)]
 pub struct Writer<'a> {
     uuid: [u8; 16],
@@ -41,15 +45,15 @@ impl<'a> Writer<'a> {
         estimate(self.sections.iter().map(|(_, pieces)| bytes_in(pieces)))
     }
 
-    /// The image as by [`Writer::write`], without anybody who could cancel.
+    /// The image in one piece, without anybody who could cancel. As [`Writer::layout`], and `Error::NoMemory`.
     pub fn finish(&self) -> Result<AlignedBytes> {
-        self.write(&Control::unlimited())
+        let control = Control::unlimited();
+        self.layout(&control)?.bytes(&control)
     }
 
-    /// The image, at a 64-byte boundary, in one allocation of `length()` bytes rounded up to 64, which the caller
-    /// has taken. `Error::Corrupted` for a kind that is there twice or more than 256 sections, `Error::NoMemory`,
-    /// `Error::Cancelled`.
-    pub fn write(&self, control: &Control) -> Result<AlignedBytes> {
+    /// The image, with its checksums, where its sections lie. `Error::Corrupted` for a kind that is there twice or more than
+    /// 256 sections, `Error::Cancelled`.
+    pub fn layout(&self, control: &Control) -> Result<Layout<'a>> {
         let count = self.sections.len();
         if count > MAX_SECTIONS {
             return Err(Error::Corrupted("too many sections"));
@@ -81,19 +85,16 @@ impl<'a> Writer<'a> {
             reserved: [0; 5],
         };
         header.crc = header_crc(header, &table);
-        let length = usize::try_from(total).map_err(|_| Error::Corrupted("too long"))?;
-        let mut image = AlignedBytes::with_capacity(length)?;
-        image.extend(bytemuck::bytes_of(&header))?;
-        image.extend(bytemuck::cast_slice(&table))?;
-        image.align()?;
-        for (_, pieces) in &self.sections {
-            for piece in pieces.iter().flat_map(|bytes| bytes.chunks(PIECE)) {
-                control.check()?;
-                image.extend(piece)?;
-            }
-            image.align()?;
+        let mut head = bytemuck::bytes_of(&header).to_vec();
+        head.extend_from_slice(bytemuck::cast_slice(&table));
+        head.resize(head.len().next_multiple_of(ALIGNMENT), 0);
+        let mut pieces = vec![Cow::Owned(head)];
+        for (_, section) in &self.sections {
+            pieces.extend(section.iter().map(|&piece| Cow::Borrowed(piece)));
+            let gap = bytes_in(section).next_multiple_of(ALIGNMENT as u64) - bytes_in(section);
+            pieces.push(Cow::Borrowed(&ZEROS[..gap as usize]));
         }
-        Ok(image)
+        Ok(Layout { pieces, length: total })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
-use crate::image::{AlignedBytes, Dictionary, Writer, kinds, pack};
+use crate::image::{AlignedBytes, Dictionary, Layout, Writer, kinds, pack};
 use crate::neighbours::Neighbours;
 use crate::partition::{Partition, Slice};
 use crate::popularity::{self, Decayed};
@@ -30,6 +30,7 @@ pub enum Learned<'a> {
 }
 
 /// What a training made.
+#[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
     /// Ids of the users.
     pub users: &'a Ids,
@@ -108,13 +109,13 @@ pub fn encode_segment(
     encode(&parts, [0; 16], threads, control)
 }
 
-/// The image of a model without content and segments: [`encode_with`].
+/// The image of a model without content and segments, in one piece: [`Encoded`]. `uuid` names the version. `Memory` and
+/// `Cancelled` as the control says; the bytes of the image stay taken.
 pub fn encode(parts: &Parts<'_>, uuid: [u8; 16], threads: usize, control: &Control) -> Result<AlignedBytes> {
     encode_with(parts, Content::default(), None, uuid, threads, control)
 }
 
-/// The image of a model. `uuid` names the version. `Memory` and `Cancelled` as the control says; the bytes of
-/// the image stay taken.
+/// As [`encode`], with content and segments.
 pub fn encode_with(
     parts: &Parts<'_>,
     content: Content<'_>,
@@ -123,95 +124,161 @@ pub fn encode_with(
     threads: usize,
     control: &Control,
 ) -> Result<AlignedBytes> {
-    let mut budget = Budget::new(control, WRITING);
-    let rows = match parts.learned {
-        Learned::Ratings(model, damping) => Some(ratings::rows(model, damping, &mut budget)?),
-        _ => None,
-    };
-    let factors = match (parts.learned, &rows) {
-        (Learned::Factors(learned), _) => Some(Searchable::new(learned, content.gram, threads, &mut budget)?),
-        // Nobody is folded in by a Gram matrix.
-        (Learned::Sums(learned), _) => Some(Searchable::new(learned, Some(&[]), threads, &mut budget)?),
-        (_, Some(rows)) => Some(Searchable::new(&rows.factors, None, threads, &mut budget)?),
-        _ => None,
-    };
-    let popularity = popularity::counts(parts.item_users, &mut budget)?;
-    let by_count;
-    let (mut shares, mut rating_facts) = (Vec::new(), Vec::new());
-    let by_popularity = match parts.learned {
-        Learned::Popular(popular) => {
-            shares = budget.with_capacity(popular.weights.len())?;
-            let all = popular.weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-            shares.extend(popular.weights.iter().map(|weight| weight / all));
-            &popular.order
-        }
-        _ => {
-            by_count = popularity::order(&popularity, &mut budget)?;
-            &by_count
-        }
-    };
-
-    let facts = Facts {
-        regularization: parts.regularization,
-        alpha: parts.alpha,
-        entries: parts.user_items.entries() as u64,
-        factors: u32::try_from(factors.as_ref().map_or(0, |each| each.factors.factors))
-            .map_err(|_| Error::TooMany { what: "factors", limit: u32::MAX.into() })?,
-        user_class: parts.user_class,
-        item_class: parts.item_class,
-        reserved: [0; 2],
-    };
-    let facts = [facts];
-    let mut image = Writer::new(uuid);
-    image.section(kinds::FACTS, &facts);
-    Dictionary::Users.write(&mut image, parts.users.view());
-    Dictionary::Items.write(&mut image, parts.items.view());
-    factors.iter().for_each(|factors| factors.write(&mut image));
-    match parts.learned {
-        Learned::Factors(_) => {}
-        Learned::Sums(_) => {
-            image.section(kinds::FOLDING, &sums::FOLDING);
-        }
-        Learned::Neighbours(neighbours) => neighbours.write(&mut image),
-        Learned::Popular(_) => {
-            image.section(kinds::POPULARITY_SHARES, &shares);
-        }
-        Learned::Ratings(model, _) => {
-            rating_facts.extend(rows.as_ref().map(|rows| rows.facts));
-            image.section(kinds::RATING_FACTS, &rating_facts);
-            image.section(kinds::USER_BIASES, &model.biases.users);
-        }
-    }
-    image.section(kinds::POPULARITY, &popularity);
-    image.section(kinds::BY_POPULARITY, by_popularity);
-    image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
-    image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
-    // What an update needs of the entries, and an explanation of ratings; most models have nothing but ones.
-    let values = &parts.user_items.values;
-    image.section(kinds::SEEN_VALUES, if all_ones(values, control)? { &[] } else { &values[..] });
-    for (kind, rows) in [(kinds::CONTENT_USERS, content.users), (kinds::CONTENT_ITEMS, content.items)] {
-        if !rows.is_empty() {
-            image.section(kind, rows);
-        }
-    }
-    let (names, starts) = pack(segments.map_or(&[], |segments| &segments.partition.names));
-    let mut ends = vec![0];
-    if let Some(OfSegments { partition, images, members, of_member }) = segments {
-        for image in images {
-            ends.push(ends.last().copied().unwrap_or(0) + image.len() as u64);
-        }
-        image.section(kinds::USER_SEGMENTS, &partition.of_user);
-        image.section(kinds::SEGMENT_NAMES, &names).section(kinds::SEGMENT_NAME_OFFSETS, &starts);
-        image.pieces(kinds::SEGMENT_IMAGES, images.iter().map(|image| &image[..]).collect());
-        image.section(kinds::SEGMENT_IMAGE_OFFSETS, &ends);
-        Dictionary::Members.write(&mut image, members.view());
-        image.section(kinds::MEMBER_SEGMENTS, of_member);
-    }
-    let length = image.length();
-    budget.take(length)?;
-    let image = image.write(control)?;
-    budget.keep(length);
+    let mut encoded = Encoded::new(*parts, content, segments, threads, control)?;
+    let length = encoded.writer(uuid).length();
+    encoded.budget.take(length)?;
+    let image = encoded.layout(uuid, control)?.bytes(control)?;
+    encoded.budget.keep(length);
     Ok(image)
+}
+
+/// All sections of the image of a model: some lie in what was trained, the others here. So a model of factors is stored
+/// without a second copy of it in memory: of 550,000 rows of 64 and 10,000,000 interactions that would be 268 MB more.
+#[derive(Debug)]
+pub struct Encoded<'a, 'c> {
+    parts: Parts<'a>,
+    content: Content<'a>,
+    segments: Option<OfSegments<'a>>,
+    facts: [Facts; 1],
+    ratings: Option<ratings::Rows>,
+    search: Option<Search>,
+    popularity: Vec<u32>,
+    /// The order of items by it, where the model has none of its own.
+    by_count: Vec<u32>,
+    /// Of a model of popularity.
+    shares: Vec<f64>,
+    all_ones: bool,
+    segment_names: (Vec<u8>, Vec<u64>),
+    segment_ends: Vec<u64>,
+    budget: Budget<'c>,
+}
+
+impl<'a, 'c> Encoded<'a, 'c> {
+    /// Computes what an image has beside what was trained. `Memory` and `Cancelled` as the control says.
+    pub fn new(
+        parts: Parts<'a>,
+        content: Content<'a>,
+        segments: Option<OfSegments<'a>>,
+        threads: usize,
+        control: &'c Control,
+    ) -> Result<Encoded<'a, 'c>> {
+        let mut budget = Budget::new(control, WRITING);
+        let ratings = match parts.learned {
+            Learned::Ratings(model, damping) => Some(ratings::rows(model, damping, &mut budget)?),
+            _ => None,
+        };
+        let factors = factors(&parts, &ratings);
+        let gram = match parts.learned {
+            // Nobody is folded in by a Gram matrix.
+            Learned::Sums(_) => Some(&[][..]),
+            _ => content.gram,
+        };
+        let search = factors.map(|factors| Search::new(factors, gram, threads, &mut budget)).transpose()?;
+        let popularity = popularity::counts(parts.item_users, &mut budget)?;
+        let (mut by_count, mut shares) = (Vec::new(), Vec::new());
+        match parts.learned {
+            Learned::Popular(popular) => {
+                shares = budget.with_capacity(popular.weights.len())?;
+                let all = popular.weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+                shares.extend(popular.weights.iter().map(|weight| weight / all));
+            }
+            _ => by_count = popularity::order(&popularity, &mut budget)?,
+        }
+        let facts = Facts {
+            regularization: parts.regularization,
+            alpha: parts.alpha,
+            entries: parts.user_items.entries() as u64,
+            factors: u32::try_from(factors.map_or(0, |factors| factors.factors))
+                .map_err(|_| Error::TooMany { what: "factors", limit: u32::MAX.into() })?,
+            user_class: parts.user_class,
+            item_class: parts.item_class,
+            reserved: [0; 2],
+        };
+        let all_ones = all_ones(&parts.user_items.values, control)?;
+        let mut segment_ends = vec![0];
+        for image in segments.map_or(&[][..], |segments| segments.images) {
+            segment_ends.push(segment_ends.last().copied().unwrap_or(0) + image.len() as u64);
+        }
+        let segment_names = pack(segments.map_or(&[], |segments| &segments.partition.names));
+        Ok(Encoded {
+            parts,
+            content,
+            segments,
+            facts: [facts],
+            ratings,
+            search,
+            popularity,
+            by_count,
+            shares,
+            all_ones,
+            segment_names,
+            segment_ends,
+            budget,
+        })
+    }
+
+    /// The image, where its sections lie; `uuid` names the version. `Cancelled` as the control says.
+    pub fn layout(&self, uuid: [u8; 16], control: &Control) -> Result<Layout<'_>> {
+        self.writer(uuid).layout(control)
+    }
+
+    fn writer(&self, uuid: [u8; 16]) -> Writer<'_> {
+        let Encoded { parts, content, .. } = self;
+        let mut image = Writer::new(uuid);
+        image.section(kinds::FACTS, &self.facts);
+        Dictionary::Users.write(&mut image, parts.users.view());
+        Dictionary::Items.write(&mut image, parts.items.view());
+        if let (Some(factors), Some(search)) = (factors(parts, &self.ratings), &self.search) {
+            search.write(factors, &mut image);
+        }
+        let mut by_popularity = &self.by_count;
+        match parts.learned {
+            Learned::Factors(_) => {}
+            Learned::Sums(_) => {
+                image.section(kinds::FOLDING, &sums::FOLDING);
+            }
+            Learned::Neighbours(neighbours) => neighbours.write(&mut image),
+            Learned::Popular(popular) => {
+                image.section(kinds::POPULARITY_SHARES, &self.shares);
+                by_popularity = &popular.order;
+            }
+            Learned::Ratings(model, _) => {
+                let facts = self.ratings.as_ref().map(|rows| std::slice::from_ref(&rows.facts));
+                image.section(kinds::RATING_FACTS, facts.unwrap_or_default());
+                image.section(kinds::USER_BIASES, &model.biases.users);
+            }
+        }
+        image.section(kinds::POPULARITY, &self.popularity);
+        image.section(kinds::BY_POPULARITY, by_popularity);
+        image.section(kinds::SEEN_OFFSETS, &parts.user_items.offsets);
+        image.section(kinds::SEEN_INDICES, &parts.user_items.indices);
+        // What an update needs of the entries, and an explanation of ratings; most models have nothing but ones.
+        let values = if self.all_ones { &[] } else { &parts.user_items.values[..] };
+        image.section(kinds::SEEN_VALUES, values);
+        for (kind, rows) in [(kinds::CONTENT_USERS, content.users), (kinds::CONTENT_ITEMS, content.items)] {
+            if !rows.is_empty() {
+                image.section(kind, rows);
+            }
+        }
+        if let Some(OfSegments { partition, images, members, of_member }) = self.segments {
+            image.section(kinds::USER_SEGMENTS, &partition.of_user);
+            let (names, starts) = &self.segment_names;
+            image.section(kinds::SEGMENT_NAMES, names).section(kinds::SEGMENT_NAME_OFFSETS, starts);
+            image.pieces(kinds::SEGMENT_IMAGES, images.iter().map(|image| &image[..]).collect());
+            image.section(kinds::SEGMENT_IMAGE_OFFSETS, &self.segment_ends);
+            Dictionary::Members.write(&mut image, members.view());
+            image.section(kinds::MEMBER_SEGMENTS, of_member);
+        }
+        image
+    }
+}
+
+/// The rows that an image serves from.
+fn factors<'a>(parts: &Parts<'a>, ratings: &'a Option<ratings::Rows>) -> Option<&'a Factors> {
+    match parts.learned {
+        Learned::Factors(factors) | Learned::Sums(factors) => Some(factors),
+        _ => ratings.as_ref().map(|rows| &rows.factors),
+    }
 }
 
 fn all_ones(values: &[f32], control: &Control) -> Result<bool> {
@@ -224,27 +291,28 @@ fn all_ones(values: &[f32], control: &Control) -> Result<bool> {
     Ok(true)
 }
 
-/// Factors with what their search needs.
-struct Searchable<'a> {
-    factors: &'a Factors,
+/// What the search of factors needs.
+#[derive(Debug)]
+struct Search {
     users: Sections,
     items: Sections,
     gram: Vec<f32>,
 }
 
-impl<'a> Searchable<'a> {
+impl Search {
+    /// `known` is the Gram matrix, where it is not that of the items.
     fn new(
-        learned: &'a Factors,
+        learned: &Factors,
         known: Option<&[f32]>,
         threads: usize,
         budget: &mut Budget<'_>,
-    ) -> Result<Searchable<'a>> {
+    ) -> Result<Search> {
         let Factors { factors, users, items } = learned;
         let control = budget.control();
         let users = quantize(users, *factors, threads, control)?;
         budget.adopt(users.bytes());
-        let items_sections = quantize(items, *factors, threads, control)?;
-        budget.adopt(items_sections.bytes());
+        let item_sections = quantize(items, *factors, threads, control)?;
+        budget.adopt(item_sections.bytes());
         budget.take((factors * factors) as u64 * 4)?;
         let gram = match known {
             Some(known) => {
@@ -255,12 +323,12 @@ impl<'a> Searchable<'a> {
             }
             None => gram(items, *factors, threads, control)?,
         };
-        Ok(Searchable { factors: learned, users, items: items_sections, gram })
+        Ok(Search { users, items: item_sections, gram })
     }
 
-    fn write<'b>(&'b self, image: &mut Writer<'b>) {
-        image.section(kinds::USER_FACTORS, &self.factors.users);
-        image.section(kinds::ITEM_FACTORS, &self.factors.items);
+    fn write<'b>(&'b self, factors: &'b Factors, image: &mut Writer<'b>) {
+        image.section(kinds::USER_FACTORS, &factors.users);
+        image.section(kinds::ITEM_FACTORS, &factors.items);
         image.section(kinds::USER_QUANTIZED, &self.users.quantized);
         image.section(kinds::USER_BOUNDS, &self.users.bounds);
         image.section(kinds::ITEM_QUANTIZED, &self.items.quantized);

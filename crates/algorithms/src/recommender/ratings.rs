@@ -172,6 +172,7 @@ pub(super) fn rows(model: &Model, damping: Option<Damping>, budget: &mut Budget<
 }
 
 /// What [`rows`] answers.
+#[derive(Debug)]
 pub(super) struct Rows {
     pub(super) factors: crate::als::Factors,
     pub(super) facts: RatingFacts,
