@@ -155,7 +155,7 @@ impl Algorithm for Als {
 
     fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
         let from = Instant::now();
-        let Warm { factors: Some(factors), users, items, regularization, alpha } = warm else {
+        let Warm { factors: Some(factors), users, items, regularization, alpha, .. } = warm else {
             return self.fit(data, control);
         };
         let changed = (users, items);

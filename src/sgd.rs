@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
+    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments, last_arguments,
     train_first,
 };
 
@@ -182,24 +182,27 @@ impl Algorithm for Sgd {
         } else {
             sgd::fit(user_items, item_users, begin, &self.params, Validation::None, control, &mut on_epoch)?
         };
-        let settled = match fitted.losses.as_slice() {
-            [.., before, last] => (before - last).abs() <= 1e-3 * before.abs(),
-            _ => false,
-        };
-        let converged = fitted.converged || settled;
-        let iterations = fitted.best_epoch;
-        let factors = fitted.model.folded(control)?;
         // Somebody who is not known is placed among the items as by alternating least squares.
         let alpha = defaults::ALPHA;
         let regularization = defaults::als_regularization(user_items, item_users, alpha);
-        Ok(Fitted {
-            learned: Learned::Factors(factors),
-            iterations,
-            converged,
-            losses,
-            regularization,
-            alpha,
-        })
+        learned(fitted, losses, (regularization, alpha), control)
+    }
+
+    fn updates(&self) -> bool {
+        true
+    }
+
+    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        let Warm { factors: Some(factors), squares: Some(squares), users, regularization, alpha, .. } = warm
+        else {
+            return self.fit(data, control);
+        };
+        let (from, mut losses) = (Instant::now(), Vec::new());
+        let mut on_epoch = |epoch: &sgd::Epoch| losses.push((epoch.loss, from.elapsed().as_secs_f64()));
+        let warm = sgd::Warm { factors, squares };
+        let (user_items, item_users) = (data.user_items, data.item_users);
+        let fitted = sgd::refine(user_items, item_users, warm, users, &self.params, control, &mut on_epoch)?;
+        learned(fitted, losses, (regularization, alpha), control)
     }
 
     fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
@@ -217,4 +220,27 @@ impl Algorithm for Sgd {
         }
         facts
     }
+}
+
+/// What a fit answers, folded in by `fold`: regularization and alpha.
+fn learned(
+    fitted: sgd::Fitted,
+    losses: Vec<(f64, f64)>,
+    fold: (f64, f64),
+    control: &Control,
+) -> algorithms::Result<Fitted> {
+    let settled = match fitted.losses.as_slice() {
+        [.., before, last] => (before - last).abs() <= 1e-3 * before.abs(),
+        _ => false,
+    };
+    let (iterations, converged) = (fitted.best_epoch, fitted.converged || settled);
+    let (factors, squares) = fitted.folded(control)?;
+    Ok(Fitted {
+        iterations,
+        converged,
+        learned: Learned::Stochastic(factors, squares),
+        losses,
+        regularization: fold.0,
+        alpha: fold.1,
+    })
 }

@@ -4,7 +4,8 @@ use algorithms::Control;
 use algorithms::ids::{IdBuilder, Ids};
 use algorithms::interactions::{Interactions, InteractionsBuilder, Repeats};
 use algorithms::recommender::Content;
-use algorithms::update::{merge, moved};
+use algorithms::sgd;
+use algorithms::update::{merge, moved, moved_with_squares};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
@@ -100,8 +101,13 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let data =
         Data { user_items: &interactions.user_items, item_users: &interactions.item_users, times: None };
     let fitted = training.phase("fit", 1, || {
+        let (factors, squares) = match moved_with_squares(&before, &merged, &control)? {
+            Some(sgd::Warm { factors, squares }) => (Some(factors), Some(squares)),
+            None => (moved(&before, &merged, &control)?, None),
+        };
         let warm = Warm {
-            factors: moved(&before, &merged, &control)?,
+            factors,
+            squares,
             users: &merged.users,
             items: &merged.items,
             regularization: before.facts.regularization,
@@ -175,7 +181,7 @@ fn algorithm(
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}{by}. Models of ALS, implicit or of ratings, without features and segments, EASE in its full form, item-kNN and popularity without a half-life can.",
+            "Version {} was trained by {}{by}. Models without features and segments can: of ALS, BPR, WARP and other stochastic gradients, EASE in its full form, item-kNN, and popularity without a half-life.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

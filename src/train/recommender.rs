@@ -11,6 +11,7 @@ use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repea
 use algorithms::neighbours::Neighbours;
 use algorithms::popularity::Decayed;
 use algorithms::recommender::{Content, Encoded, Parts};
+use algorithms::sgd::Squares;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
@@ -157,6 +158,8 @@ impl Request {
 /// What was learned of the interactions.
 pub(crate) enum Learned {
     Factors(Factors),
+    /// With what the optimizer has summed up.
+    Stochastic(Factors, Squares),
     /// Users are the sums of the rows of their items.
     Sums(Factors),
     Neighbours(Neighbours),
@@ -170,6 +173,7 @@ impl Learned {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
+            Learned::Stochastic(factors, squares) => factors.bytes() + squares.bytes(),
             Learned::Neighbours(neighbours) => neighbours.bytes(),
             Learned::Popular(popular) => popular.bytes(),
             Learned::Ratings(model) => model.bytes(),
@@ -181,6 +185,9 @@ impl Learned {
     pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
         match self {
             Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Stochastic(factors, squares) => {
+                algorithms::recommender::Learned::Stochastic(factors, squares)
+            }
             Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
             Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
             Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
@@ -194,7 +201,9 @@ impl Learned {
     /// A view that ranks items; nothing for ratings and for segments. `fold` is regularization and alpha.
     pub(super) fn ranks(&self, fold: (f64, f64)) -> Option<evaluate::Learned<'_>> {
         match self {
-            Learned::Factors(factors) => Some(evaluate::Learned::Factors { factors, fold }),
+            Learned::Factors(factors) | Learned::Stochastic(factors, _) => {
+                Some(evaluate::Learned::Factors { factors, fold })
+            }
             Learned::Sums(factors) => Some(evaluate::Learned::Sums(factors)),
             Learned::Neighbours(neighbours) => {
                 Some(evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false })
@@ -204,8 +213,12 @@ impl Learned {
         }
     }
 
-    /// The factors of all, where they are learned.
+    /// The factors of all, where they are learned, to become some that no training goes on from.
     fn factors_mut(&mut self) -> Option<&mut Factors> {
+        if let Learned::Stochastic(factors, _) = self {
+            let nothing = Factors { factors: factors.factors, users: Vec::new(), items: Vec::new() };
+            *self = Learned::Factors(std::mem::replace(factors, nothing));
+        }
         match self {
             Learned::Factors(factors) => Some(factors),
             Learned::BySegment(learned) => learned.whole.factors_mut(),
@@ -268,6 +281,8 @@ pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
 pub(crate) struct Warm<'a> {
     /// The factors of before, zeros where they are new.
     pub(crate) factors: Option<Factors>,
+    /// What their optimizer had summed up, where it is known.
+    pub(crate) squares: Option<Squares>,
     /// Users whose entries changed.
     pub(crate) users: &'a [u32],
     /// Items that they have or had.
@@ -528,8 +543,8 @@ pub(crate) fn train(
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
     let newest = columns.newest(interactions.times.as_deref());
     let mut placed = Placed::default();
-    if let Some(factors) = fitted.learned.factors_mut()
-        && features.iter().any(Option::is_some)
+    if features.iter().any(Option::is_some)
+        && let Some(factors) = fitted.learned.factors_mut()
     {
         placed = training
             .phase("map features", 0, || place(&mut interactions, factors, features, threads, &control))?;

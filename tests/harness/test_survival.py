@@ -47,7 +47,7 @@ POINTS = [
     *((point, FRESH) for point in FIRST),
     *((point, SEGMENTS) for point in ("match", *TABLES)),
     *((point, FEATURES) for point in ("sort features", "map features")),
-    ("sort segments", OF_SEGMENTS),
+    *((point, OF_SEGMENTS) for point in ("sort segments", "encode segments")),
     *((point, UPDATE) for point in ("sort users", "merge")),
     *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),

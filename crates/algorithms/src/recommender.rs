@@ -94,6 +94,8 @@ struct Factors<'a> {
     ratings: Option<Ratings<'a>>,
     /// Whether a user's row is the sum of those of the user's items (`sums.rs`).
     sums: bool,
+    /// Of users and items, what their training can go on from.
+    squares: Option<[&'a [f32]; 2]>,
 }
 
 impl<'a> Factors<'a> {
@@ -109,6 +111,10 @@ impl<'a> Factors<'a> {
             gram: if sums { &[] } else { image.section(kinds::GRAM)? },
             ratings: Ratings::read(image)?,
             sums,
+            squares: match image.optional_section(kinds::USER_SQUARES)? {
+                Some(users) => Some([users, image.section(kinds::ITEM_SQUARES)?]),
+                None => None,
+            },
         })
     }
 }
@@ -151,6 +157,7 @@ impl<'a> Recommender<'a> {
                     && (body.sums || body.gram.len() == factors * factors)
                     && !(body.sums && body.ratings.is_some())
                     && body.ratings.is_none_or(|ratings| ratings.fits(users, factors))
+                    && body.squares.is_none_or(|squares| squares.map(<[f32]>::len) == [users, items])
             }
             Body::Neighbours(body) => body.len() == items && factors == 0,
             Body::Popular(shares) => shares.len() == items && factors == 0,
@@ -184,6 +191,10 @@ impl<'a> Recommender<'a> {
                 body.item_index.check(control)?;
                 if !body.gram.iter().all(|number| number.is_finite()) {
                     return Err(Error::Corrupted("a Gram matrix that is not finite"));
+                }
+                let summed = |square: &f32| square.is_finite() && *square >= 0.0;
+                if !body.squares.iter().flatten().all(|squares| squares.iter().all(summed)) {
+                    return Err(Error::Corrupted("a sum of squares out of range"));
                 }
                 body.ratings.map_or(Ok(()), |ratings| ratings.check())
             }
@@ -357,6 +368,14 @@ impl<'a> Recommender<'a> {
         match (self.ratings(), factors.split_last()) {
             (Some(_), Some((&bias, factors))) => Some((factors, Some(bias))),
             _ => Some((factors, None)),
+        }
+    }
+
+    /// What the optimizer of the training has summed up of users and items; nothing where it cannot go on from it.
+    pub fn squares(&self) -> Option<[&'a [f32]; 2]> {
+        match &self.body {
+            Body::Factors(body) => body.squares,
+            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@ mod model;
 mod optimizer;
 mod params;
 mod pass;
+mod refine;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,9 @@ mod validation;
 
 pub(crate) use blocks::shuffle;
 pub use early::{fit_early, need_early};
-pub use model::{Biases, Fitted, Model};
+pub use model::{Biases, Fitted, Model, Squares};
 pub use params::{Loss, MAX_BATCH, MAX_FACTORS, MAX_ITERATIONS, MAX_NEGATIVES, Optimizer, Params, Sampling};
+pub use refine::{Warm, refine};
 pub use validation::Validation;
 
 use crate::aligned::{Aligned, Buffer};
@@ -58,8 +60,11 @@ pub struct Epoch {
 /// Errors: `Parameter`, `Cancelled`, `Memory`, `NoMemory`. [`Factors::bytes`] stay taken from `control`.
 pub fn start(users: usize, items: usize, params: &Params, control: &Control) -> Result<Factors> {
     params.check()?;
-    let deviation = if params.loss == Loss::Squared { 0.1 } else { 0.3 / params.factors as f64 };
-    normal([users, items], params.factors, deviation, params.seed, params.threads, control)
+    normal([users, items], params.factors, deviation(params), params.seed, params.threads, control)
+}
+
+fn deviation(params: &Params) -> f64 {
+    if params.loss == Loss::Squared { 0.1 } else { 0.3 / params.factors as f64 }
 }
 
 /// What [`start`] and [`fit`] take for so many users, items and entries; at most a quarter more than they really do.
@@ -72,7 +77,8 @@ pub fn need(users: usize, items: usize, entries: usize, params: &Params, validat
     } else {
         users + items
     };
-    let result = ((users + items) * params.factors + biases) as u64 * 4;
+    // With what the optimizer has summed up of each row.
+    let result = ((users + items) * (params.factors + 1) + biases) as u64 * 4;
     let sides = side::bytes(users, width, params) + side::bytes(items, width, params);
     let best = if validated { ((users + items) * width) as u64 * 4 } else { 0 };
     let scores = if validated { (params.threads * items) as u64 * 4 } else { 0 };
@@ -94,7 +100,7 @@ fn width(params: &Params) -> usize {
 /// * `on_epoch` is called in this thread after each epoch.
 ///
 /// The result is the same to the bit for every number of threads. Progress counts entries: each is passed once per
-/// epoch. [`Model::bytes`] of the answer stay taken from `control`, those of `start` among them.
+/// epoch. [`Model::bytes`] and [`Squares::bytes`] of the answer stay taken from `control`, those of `start` among them.
 ///
 /// Errors: `Parameter`, `Cancelled` (noticed within 10 ms by every thread), `Memory`, `NoMemory`, `Diverged` if the
 /// factors left the finite numbers, `Corrupted` if shapes disagree; whatever the validation says. After an error
@@ -118,7 +124,7 @@ fn fit_at(
     [user_items, item_users]: [&Csr; 2],
     start: Factors,
     params: &Params,
-    mut validation: Validation<'_>,
+    validation: Validation<'_>,
     control: &Control,
     on_epoch: &mut dyn FnMut(&Epoch),
 ) -> Result<Fitted> {
@@ -129,13 +135,41 @@ fn fit_at(
         validation::check(users, entries, [user_items.rows(), item_users.rows()], control)?;
     }
     let mut budget = Budget::new(control, TRAINING);
-    let mut model =
-        Model { biases: biases(user_items, item_users.rows(), params, &mut budget)?, factors: start };
+    let model = Model { biases: biases(user_items, item_users.rows(), params, &mut budget)?, factors: start };
+    let at = (level, parts, params.seed ^ ORDER);
+    run(at, [user_items, item_users], user_items, (model, None), params, validation, budget, on_epoch)
+}
+
+/// Epochs over the entries of `part`, which has a row for each user, from a model and what was summed up of its rows.
+/// `budget` has taken the biases.
+#[allow(clippy::too_many_arguments, reason = "the state of a training that begins or goes on")]
+fn run(
+    (level, parts, seed): (Level, usize, u64),
+    [user_items, item_users]: [&Csr; 2],
+    part: &Csr,
+    (mut model, squares): (Model, Option<Squares>),
+    params: &Params,
+    mut validation: Validation<'_>,
+    mut budget: Budget<'_>,
+    on_epoch: &mut dyn FnMut(&Epoch),
+) -> Result<Fitted> {
+    let control = budget.control();
     let mut training = Training::new(level, [user_items, item_users], &model, params, control)?;
-    let mut blocks = Blocks::new(user_items, item_users.rows(), parts, params.seed ^ ORDER, &mut budget)?;
+    let known = squares.is_some();
+    let mut squares = match squares {
+        Some(squares) => {
+            training.users.resume(&squares.users, control)?;
+            training.items.resume(&squares.items, control)?;
+            squares
+        }
+        None => {
+            Squares { users: budget.zeroed(user_items.rows())?, items: budget.zeroed(item_users.rows())? }
+        }
+    };
+    let mut blocks = Blocks::new(part, item_users.rows(), parts, seed, &mut budget)?;
     let mut best = Best::new(&training, &validation)?;
 
-    let entries = user_items.entries() as u64;
+    let entries = part.entries() as u64;
     control.start(entries * params.iterations as u64);
     let (mut losses, mut scores) = (Vec::new(), Vec::new());
     let (mut rate, mut waited) = (params.learning_rate, 0);
@@ -167,12 +201,13 @@ fn fit_at(
         return Err(Error::Diverged { iterations: epochs.saturating_sub(1) });
     }
     drop(blocks);
-    training.users.finish(control)?;
-    training.items.finish(control)?;
+    training.users.finish(&mut squares.users, control)?;
+    training.items.finish(&mut squares.items, control)?;
     training.write(&mut model)?;
-    budget.keep(model.bytes() - model.factors.bytes());
+    let own = model.bytes() - model.factors.bytes();
+    budget.keep(if known { own } else { own + squares.bytes() });
     let converged = waited == params.patience;
-    Ok(Fitted { model, losses, scores, epochs, best_epoch, converged })
+    Ok(Fitted { model, squares, losses, scores, epochs, best_epoch, converged })
 }
 
 /// Tells the order and the negatives of epochs from the start factors of the same seed.
@@ -226,7 +261,11 @@ impl<'a> Training<'a> {
         // Column `factors` holds the biases of the items beside a 1 of each user; the next one the other way round.
         let user_one = params.biases.then_some(factors);
         let item_one = (params.biases && !params.loss.ranks()).then_some(factors + 1);
-        let side = |matrix: &Csr, rows: &[f32], one| -> Result<Side<'a>> {
+        let (mut user_biases, mut item_biases) = (&[][..], &[][..]);
+        if let Some(Biases { users, items, .. }) = &model.biases {
+            (user_biases, item_biases) = (users, items);
+        }
+        let side = |matrix: &Csr, rows: &[f32], one, (biases, column): (&[f32], usize)| -> Result<Side<'a>> {
             let mut side = Side::new(matrix.rows(), width, one, params, control)?;
             let wide = side.rows.chunks_exact_mut(width).zip(rows.chunks_exact(factors));
             for (number, (wide, row)) in wide.enumerate() {
@@ -235,6 +274,9 @@ impl<'a> Training<'a> {
                 }
                 if matrix.offsets[number] < matrix.offsets[number + 1] {
                     wide[..factors].copy_from_slice(row);
+                }
+                if let Some(&bias) = biases.get(number) {
+                    wide[column] = bias;
                 }
                 if let Some(one) = one {
                     wide[one] = 1.0;
@@ -259,8 +301,8 @@ impl<'a> Training<'a> {
             params,
             setting,
             corrections: corrections(params, control)?,
-            users: side(user_items, &model.factors.users, user_one)?,
-            items: side(item_users, &model.factors.items, item_one)?,
+            users: side(user_items, &model.factors.users, user_one, (user_biases, factors + 1))?,
+            items: side(item_users, &model.factors.items, item_one, (item_biases, factors))?,
             control,
         })
     }

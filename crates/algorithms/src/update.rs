@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::{IdRef, Ids, IdsRef};
 use crate::interactions::{Interactions, Pace, transpose};
 use crate::recommender::Recommender;
+use crate::sgd::{Squares, Warm};
 
 /// In place of a row that was not there before.
 pub const NOWHERE: u32 = u32::MAX;
@@ -154,6 +155,27 @@ pub fn moved(model: &Recommender<'_>, merged: &Merged, control: &Control) -> Res
     let moved = Factors { factors, users, items };
     budget.keep(moved.bytes());
     Ok(Some(moved))
+}
+
+/// The same for a training by stochastic gradients, with what its optimizer has summed up. Nothing for a model that does not
+/// hold it. Errors as [`moved`]; [`Warm::bytes`] stay taken.
+pub fn moved_with_squares(
+    model: &Recommender<'_>,
+    merged: &Merged,
+    control: &Control,
+) -> Result<Option<Warm>> {
+    let Some([users, items]) = model.squares() else { return Ok(None) };
+    let Some(factors) = moved(model, merged, control)? else { return Ok(None) };
+    let mut budget = Budget::new(control, TRAINING);
+    budget.adopt(factors.bytes());
+    fn of<'a>(squares: &'a [f32]) -> impl Fn(u32) -> Option<&'a [f32]> {
+        |row| squares.get(row as usize).map(std::slice::from_ref)
+    }
+    let users = place(&merged.users_before, 1, of(users), &mut budget)?;
+    let items = place(&merged.items_before, 1, of(items), &mut budget)?;
+    let warm = Warm { factors, squares: Squares { users, items } };
+    budget.keep(warm.bytes());
+    Ok(Some(warm))
 }
 
 /// The rows of before in their places of now.

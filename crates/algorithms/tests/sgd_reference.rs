@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use algorithms::metrics::rank_metrics;
-use algorithms::sgd::{self, Loss, Model, Optimizer, Params, Sampling, Validation};
+use algorithms::sgd::{self, Loss, Model, Optimizer, Params, Sampling, Validation, Warm};
 use algorithms::{Control, Csr};
 use serde_json::Value;
 
@@ -268,4 +268,54 @@ fn ratings_are_estimated_better_than_by_surprise() {
     // Surprise's tuned SVD: 0.8654 +- 0.0010.
     println!("root mean squared error of ratings by default: {mean:.4}");
     assert!(mean <= 0.862);
+}
+
+/// A model that follows new users and new entries ranks as one that is trained on all, and forgets nobody.
+#[test]
+#[ignore = "needs the data sets"]
+fn an_update_ranks_as_a_training() {
+    let control = Control::unlimited();
+    for file in [MOVIELENS, MSWEB] {
+        let data = read(file, None);
+        let (all, items) = (&data.train, data.transposed.rows());
+        // Of ten users one is new, and one has every second entry later.
+        let later = |user: usize, at: usize| user % 10 == 0 || (user % 10 == 5 && at % 2 == 1);
+        let mut first = Vec::new();
+        for user in 0..all.rows() {
+            let (row, values) = all.row(user);
+            let kept = row.iter().zip(values).enumerate().filter(|(at, _)| !later(user, *at));
+            first.extend(kept.map(|(_, (&item, &value))| (user as u32, item, value)));
+        }
+        let first = matrix(all.rows(), first);
+        let changed: Vec<u32> = (0..all.rows() as u32).filter(|user| user % 5 == 0).collect();
+        let of = |users: &dyn Fn(usize) -> bool, model: &Model| {
+            let mut test = Vec::new();
+            for user in (0..all.rows()).filter(|&user| users(user)) {
+                test.extend(data.test.row(user).0.iter().map(|&item| (user as u32, item, 1.0)));
+            }
+            ndcg(all, &matrix(all.rows(), test), model)
+        };
+        let groups = |model: &Model| {
+            [
+                of(&|user| user % 10 == 0, model),
+                of(&|user| user % 10 == 5, model),
+                of(&|user| user % 5 != 0, model),
+            ]
+        };
+        for loss in [Loss::Bpr, Loss::Warp, Loss::Logistic] {
+            let params = Params { threads: 2, seed: 1, ..Params::of(loss) };
+            let before = fit(&first, &first.transpose(items), &params, None);
+            let trained = groups(&fit(all, &data.transposed, &params, None).model);
+            let was = groups(&before.model);
+            let squares = before.squares.clone();
+            let warm = Warm { factors: before.model.folded(&control).unwrap(), squares };
+            let after =
+                sgd::refine(all, &data.transposed, warm, &changed, &params, &control, &mut |_| ()).unwrap();
+            let updated = groups(&after.model);
+            println!("{file} {loss:?}: before {was:.4?}, updated {updated:.4?}, trained {trained:.4?}");
+            let ([new, grown, others], [_, grown_before, others_before]) = (updated, was);
+            assert!(new > 0.9 * trained[0] && new > 1.1 * was[0], "{new}");
+            assert!(grown > grown_before && others > 0.9 * others_before, "{grown} {others}");
+        }
+    }
 }

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use algorithms::als::{Factors, Params, explicit, fit, refine, start};
 use algorithms::ids::{IdBuilder, IdKind, IdRef, Ids};
-use algorithms::image::{AlignedBytes, Image};
+use algorithms::image::{AlignedBytes, Image, Writer, kinds};
 use algorithms::interactions::{Interactions, InteractionsBuilder};
 use algorithms::recommender::{Filter, Learned, Parts, Recommender, encode};
-use algorithms::update::{Merged, NOWHERE, merge, moved};
-use algorithms::{Control, Error};
+use algorithms::update::{Merged, NOWHERE, merge, moved, moved_with_squares};
+use algorithms::{Control, Error, sgd};
 
 /// Values by user and item.
 type Rows = BTreeMap<(i64, i64), f32>;
@@ -255,6 +255,148 @@ fn changed_users_are_recommended_what_a_training_would_recommend() {
             gradient += confidence * (dot(x, y) - wanted) * f64::from(y[factor]);
         }
         assert!(gradient.abs() < 1e-2, "{gradient}");
+    }
+}
+
+/// What was summed up is not negative, and there is one of each user and item.
+fn squares_are_checked(image: &Image<'_>) {
+    let section = |kind| Some((kind, image.optional_section::<u8>(kind).unwrap()?.to_vec()));
+    let sections: Vec<(u32, Vec<u8>)> = (0..60).filter_map(section).collect();
+    let with = |kind, wrong: &dyn Fn(&mut Vec<u8>)| {
+        let mut writer = Writer::new([9; 16]);
+        let mut sections = sections.clone();
+        wrong(&mut sections.iter_mut().find(|each| each.0 == kind).unwrap().1);
+        for (kind, bytes) in &sections {
+            writer.section(*kind, bytes);
+        }
+        let bytes = writer.finish().unwrap();
+        let image = Image::open(&bytes).unwrap();
+        Recommender::new(&image).and_then(|served| served.check(&Control::unlimited()))
+    };
+    for kind in [kinds::USER_SQUARES, kinds::ITEM_SQUARES] {
+        assert_eq!(with(kind, &|_| ()), Ok(()));
+        for wrong in [f32::NAN, f32::INFINITY, -1.0] {
+            let found = with(kind, &|bytes| bytes[4..8].copy_from_slice(&wrong.to_le_bytes()));
+            assert!(matches!(found, Err(Error::Corrupted(_))), "{wrong}: {found:?}");
+        }
+        let found = with(kind, &|bytes| bytes.truncate(bytes.len() - 4));
+        assert!(matches!(found, Err(Error::Corrupted(_))), "{found:?}");
+    }
+}
+
+fn stochastic(loss: sgd::Loss, threads: usize) -> sgd::Params {
+    let usual = sgd::Params::of(loss);
+    sgd::Params { factors: 8, iterations: 300, regularization: 0.01, seed: 3, threads, ..usual }
+}
+
+/// By every loss and optimizer, and with biases or without: who changed sides and who is new is recommended what a training
+/// would recommend, and nobody else moves.
+#[test]
+fn stochastic_gradients_go_on_where_they_ended() {
+    let was = before(false);
+    let mut now = was.clone();
+    let users: Vec<i64> = (100..130).chain(1000..1010).collect();
+    let group = |user: i64| (user + 2) % 5;
+    now.retain(|key, _| !users.contains(&key.0));
+    for &user in &users {
+        for n in 0..6 {
+            now.insert((user, group(user) * 20 + (user * 7 + n * 3) % 20), 1.0);
+        }
+    }
+    let data = read(IdKind::Integer, &was, &|_| true);
+    let fresh = read(IdKind::Integer, &now, &|user| users.contains(&user));
+    let adam = sgd::Params {
+        optimizer: sgd::Optimizer::Adam,
+        learning_rate: 0.01,
+        batch_size: 8,
+        ..stochastic(sgd::Loss::Bpr, 1)
+    };
+    let plain = sgd::Params { optimizer: sgd::Optimizer::Sgd, ..stochastic(sgd::Loss::Warp, 1) };
+    let without = sgd::Params { biases: false, ..stochastic(sgd::Loss::Logistic, 1) };
+    for params in [stochastic(sgd::Loss::Bpr, 1), stochastic(sgd::Loss::Warp, 1), without, adam, plain] {
+        let train = |data: &Interactions| {
+            let control = Control::unlimited();
+            let begin = sgd::start(data.users.len(), data.items.len(), &params, &control).unwrap();
+            let (rows, none) = ((&data.user_items, &data.item_users), sgd::Validation::None);
+            sgd::fit(rows.0, rows.1, begin, &params, none, &control, &mut |_| ()).unwrap()
+        };
+        let control = Control::unlimited();
+        let sgd::Fitted { model: old, squares, .. } = train(&data);
+        let summed = params.optimizer != sgd::Optimizer::Sgd;
+        assert_eq!(squares.users.iter().chain(&squares.items).all(|&each| each > 0.0), summed);
+        let old = old.folded(&control).unwrap();
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            learned: Learned::Stochastic(&old, &squares),
+            regularization: PARAMS.regularization,
+            alpha: PARAMS.alpha,
+            user_class: 3,
+            item_class: 3,
+        };
+        let bytes = encode(&parts, [7; 16], 1, &control).unwrap();
+        let opened = Image::open(&bytes).unwrap();
+        let model = Recommender::new(&opened).unwrap();
+        assert_eq!(
+            (model.check(&control), model.squares()),
+            (Ok(()), Some([&squares.users[..], &squares.items]))
+        );
+        squares_are_checked(&opened);
+        let merged = merge(&model, sorted(IdKind::Integer, &users).view(), &fresh, 1, &control).unwrap();
+        let all = &merged.interactions;
+        let warm = || {
+            let control = Control::unlimited();
+            let warm = moved_with_squares(&model, &merged, &control).unwrap().unwrap();
+            assert_eq!(control.used(), warm.bytes());
+            (warm, control)
+        };
+        let go_on = |threads, users: &[u32], (warm, control): (sgd::Warm, Control)| {
+            let params = sgd::Params { threads, ..params.clone() };
+            let (rows, columns) = (&all.user_items, &all.item_users);
+            let fitted = sgd::refine(rows, columns, warm, users, &params, &control, &mut |_| ()).unwrap();
+            assert_eq!(control.used(), fitted.bytes());
+            fitted
+        };
+        let updated = go_on(1, &merged.users, warm());
+        assert_eq!(updated, go_on(3, &merged.users, warm()));
+        let updated = updated.model.folded(&Control::unlimited()).unwrap();
+
+        let full = train(all).model.folded(&Control::unlimited()).unwrap();
+        let full = quality(all, &full, &users, &group);
+        let after = quality(all, &updated, &users, &group);
+        println!("{params:?}: {after} after an update, {full} after a training");
+        assert!(after >= 0.8 * full, "{params:?}: {after} after an update, {full} after a training");
+        let (before, _) = warm();
+        assert!(quality(all, &before.factors, &users, &group) < 0.6 * full);
+        let width = old.factors;
+        for (row, &before) in merged.users_before.iter().enumerate() {
+            if merged.users.binary_search(&(row as u32)).is_err() {
+                assert_eq!(
+                    updated.users[row * width..][..width],
+                    old.users[before as usize * width..][..width]
+                );
+            }
+        }
+        // Of nobody, nothing moves at all.
+        let (begun, _) = warm();
+        let nothing = go_on(2, &[], warm());
+        let mut squares = nothing.squares.items.iter().zip(&begun.squares.items);
+        assert!(squares.all(|(now, before)| (now - before).abs() <= 1e-5 * before));
+        let nothing = nothing.model.folded(&Control::unlimited()).unwrap();
+        let there =
+            |rows: &[f32]| rows.chunks(width).filter(|row| row.iter().any(|&each| each != 0.0)).count();
+        assert!(there(&nothing.items) >= there(&begun.factors.items));
+        for (row, &before) in merged.items_before.iter().enumerate().filter(|(_, before)| **before != NOWHERE)
+        {
+            assert_eq!(nothing.items[row * width..][..width], old.items[before as usize * width..][..width]);
+        }
+        let (mut wrong, control) = warm();
+        wrong.squares.users.pop();
+        let (rows, columns) = (&all.user_items, &all.item_users);
+        let refused = sgd::refine(rows, columns, wrong, &[], &params, &control, &mut |_| ());
+        assert!(matches!(refused, Err(Error::Corrupted(_))), "{refused:?}");
     }
 }
 

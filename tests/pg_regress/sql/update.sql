@@ -79,6 +79,25 @@ SELECT count(*) FROM persona.user_factors('m') WHERE id = '81';
 -- A retraining begins with the settings of before.
 SELECT version, iterations FROM persona.retrain('m');
 
+-- Stochastic gradients go on where they ended: somebody new is placed as a training would, the others stay.
+CREATE TABLE halves AS SELECT u, i, '2024-01-01'::timestamptz AS at
+FROM generate_series(1, 80) AS u, generate_series(1, 30) AS i WHERE u % 2 = i % 2 AND (u + i) % 7 <> 0;
+SELECT version FROM persona.train_bpr('pairs', 'halves', 'u', 'i', time_column => 'at', factors => 4, iterations => 100, holdout => 'none');
+SELECT version FROM persona.train_sgd('ranks', 'halves', 'u', 'i', time_column => 'at', loss => 'warp', factors => 4, holdout => 'none');
+SELECT version FROM persona.train_sgd('odds', 'halves', 'u', 'i', time_column => 'at', loss => 'logistic', optimizer => 'adam',
+  learning_rate => 0.01, factors => 4, iterations => 100, holdout => 'none', options => '{"biases": false, "batch_size": 8}');
+CREATE TABLE unmoved AS SELECT m, id, factors FROM unnest('{pairs,ranks,odds}'::text[]) AS m,
+  LATERAL (SELECT * FROM persona.user_factors(m)) AS f(id, factors);
+INSERT INTO halves SELECT u, i, now() FROM unnest('{901,902}'::int[]) AS u, generate_series(1, 16) AS i WHERE u % 2 = i % 2;
+SELECT m, version, algorithm, iterations, rows_used, deploy_reason
+FROM unnest('{pairs,ranks,odds}'::text[]) AS m, LATERAL persona.update_model(m);
+SELECT m, u, count(*), sum((item_id::int % 2 = u % 2)::int) >= 6 AS of_the_half, max(source) AS source
+FROM unnest('{pairs,ranks,odds}'::text[]) AS m, unnest('{901,902}'::int[]) AS u, LATERAL persona.recommend(m, u, 7)
+GROUP BY m, u ORDER BY m, u;
+SELECT m, count(*), count(*) FILTER (WHERE f.factors = b.factors) AS unmoved FROM unmoved AS b,
+  LATERAL (SELECT * FROM persona.user_factors(b.m)) AS f(id, factors) WHERE f.id = b.id GROUP BY m ORDER BY m;
+DROP TABLE halves CASCADE;
+
 -- Models of neighbours and of popularity are fitted on all entries: the same as a training.
 SELECT version FROM persona.train_item_knn('near', 'board', 'u', 'i', NULL, 'at', holdout => 'none');
 SELECT version FROM persona.train_ease('ease', 'board', 'u', 'i', NULL, 'at', regularization => 5, holdout => 'none');

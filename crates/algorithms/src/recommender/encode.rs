@@ -11,6 +11,7 @@ use crate::neighbours::Neighbours;
 use crate::partition::{Partition, Slice};
 use crate::popularity::{self, Decayed};
 use crate::search::{Sections, quantize};
+use crate::sgd::Squares;
 
 use super::{Facts, ratings, sums};
 
@@ -21,6 +22,8 @@ pub enum Learned<'a> {
     Factors(&'a Factors),
     /// What each item says about others.
     Neighbours(&'a Neighbours),
+    /// Factors by stochastic gradients, and what the optimizer has summed up of their rows.
+    Stochastic(&'a Factors, &'a Squares),
     /// How popular items are.
     Popular(&'a Decayed),
     /// Factors of items, and of users as the sums of the rows of their items: [`crate::elsa`].
@@ -234,6 +237,10 @@ impl<'a, 'c> Encoded<'a, 'c> {
         let mut by_popularity = &self.by_count;
         match parts.learned {
             Learned::Factors(_) => {}
+            Learned::Stochastic(_, squares) => {
+                image.section(kinds::USER_SQUARES, &squares.users);
+                image.section(kinds::ITEM_SQUARES, &squares.items);
+            }
             Learned::Sums(_) => {
                 image.section(kinds::FOLDING, &sums::FOLDING);
             }
@@ -276,7 +283,7 @@ impl<'a, 'c> Encoded<'a, 'c> {
 /// The rows that an image serves from.
 fn factors<'a>(parts: &Parts<'a>, ratings: &'a Option<ratings::Rows>) -> Option<&'a Factors> {
     match parts.learned {
-        Learned::Factors(factors) | Learned::Sums(factors) => Some(factors),
+        Learned::Factors(factors) | Learned::Sums(factors) | Learned::Stochastic(factors, _) => Some(factors),
         _ => ratings.as_ref().map(|rows| &rows.factors),
     }
 }

@@ -156,6 +156,6 @@ mod tests {
         assert_eq!(fitted.epochs, fitted.best_epoch + 3);
         // Halved after each epoch that was no better: by the last one for the third time in a row, too late to be used.
         assert!(rates.last().unwrap() / rates[0] <= 0.25);
-        assert_eq!(control.used(), fitted.model.bytes());
+        assert_eq!(control.used(), fitted.bytes());
     }
 }

@@ -25,11 +25,30 @@ pub struct Model {
     pub biases: Option<Biases>,
 }
 
+/// What an optimizer has summed up of the rows, or averaged: of each the mean of its columns' squared gradients. With it a
+/// training can go on later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Squares {
+    /// One per user.
+    pub users: Vec<f32>,
+    /// One per item.
+    pub items: Vec<f32>,
+}
+
+impl Squares {
+    /// Memory of both.
+    pub fn bytes(&self) -> u64 {
+        (self.users.len() + self.items.len()) as u64 * 4
+    }
+}
+
 /// A model and how it came about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// That of the best epoch, or of the last one where nothing validates.
     pub model: Model,
+    /// After the last epoch; zeros for [`Optimizer::Sgd`](super::Optimizer::Sgd), which sums up nothing.
+    pub squares: Squares,
     /// The mean loss of the samples of each epoch, without regularization.
     pub losses: Vec<f64>,
     /// The validation scores of the epochs; empty without validation.
@@ -40,6 +59,21 @@ pub struct Fitted {
     pub best_epoch: usize,
     /// Whether patience ended the training before the last epoch.
     pub converged: bool,
+}
+
+impl Fitted {
+    /// Memory of the model and of what goes on from it.
+    pub fn bytes(&self) -> u64 {
+        self.model.bytes() + self.squares.bytes()
+    }
+
+    /// The model as [`Model::folded`], and what goes on from it. Their bytes are taken from `control` in place of those of this;
+    /// after an error nothing stays taken.
+    pub fn folded(self, control: &Control) -> Result<(Factors, Squares)> {
+        let squares = self.squares;
+        let factors = self.model.folded(control).inspect_err(|_| control.give(squares.bytes()))?;
+        Ok((factors, squares))
+    }
 }
 
 impl Model {

@@ -36,7 +36,7 @@ fn run(at: (Level, usize), matrices: &[Csr; 2], start: &Factors, params: &Params
     let fitted =
         fit_at(at, matrices, start.clone(), params, Validation::None, &control, &mut |_| ()).unwrap();
     assert_eq!(control.progress().0, control.progress().1);
-    assert_eq!(control.used() + start.bytes(), fitted.model.bytes());
+    assert_eq!(control.used() + start.bytes(), fitted.bytes());
     fitted
 }
 

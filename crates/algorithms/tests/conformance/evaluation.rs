@@ -37,7 +37,9 @@ pub(crate) fn measure(recipe: &dyn Recipe, of: &Interactions, control: &Control)
     let _fitted = Held { bytes: fitted.learned.bytes(), control };
     let fold = (fitted.regularization, fitted.alpha);
     let learned = match &fitted.learned {
-        Learned::Factors(factors) => Some(Measured::Factors { factors, fold }),
+        Learned::Factors(factors) | Learned::Stochastic(factors, _) => {
+            Some(Measured::Factors { factors, fold })
+        }
         Learned::Sums(factors) => Some(Measured::Sums(factors)),
         Learned::Neighbours(all) => Some(Measured::Neighbours { neighbours: all.view(), weighted: false }),
         Learned::Popular(popular) => Some(Measured::Order(&popular.order)),

@@ -31,6 +31,7 @@ pub(crate) const HOW: How = How { seed: 7, threads: 1 };
 /// What was learned.
 pub(crate) enum Learned {
     Factors(Factors),
+    Stochastic(Factors, sgd::Squares),
     Sums(Factors),
     Ratings(explicit::Model),
     Neighbours(Neighbours),
@@ -41,6 +42,7 @@ impl Learned {
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
+            Learned::Stochastic(factors, squares) => factors.bytes() + squares.bytes(),
             Learned::Ratings(model) => model.bytes(),
             Learned::Neighbours(neighbours) => neighbours.bytes(),
             Learned::Popular(popular) => popular.bytes(),
@@ -50,6 +52,7 @@ impl Learned {
     pub(crate) fn view(&self) -> View<'_> {
         match self {
             Learned::Factors(factors) => View::Factors(factors),
+            Learned::Stochastic(factors, squares) => View::Stochastic(factors, squares),
             Learned::Sums(factors) => View::Sums(factors),
             Learned::Ratings(model) => View::Ratings(model, explicit::Params::default().damping),
             Learned::Neighbours(neighbours) => View::Neighbours(neighbours),
@@ -258,10 +261,10 @@ impl Recipe for Sgd {
         let validation = Validation::None;
         let fitted =
             sgd::fit(data.user_items, data.item_users, start, &params, validation, control, &mut |_| ());
-        let factors = fitted.inspect_err(|_| control.give(bytes))?.model.folded(control)?;
+        let (factors, squares) = fitted.inspect_err(|_| control.give(bytes))?.folded(control)?;
         let alpha = defaults::ALPHA;
         let regularization = defaults::als_regularization(data.user_items, data.item_users, alpha);
-        Ok(Fitted { learned: Learned::Factors(factors), regularization, alpha })
+        Ok(Fitted { learned: Learned::Stochastic(factors, squares), regularization, alpha })
     }
 
     fn need(&self, users: usize, items: usize, entries: usize) -> Need {

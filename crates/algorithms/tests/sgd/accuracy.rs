@@ -159,7 +159,7 @@ fn patience_ends_the_training_with_the_best_model() {
     assert_eq!((fitted.epochs, fitted.best_epoch, fitted.converged), (7, 4, true));
     assert_eq!(fitted.model, models[3]);
     assert_eq!(control.progress().0, control.progress().1);
-    assert_eq!(control.used(), fitted.model.bytes());
+    assert_eq!(control.used(), fitted.bytes());
     let halved: Vec<f64> =
         rates.iter().map(|(rate, _)| (params.learning_rate / rate).log2().round()).collect();
     assert_eq!(halved, [0.0, 0.0, 0.0, 1.0, 1.0, 2.0, 3.0]);

@@ -46,7 +46,7 @@ pub(crate) fn fit(of: &(Csr, Csr), params: &Params) -> Fitted {
     let fitted = fitted.unwrap_or_else(|error| panic!("{error}: {params:?}, {} entries", of.0.entries()));
     assert_eq!((epochs, fitted.epochs, fitted.losses.len()), (params.iterations, epochs, epochs));
     assert!(fitted.scores.is_empty() && !fitted.converged && fitted.best_epoch == epochs);
-    assert_eq!(control.used(), fitted.model.bytes());
+    assert_eq!(control.used(), fitted.bytes());
     assert_eq!(control.progress().0, control.progress().1);
     fitted
 }

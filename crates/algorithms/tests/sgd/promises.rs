@@ -108,7 +108,7 @@ fn numbers_beyond_f32_are_an_error() {
             let fitted = sgd::fit(&data.0, &data.1, start, params, Validation::None, &control, &mut |_| ());
             assert_eq!(
                 control.used(),
-                fitted.as_ref().map_or(0, |fitted| fitted.model.bytes() - fitted.model.factors.bytes())
+                fitted.as_ref().map_or(0, |fitted| fitted.bytes() - fitted.model.factors.bytes())
             );
             fitted
         };
