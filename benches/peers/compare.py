@@ -161,6 +161,50 @@ def measure_als(connection):
 
 def measure_als10m(connection):
     compare_als(connection, "inter_10m", 2, 3, {})
+    compare_growth(connection)
+    measure_update(connection)
+
+
+def compare_growth(connection):
+    """An iteration of tenfold rows, users and items against ten: without what comes before the first."""
+    data.table(connection, folder, "inter_1m")
+    per_row = {}
+    for name in ("inter_1m", "inter_10m"):
+        took = []
+        for _ in range(3):
+            train(connection, "peers_growth", name, FACTORS, 4)
+            ends = connection.execute("SELECT seconds FROM persona.training_log WHERE model = 'peers_growth' AND phase = 'fit' AND iteration > 0 "
+                                      "AND version = (SELECT max(version) FROM persona.versions WHERE model = 'peers_growth') ORDER BY iteration").fetchall()
+            took.append((ends[-1][0] - ends[0][0]) / (len(ends) - 1))
+            connection.execute("SELECT persona.drop_model('peers_growth')")
+        per_row[name] = median(took) / data.SIZES[name][2] * 1e9
+    small, large = per_row["inter_1m"], per_row["inter_10m"]
+    report.line("ALS x 64: an iteration per interaction, of 10M / of 1M", f"{large:.1f} ns", f"{small:.1f} ns", large / small)
+
+
+def measure_update(connection):
+    """10,000 new rows, half of them of new users, beside 10 million."""
+    users, items, rows, *_ = data.SIZES["inter_10m"]
+    connection.execute("CREATE TABLE peers_live AS SELECT *, '2023-01-01'::timestamptz + (user_id * 37 + item_id * 13) % 31000000 * '1 second'::interval AS at "
+                       "FROM inter_10m")
+    for column in ("at", "user_id"):
+        connection.execute(f"CREATE INDEX ON peers_live ({column})")
+    connection.execute("VACUUM ANALYZE peers_live")
+    connection.execute(f"SELECT version FROM persona.train_als('peers_update', 'peers_live', 'user_id', 'item_id', 'value', 'at', factors => {FACTORS}, "
+                       f"iterations => 2, alpha => {ALPHA}, holdout => 'none')")
+    took = []
+    for day in range(2, 5):
+        connection.execute(f"INSERT INTO peers_live SELECT CASE WHEN n % 2 = 0 THEN {users} + {day} * 10000 + n % 1000 ELSE 1 + n * 7919 % {users} END, "
+                           f"1 + n * 31 % {items}, 1, '2024-01-0{day}' FROM generate_series(1::bigint, 10000) AS n")
+        connection.execute("CHECKPOINT")
+        took.append(seconds(lambda: connection.execute("SELECT * FROM persona.update_model('peers_update')").fetchone())[0])
+        note(f"  update_model {took[-1]:.3f} s: " + ", ".join(f"{phase} {length:.3f}" for phase, length in connection.execute(
+            "SELECT phase, seconds FROM persona.training_log WHERE model = 'peers_update' AND iteration IS NULL "
+            "AND version = (SELECT max(version) FROM persona.versions WHERE model = 'peers_update')")))
+    # The first of them has no older version to delete.
+    report.line("10,000 new rows of 10M: update_model", f"{median(took):.3f} s", "", median(took), 3, unit="s")
+    connection.execute("SELECT persona.drop_model('peers_update')")
+    connection.execute("DROP TABLE peers_live")
 
 
 def measure_read(connection):
