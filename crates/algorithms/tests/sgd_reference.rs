@@ -279,7 +279,7 @@ fn an_update_ranks_as_a_training() {
         let data = read(file, None);
         let (all, items) = (&data.train, data.transposed.rows());
         // Of ten users one is new, and one has every second entry later.
-        let later = |user: usize, at: usize| user % 10 == 0 || (user % 10 == 5 && at % 2 == 1);
+        let later = |user: usize, at: usize| user.is_multiple_of(10) || (user % 10 == 5 && at % 2 == 1);
         let mut first = Vec::new();
         for user in 0..all.rows() {
             let (row, values) = all.row(user);
@@ -287,7 +287,7 @@ fn an_update_ranks_as_a_training() {
             first.extend(kept.map(|(_, (&item, &value))| (user as u32, item, value)));
         }
         let first = matrix(all.rows(), first);
-        let changed: Vec<u32> = (0..all.rows() as u32).filter(|user| user % 5 == 0).collect();
+        let changed: Vec<u32> = (0..all.rows() as u32).filter(|user| user.is_multiple_of(5)).collect();
         let of = |users: &dyn Fn(usize) -> bool, model: &Model| {
             let mut test = Vec::new();
             for user in (0..all.rows()).filter(|&user| users(user)) {
@@ -297,9 +297,9 @@ fn an_update_ranks_as_a_training() {
         };
         let groups = |model: &Model| {
             [
-                of(&|user| user % 10 == 0, model),
+                of(&|user| user.is_multiple_of(10), model),
                 of(&|user| user % 10 == 5, model),
-                of(&|user| user % 5 != 0, model),
+                of(&|user| !user.is_multiple_of(5), model),
             ]
         };
         for loss in [Loss::Bpr, Loss::Warp, Loss::Logistic] {
