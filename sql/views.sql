@@ -94,7 +94,7 @@ COMMENT ON VIEW persona.training_log IS 'what each training did, phase by phase 
 COMMENT ON COLUMN persona.training_log.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.training_log.version IS 'version that was trained';
 COMMENT ON COLUMN persona.training_log.iteration IS 'iteration of the published fit; NULL for a whole phase';
-COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode, write, members or history';
+COMMENT ON COLUMN persona.training_log.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode segments, encode, write, members or history; of an update also find, merge and compare; with features read features, sort features and map features';
 COMMENT ON COLUMN persona.training_log.loss IS 'training loss after the iteration';
 COMMENT ON COLUMN persona.training_log.validation IS 'validation figure after the iteration, where the algorithm has one';
 COMMENT ON COLUMN persona.training_log.seconds IS 'seconds of the phase, or from the start of the fit to the end of the iteration';
@@ -126,7 +126,7 @@ COMMENT ON VIEW persona.training_progress IS 'trainings that run now: your own, 
 COMMENT ON COLUMN persona.training_progress.pid IS 'process of the training, as in pg_stat_activity';
 COMMENT ON COLUMN persona.training_progress.model IS 'name of the model as it was given';
 COMMENT ON COLUMN persona.training_progress.algorithm IS 'what is trained';
-COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode, write, members or history';
+COMMENT ON COLUMN persona.training_progress.phase IS 'read, sort, split, holdout fit, evaluate, fit, match, encode segments, encode, write, members or history; of an update also find, merge and compare; with features read features, sort features and map features';
 COMMENT ON COLUMN persona.training_progress.iteration IS 'iterations done of the phase';
 COMMENT ON COLUMN persona.training_progress.iterations IS 'iterations of the phase; 0 where it has none';
 COMMENT ON COLUMN persona.training_progress.fraction IS 'part of the phase that is done, 0 to 1';

@@ -8,6 +8,7 @@ use algorithms::{Control, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
+use crate::als::settled;
 use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
@@ -15,8 +16,8 @@ use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{
-    Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments, last_arguments,
-    train_first,
+    Algorithm, BEST_EPOCH, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments,
+    last_arguments, train_first,
 };
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -192,20 +193,26 @@ impl Algorithm for Sgd {
         true
     }
 
+    fn resumes(&self) -> bool {
+        true
+    }
+
     fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
-        let Warm { factors: Some(factors), squares: Some(squares), users, regularization, alpha, .. } = warm
-        else {
-            return self.fit(data, control);
+        let Warm { factors, squares, users, regularization, alpha, best_epoch, .. } = warm;
+        let (Some(factors), Some(squares)) = (factors, squares) else {
+            return Err(algorithms::Error::Corrupted("nothing to go on from"));
         };
+        let params =
+            Params { iterations: best_epoch.unwrap_or(self.params.iterations), ..self.params.clone() };
         let (from, mut losses) = (Instant::now(), Vec::new());
         let mut on_epoch = |epoch: &sgd::Epoch| losses.push((epoch.loss, from.elapsed().as_secs_f64()));
         let warm = sgd::Warm { factors, squares };
         let (user_items, item_users) = (data.user_items, data.item_users);
-        let fitted = sgd::refine(user_items, item_users, warm, users, &self.params, control, &mut on_epoch)?;
+        let fitted = sgd::refine(user_items, item_users, warm, users, &params, control, &mut on_epoch)?;
         learned(fitted, losses, (regularization, alpha), control)
     }
 
-    fn hyperparameters(&self, _: &Fitted) -> Map<String, Value> {
+    fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value> {
         let Params { optimizer, factors, learning_rate, regularization, .. } = self.params;
         let mut facts = object(json!({
             "loss": self.params.loss.word(), "optimizer": optimizer.word(), "factors": factors,
@@ -217,6 +224,7 @@ impl Algorithm for Sgd {
         if self.early {
             facts.insert("patience".into(), self.params.patience.into());
             facts.insert("decay".into(), self.params.decay.into());
+            facts.insert(BEST_EPOCH.into(), fitted.iterations.into());
         }
         facts
     }
@@ -229,11 +237,7 @@ fn learned(
     fold: (f64, f64),
     control: &Control,
 ) -> algorithms::Result<Fitted> {
-    let settled = match fitted.losses.as_slice() {
-        [.., before, last] => (before - last).abs() <= 1e-3 * before.abs(),
-        _ => false,
-    };
-    let (iterations, converged) = (fitted.best_epoch, fitted.converged || settled);
+    let (iterations, converged) = (fitted.best_epoch, fitted.converged || settled(&losses));
     let (factors, squares) = fitted.folded(control)?;
     Ok(Fitted {
         iterations,

@@ -1,11 +1,11 @@
 //! `persona.update_model`: a version that follows the rows that changed, without reading all others.
 
-use algorithms::Control;
+use algorithms::content::Placed;
 use algorithms::ids::{IdBuilder, Ids};
 use algorithms::interactions::{Interactions, InteractionsBuilder, Repeats};
-use algorithms::recommender::Content;
-use algorithms::sgd;
-use algorithms::update::{merge, moved, moved_with_squares};
+use algorithms::recommender::Recommender;
+use algorithms::update::{self, Merged, merge, moved, moved_with_squares};
+use algorithms::{Control, sgd};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
@@ -23,7 +23,9 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Version, queue, write};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
-use crate::train::recommender::{Algorithm, Data, NEWEST, Warm, store};
+use crate::train::recommender::{
+    Algorithm, BEST_EPOCH, Data, Fitted, Learned, NEWEST, Warm, add_content, store,
+};
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
 use crate::train::{by_segment, content};
 use crate::work::GiveMemoryBack;
@@ -55,19 +57,29 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
 
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&named.name, algorithm.name(), &control);
+    let asked = content::asked(&Spec::new(&model.spec).object("options"), &mut Map::new())?;
+    let mut features = [None, None];
     let (target, (source, columns), identity) = begin(&named.name, &model.spec, || {
         let source = Source::open(relation)?;
         let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
         let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
         let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+        features = content::open(&asked, &columns)?;
         Ok((source, columns))
     })?;
     let loaded = images::prepare(&named, model.model_id, version.image_id, version.version)?;
     let before = loaded.recommender()?;
-    if !before.has_values() {
+    let missing = if !before.has_values() {
+        Some("the values that it was trained on")
+    } else if algorithm.resumes() && before.squares().is_none() {
+        Some("what its training would go on from")
+    } else {
+        None
+    };
+    if let Some(missing) = missing {
         return Err(fail(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("version {live} of model {name} does not hold the values that it was trained on"),
+            format!("version {live} of model {name} does not hold {missing}"),
         )
         .set_detail("It was trained by an earlier version of pg_persona.")
         .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
@@ -87,35 +99,36 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     };
     let (counts, fresh) = read(&mut training, &source, &columns, &again, algorithm.rates())?;
     let threads = settings::max_threads();
-    let merged = training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, &control))?;
-    if !merged.changed {
-        drop(identity);
-        pending.forget()?;
-        let seconds = training.started.elapsed().as_secs_f64();
-        return Published::unchanged(target, &version, algorithm.name(), seconds).record(call);
-    }
-    let interactions = &merged.interactions;
-    if interactions.user_items.entries() == 0 {
+    let mut merged =
+        training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, &control))?;
+    // What is new of items and users without interactions only their features tell.
+    let features = content::read(&mut training, &features)?;
+    let with_features = features.iter().any(Option::is_some);
+    if merged.changed && merged.interactions.user_items.entries() == 0 {
         return Err(algorithms::Error::NoData).or_report();
     }
-    let data =
-        Data { user_items: &interactions.user_items, item_users: &interactions.item_users, times: None };
-    let fitted = training.phase("fit", 1, || {
-        let (factors, squares) = match moved_with_squares(&before, &merged, &control)? {
-            Some(sgd::Warm { factors, squares }) => (Some(factors), Some(squares)),
-            None => (moved(&before, &merged, &control)?, None),
-        };
-        let warm = Warm {
-            factors,
-            squares,
-            users: &merged.users,
-            items: &merged.items,
-            regularization: before.facts.regularization,
-            alpha: before.facts.alpha,
-        };
-        algorithm.update(&data, warm, &control)
-    })?;
-    let image = store(&mut training, interactions, &columns, &fitted, Content::default())?;
+    let best_epoch =
+        version.hyperparameters.get(BEST_EPOCH).and_then(Value::as_u64).map(|epoch| epoch as usize);
+    let mut fitted = None;
+    if merged.changed || with_features {
+        fitted =
+            Some(training.phase("fit", 1, || fit(&*algorithm, (&before, best_epoch), &merged, &control))?);
+    }
+    let mut placed = Placed::default();
+    if let Some(fitted) = &mut fitted {
+        placed = add_content(&mut training, &mut merged.interactions, fitted, features)?;
+    }
+    let fitted = match fitted {
+        Some(fitted) if merged.changed || !same(&mut training, &before, &merged, &fitted)? => fitted,
+        _ => {
+            drop(identity);
+            pending.forget()?;
+            let seconds = training.started.elapsed().as_secs_f64();
+            return Published::unchanged(target, &version, algorithm.name(), seconds).record(call);
+        }
+    };
+    let interactions = &merged.interactions;
+    let image = store(&mut training, interactions, &columns, &fitted, placed.content())?;
 
     let mut hyperparameters = version.hyperparameters.clone();
     let mark = newest(&version).max(columns.newest(fresh.times.as_deref()));
@@ -123,6 +136,8 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         hyperparameters.insert(NEWEST.into(), mark.into());
     }
     hyperparameters.insert(UPDATED_FROM.into(), live.into());
+    content::forget(&mut hyperparameters);
+    hyperparameters.extend(content::facts(&placed));
     hyperparameters.insert("users_updated".into(), merged.users.len().into());
     hyperparameters.insert("rows_read_again".into(), counts.rows_read.into());
     let finished = Finished {
@@ -159,6 +174,50 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     result.record(call)
 }
 
+/// What a model learns of what changed. Away from the main thread: no Postgres in it.
+fn fit(
+    algorithm: &dyn Algorithm,
+    (before, best_epoch): (&Recommender<'_>, Option<usize>),
+    merged: &Merged,
+    control: &Control,
+) -> algorithms::Result<Fitted> {
+    let (regularization, alpha) = (before.facts.regularization, before.facts.alpha);
+    let (factors, squares) = match moved_with_squares(before, merged, control)? {
+        Some(sgd::Warm { factors, squares }) => (Some(factors), Some(squares)),
+        None => (moved(before, merged, control)?, None),
+    };
+    if !merged.changed {
+        let Some(factors) = factors else { return Err(algorithms::Error::NoData) };
+        let learned = match squares {
+            Some(squares) => Learned::Stochastic(factors, squares),
+            None => Learned::Factors(factors),
+        };
+        let (iterations, converged, losses) = (0, true, Vec::new());
+        return Ok(Fitted { learned, iterations, converged, losses, regularization, alpha });
+    }
+    let Merged { interactions, users, items, .. } = merged;
+    let data =
+        Data { user_items: &interactions.user_items, item_users: &interactions.item_users, times: None };
+    let warm = Warm { factors, squares, users, items, regularization, alpha, best_epoch };
+    algorithm.update(&data, warm, control)
+}
+
+/// Whether what an update came to is the model of before.
+fn same(
+    training: &mut Training<'_>,
+    before: &Recommender<'_>,
+    merged: &Merged,
+    fitted: &Fitted,
+) -> Result<bool> {
+    let control = training.control;
+    match &fitted.learned {
+        Learned::Factors(factors) | Learned::Stochastic(factors, _) => {
+            training.phase("compare", 0, || update::same(before, &merged.interactions, factors, control))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// The algorithm that a version was trained by, with the settings of then; 0A000 where it cannot follow changes.
 fn algorithm(
     named: &Named,
@@ -168,20 +227,21 @@ fn algorithm(
 ) -> Result<Box<dyn Algorithm>> {
     let used = &version.hyperparameters;
     let spec = settled(spec, used).unwrap_or_else(|| trainers::of(spec).spec_of_version(spec.clone(), used));
-    let features = content::asks(&spec) || content::learned(used);
+    // Of features that a retraining was given once, nothing is kept.
+    let once = content::learned(used) && !content::asks(&spec);
     let segments = by_segment::asks(&spec) || by_segment::learned(used);
     let made = match trainers::of(&spec).algorithm {
-        Some(make) if !features && !segments => Some(make(named.name.clone(), relation, &spec)?),
+        Some(make) if !segments && !once => Some(make(named.name.clone(), relation, &spec)?),
         _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
-        let by = if features { ", from features of items or users" } else { "" };
+        let by = if once { ", from features that its trainer was not given" } else { "" };
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
         )
         .set_detail(format!(
-            "Version {} was trained by {}{by}. Models without features and segments can: of ALS, BPR, WARP and other stochastic gradients, EASE in its full form, item-kNN, and popularity without a half-life.",
+            "Version {} was trained by {}{by}. Models without segments can: of ALS, BPR, WARP and other stochastic gradients, EASE in its full form, item-kNN, and popularity without a half-life.",
             version.version, version.algorithm
         ))
         .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

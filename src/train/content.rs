@@ -141,6 +141,19 @@ pub(crate) fn learned(facts: &Map<String, Value>) -> bool {
 
 const SIDES: [&str; 2] = ["user", "item"];
 
+/// Takes out of a version's facts what [`facts`] has put there.
+pub(crate) fn forget(facts: &mut Map<String, Value>) {
+    for side in SIDES {
+        for fact in [
+            format!("content_{side}s"),
+            format!("{side}_features_lambda"),
+            format!("{side}_features_unexplained"),
+        ] {
+            facts.remove(&fact);
+        }
+    }
+}
+
 /// What a version says of those who joined.
 pub(crate) fn facts(placed: &Placed) -> Map<String, Value> {
     let mut facts = Map::new();

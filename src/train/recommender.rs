@@ -31,7 +31,7 @@ use crate::ids::type_name;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
 use crate::registry::{Metric, Output};
-use crate::source::{Counts, InteractionColumns, Source};
+use crate::source::{Counts, InteractionColumns, Read, Source};
 use crate::spec::Spec;
 use crate::trainers::Column;
 use crate::work::GiveMemoryBack;
@@ -213,14 +213,11 @@ impl Learned {
         }
     }
 
-    /// The factors of all, where they are learned, to become some that no training goes on from.
-    fn factors_mut(&mut self) -> Option<&mut Factors> {
-        if let Learned::Stochastic(factors, _) = self {
-            let nothing = Factors { factors: factors.factors, users: Vec::new(), items: Vec::new() };
-            *self = Learned::Factors(std::mem::replace(factors, nothing));
-        }
+    /// The factors of all, where they are learned, and what the optimizer has summed up of them.
+    fn factors_mut(&mut self) -> Option<(&mut Factors, Option<&mut Squares>)> {
         match self {
-            Learned::Factors(factors) => Some(factors),
+            Learned::Factors(factors) => Some((factors, None)),
+            Learned::Stochastic(factors, squares) => Some((factors, Some(squares))),
             Learned::BySegment(learned) => learned.whole.factors_mut(),
             _ => None,
         }
@@ -268,6 +265,10 @@ pub(crate) trait Algorithm: Send + Sync {
     fn updates(&self) -> bool {
         false
     }
+    /// Whether it goes on from what its optimizer has summed up.
+    fn resumes(&self) -> bool {
+        false
+    }
     /// Learns what changed. Where a fit is quick, it is one on all entries of now.
     fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
         self.fit(data, control)
@@ -283,6 +284,8 @@ pub(crate) struct Warm<'a> {
     pub(crate) factors: Option<Factors>,
     /// What their optimizer had summed up, where it is known.
     pub(crate) squares: Option<Squares>,
+    /// Iterations after which held-out rows had ended the training.
+    pub(crate) best_epoch: Option<usize>,
     /// Users whose entries changed.
     pub(crate) users: &'a [u32],
     /// Items that they have or had.
@@ -291,6 +294,9 @@ pub(crate) struct Warm<'a> {
     pub(crate) regularization: f64,
     pub(crate) alpha: f64,
 }
+
+/// The fact of a version that says after how many iterations held-out rows ended its training.
+pub(crate) const BEST_EPOCH: &str = "best_epoch";
 
 /// The fact of a version that says up to which time it has seen rows, as the time column stores it.
 pub(crate) const NEWEST: &str = "newest_time";
@@ -497,7 +503,6 @@ pub(crate) fn train(
         }
         _ => None,
     };
-    let threads = settings::max_threads();
     let times = choose.wants_times();
     choose.expect(&control, &interactions, holdout.is_some())?;
     let mut prepared = Vec::new();
@@ -542,17 +547,7 @@ pub(crate) fn train(
 
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
     let newest = columns.newest(interactions.times.as_deref());
-    let mut placed = Placed::default();
-    if features.iter().any(Option::is_some)
-        && let Some(factors) = fitted.learned.factors_mut()
-    {
-        placed = training
-            .phase("map features", 0, || place(&mut interactions, factors, features, threads, &control))?;
-        if let Learned::BySegment(learned) = &mut fitted.learned {
-            learned.follow(&placed, interactions.users.len());
-        }
-    }
-
+    let placed = add_content(&mut training, &mut interactions, &mut fitted, features)?;
     let image = store(&mut training, &interactions, &columns, &fitted, placed.content())?;
     drop(interactions);
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
@@ -588,6 +583,33 @@ pub(crate) fn train(
     drop(identity);
     result.warn();
     result.record(call)
+}
+
+/// Adds users and items that have features and no interactions.
+pub(crate) fn add_content(
+    training: &mut Training<'_>,
+    interactions: &mut Interactions,
+    fitted: &mut Fitted,
+    features: Read,
+) -> Result<Placed> {
+    let (control, threads) = (training.control, settings::max_threads());
+    let Some((factors, squares)) =
+        fitted.learned.factors_mut().filter(|_| features.iter().any(Option::is_some))
+    else {
+        return Ok(Placed::default());
+    };
+    let placed = training.phase("map features", 0, || {
+        let placed = place(interactions, factors, features, threads, control)?;
+        if let Some(squares) = squares {
+            let rows = [interactions.users.len(), interactions.items.len()];
+            *squares = std::mem::take(squares).spread(&placed, rows, control)?;
+        }
+        Ok(placed)
+    })?;
+    if let Learned::BySegment(learned) = &mut fitted.learned {
+        learned.follow(&placed, interactions.users.len());
+    }
+    Ok(placed)
 }
 
 /// Encodes what was learned and stores it, from where it lies.

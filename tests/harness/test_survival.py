@@ -41,6 +41,8 @@ OF_SEGMENTS = """SELECT version FROM persona.train_als('for_you', 'wide', 'user_
   options => '{{"segments": {{"relation": "people", "id_column": "id", "segment_column": "a"}}}}')"""
 # Follows rows that were written while it was trained.
 UPDATE = "SELECT version FROM persona.update_model('follow')"
+# Reads what is told of the items, and finds that nothing changed.
+COMPARE = "SELECT version FROM persona.update_model('told')"
 
 POINTS = [
     *((point, RETRAIN) for point in (*WITHIN, *TRAINING)),
@@ -49,6 +51,7 @@ POINTS = [
     *((point, FEATURES) for point in ("sort features", "map features")),
     *((point, OF_SEGMENTS) for point in ("sort segments", "encode segments")),
     *((point, UPDATE) for point in ("sort users", "merge")),
+    ("compare", COMPARE),
     *((point, LARGE) for point in FILE),
     *((point, "SELECT persona.deploy('for_you', {other})") for point in DEPLOY),
     *((point, "SELECT persona.rollback('for_you')") for point in ROLLBACK),
@@ -68,8 +71,11 @@ def shop(cluster):
     session.run("CREATE TABLE large AS SELECT g AS user_id, 'item-' || g % 50 AS item_id FROM generate_series(1::bigint, 42000) g")
     session.run("CREATE TABLE people AS SELECT g AS id, g % 5 AS a, g % 7 AS b FROM generate_series(1, 500) g")
     session.run("CREATE TABLE goods AS SELECT 'item-' || g AS id, 'kind ' || g % 3 AS kind FROM generate_series(1, 60) g")
+    session.run("CREATE TABLE sorts AS SELECT g AS id, 'kind ' || g % 3 AS kind FROM generate_series(0, 12) g")
     session.run("CREATE TABLE timed AS SELECT g % 50 AS user_id, g / 50 AS item_id, now() AS at FROM generate_series(1, 400) g")
     session.run("SELECT persona.train_als('follow', 'timed', 'user_id', 'item_id', time_column => 'at', factors => 4)")
+    session.run("""SELECT persona.train_als('told', 'timed', 'user_id', 'item_id', time_column => 'at', factors => 4,
+      options => '{"item_features": {"relation": "sorts", "id_column": "id", "columns": ["kind"]}}')""")
     session.run(SEGMENTS.format(segments=2))
     train(session, factors=8)
     train(session, factors=12)

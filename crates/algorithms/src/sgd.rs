@@ -140,6 +140,13 @@ fn fit_at(
     run(at, [user_items, item_users], user_items, (model, None), params, validation, budget, on_epoch)
 }
 
+/// What a training goes on from.
+struct Resumed<'c> {
+    squares: Squares,
+    /// What steps of each item count with.
+    rates: Buffer<'c, f32>,
+}
+
 /// Epochs over the entries of `part`, which has a row for each user, from a model and what was summed up of its rows.
 /// `budget` has taken the biases.
 #[allow(clippy::too_many_arguments, reason = "the state of a training that begins or goes on")]
@@ -147,7 +154,7 @@ fn run(
     (level, parts, seed): (Level, usize, u64),
     [user_items, item_users]: [&Csr; 2],
     part: &Csr,
-    (mut model, squares): (Model, Option<Squares>),
+    (mut model, resumed): (Model, Option<Resumed<'_>>),
     params: &Params,
     mut validation: Validation<'_>,
     mut budget: Budget<'_>,
@@ -155,11 +162,14 @@ fn run(
 ) -> Result<Fitted> {
     let control = budget.control();
     let mut training = Training::new(level, [user_items, item_users], &model, params, control)?;
-    let known = squares.is_some();
-    let mut squares = match squares {
-        Some(squares) => {
-            training.users.resume(&squares.users, control)?;
-            training.items.resume(&squares.items, control)?;
+    let known = resumed.is_some();
+    let mut squares = match resumed {
+        Some(Resumed { squares, rates }) => {
+            // An image does not hold the biases of users.
+            let begin = (params.biases && !params.loss.ranks()).then_some(params.factors + 1);
+            training.users.resume(&squares.users, begin, control)?;
+            training.items.resume(&squares.items, None, control)?;
+            training.items.pace(rates);
             squares
         }
         None => {

@@ -43,6 +43,7 @@ impl Merged {
 
 /// Puts the entries of `fresh` in place of those that the users of `again` (sorted) have in the image. A user of `again`
 /// without entries in `fresh` is gone, and so is an item that nobody has any more; new ones join in the order of their ids.
+/// Users and items that follow from features alone are left out: [`crate::content::place`] adds those of now.
 ///
 /// Errors: `Corrupted` for a damaged image or one without values, `Memory`, `NoMemory`, `Cancelled`. [`Merged::bytes`] stay
 /// taken from `control`.
@@ -76,7 +77,8 @@ pub fn merge(
             }
         }
     }
-    let users = union(model.users, &|row| replaced[row as usize] == 0, fresh.users.view(), &mut budget)?;
+    let stays = |row: u32| replaced[row as usize] == 0 && !model.is_content_user(row);
+    let users = union(model.users, &stays, fresh.users.view(), &mut budget)?;
     let items = union(model.items, &|row| held[row as usize] == 1, fresh.items.view(), &mut budget)?;
     budget.free(held);
 
@@ -176,6 +178,30 @@ pub fn moved_with_squares(
     let warm = Warm { factors, squares: Squares { users, items } };
     budget.keep(warm.bytes());
     Ok(Some(warm))
+}
+
+/// Whether interactions and factors are those of a model, to the bit.
+/// Errors: `Cancelled`.
+pub fn same(
+    model: &Recommender<'_>,
+    interactions: &Interactions,
+    factors: &Factors,
+    control: &Control,
+) -> Result<bool> {
+    if (model.users, model.items) != (interactions.users.view(), interactions.items.view()) {
+        return Ok(false);
+    }
+    let mut pace = Pace::new(control);
+    for (rows, users) in [(&factors.users, true), (&factors.items, false)] {
+        for (at, own) in (0..).zip(rows.chunks_exact(factors.factors)) {
+            pace.step(factors.factors)?;
+            let was = if users { model.user_factors(at) } else { model.item_factors(at) };
+            if was != Some(own) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The rows of before in their places of now.

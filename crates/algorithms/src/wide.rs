@@ -31,8 +31,8 @@ pub(crate) fn padding(rows: usize, factors: usize) -> u64 {
 }
 
 impl<'c> Wide<'c> {
-    /// Spreads rows, whose own memory stays counted as it is. More of it comes by moving pages, not contents: the system
-    /// does so for everything that is large. `Memory`, `NoMemory`, `Cancelled`; then the rows are gone.
+    /// Spreads rows, whose own memory stays counted as it is. What it takes more is counted alone: the C libraries of Linux
+    /// grow what is large by moving its pages. `Memory`, `NoMemory`, `Cancelled`; then the rows are gone.
     pub(crate) fn new(mut rows: Vec<f32>, factors: usize, control: &'c Control) -> Result<Wide<'c>> {
         let (count, width) = (rows.len() / factors, factors.next_multiple_of(LINE));
         let (len, narrow) = (count * width, rows.len());

@@ -312,8 +312,18 @@ fn stochastic_gradients_go_on_where_they_ended() {
         ..stochastic(sgd::Loss::Bpr, 1)
     };
     let plain = sgd::Params { optimizer: sgd::Optimizer::Sgd, ..stochastic(sgd::Loss::Warp, 1) };
+    let with_biases = stochastic(sgd::Loss::Logistic, 1);
+    let values = sgd::Params { negatives: 4, learning_rate: 0.02, ..stochastic(sgd::Loss::Squared, 1) };
     let without = sgd::Params { biases: false, ..stochastic(sgd::Loss::Logistic, 1) };
-    for params in [stochastic(sgd::Loss::Bpr, 1), stochastic(sgd::Loss::Warp, 1), without, adam, plain] {
+    for params in [
+        stochastic(sgd::Loss::Bpr, 1),
+        stochastic(sgd::Loss::Warp, 1),
+        with_biases,
+        values,
+        without,
+        adam,
+        plain,
+    ] {
         let train = |data: &Interactions| {
             let control = Control::unlimited();
             let begin = sgd::start(data.users.len(), data.items.len(), &params, &control).unwrap();
@@ -391,6 +401,29 @@ fn stochastic_gradients_go_on_where_they_ended() {
         for (row, &before) in merged.items_before.iter().enumerate().filter(|(_, before)| **before != NOWHERE)
         {
             assert_eq!(nothing.items[row * width..][..width], old.items[before as usize * width..][..width]);
+        }
+        // Of one user at a time, again and again: what that one does not have hardly moves, and no sum is lost.
+        let (mut state, _) = warm();
+        let (begun, _) = warm();
+        for turn in 0..10 {
+            let control = Control::unlimited();
+            control.take(state.bytes(), "", "").unwrap();
+            let fitted = go_on(1, &[merged.users[turn]], (state, control));
+            let (factors, squares) = fitted.folded(&Control::unlimited()).unwrap();
+            state = sgd::Warm { factors, squares };
+        }
+        for (item, _) in merged.items_before.iter().enumerate().filter(|(_, before)| **before != NOWHERE) {
+            let (now, then) = (state.squares.items[item], begun.squares.items[item]);
+            assert!(
+                params.optimizer == sgd::Optimizer::Adam || now >= then * (1.0 - 1e-4),
+                "{item}: {now} {then}"
+            );
+            let (now, then) = (
+                &state.factors.items[item * width..][..width],
+                &begun.factors.items[item * width..][..width],
+            );
+            let apart: f64 = now.iter().zip(then).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            assert!(apart < 0.3 * dot(then, then), "{params:?} {item}: {apart} of {}", dot(then, then));
         }
         let (mut wrong, control) = warm();
         wrong.squares.users.pop();

@@ -71,17 +71,55 @@ SELECT string_agg(DISTINCT split_part(phase, ' ', 2), ',') AS tried FROM persona
 SELECT string_agg(item_id, ',' ORDER BY item_id::int) AS content FROM persona.recommend('chosen', 2, 100) WHERE source = 'content';
 SELECT DISTINCT source FROM persona.recommend('chosen', 201, 5);
 SELECT count(*) > 0 AS figures FROM persona.evaluate('chosen', k => 3);
--- Training it again reads them again; an update cannot.
+-- Training it again reads them again.
 INSERT INTO records VALUES (105, 'jazz', 1990, true, '{trumpet}', 2, now());
 SELECT version, algorithm IN ('als', 'warp') AS of_factors FROM persona.retrain('chosen', '{"deploy": "always"}');
 SELECT count(*) AS known FROM persona.recommend('chosen', 2, 100) WHERE item_id = '105' AND source = 'content';
-\set VERBOSITY sqlstate
-SELECT persona.update_model('chosen');
-\set VERBOSITY default
--- A version that alone learned from features is not followed either.
+-- A version that alone learned from features is not followed.
 SELECT version FROM persona.train_als('plain', 'heard', 'u', 'i', factors => 4);
 SELECT version, deployed FROM persona.retrain('plain', '{"deploy": "always", "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');
 SELECT persona.update_model('plain');
+-- An update reads them again: a new record is known though nobody has heard it, one that somebody has heard is trained,
+-- and so is a listener of whom only the profile was known.
+CREATE TABLE played AS SELECT u, i, '2024-01-01'::timestamptz AS at FROM heard;
+SELECT version FROM persona.train_als('live', 'played', 'u', 'i', time_column => 'at', factors => 4, holdout => 'none', options => '{
+  "item_features": {"relation": "records", "id_column": "i", "columns": ["sort", "tags"]},
+  "user_features": {"relation": "people", "id_column": "u", "columns": ["place"]}}');
+SELECT version, deploy_reason FROM persona.update_model('live');
+CREATE VIEW sources AS SELECT u, string_agg(item_id, ',' ORDER BY item_id::int) FILTER (WHERE item_id::int > 100) AS new_records,
+  string_agg(item_id, ',' ORDER BY item_id::int) FILTER (WHERE item_id::int > 100 AND source = 'content') AS by_content, min(source) FILTER (WHERE item_id::int < 100) AS others
+FROM generate_series(2, 302, 100) AS u, persona.recommend('live', u, 100) AS r GROUP BY u ORDER BY u;
+SELECT * FROM sources;
+INSERT INTO records VALUES (106, 'jazz', 1990, true, '{trumpet}', 2, now());
+SELECT version, iterations, rows_used FROM persona.update_model('live');
+SELECT version, deploy_reason FROM persona.update_model('live');
+SELECT * FROM sources;
+INSERT INTO played SELECT u, 101, now() FROM generate_series(4, 40, 2) AS u;
+INSERT INTO played SELECT u, i, now() FROM unnest('{202,302}'::int[]) AS u, unnest('{2,4,6,10}'::int[]) AS i;
+SELECT version, iterations, rows_used FROM persona.update_model('live');
+SELECT version, deploy_reason FROM persona.update_model('live', '{"late": "0"}');
+SELECT * FROM sources;
+SELECT count(*) FILTER (WHERE sort = 'jazz') >= 4 AS of_jazz FROM persona.recommend('live', 302, 5) AS r JOIN records ON i = item_id::int;
+SELECT hyperparameters->'content_users' AS users, hyperparameters->'content_items' AS items, hyperparameters->'users_updated' AS updated
+FROM persona.versions WHERE model = 'live' AND is_live;
+DELETE FROM people WHERE u = 201;
+DELETE FROM records WHERE i = 102;
+SELECT version, iterations, rows_used FROM persona.update_model('live', '{"late": "0"}');
+SELECT hyperparameters->'content_users' AS users, hyperparameters->'content_items' AS items FROM persona.versions WHERE model = 'live' AND is_live;
+SELECT persona.drop_model('live');
+-- The same by stochastic gradients, which go on with what they have summed up of each row.
+SELECT version FROM persona.train_sgd('live', 'played', 'u', 'i', time_column => 'at', loss => 'warp', factors => 4, holdout => 'none', options => '{
+  "patience": 3, "item_features": {"relation": "records", "id_column": "i", "columns": ["sort", "tags"]}}');
+SELECT version, deploy_reason FROM persona.update_model('live', '{"late": "0"}');
+INSERT INTO played SELECT 303, i, now() FROM unnest('{1,3,5,9}'::int[]) AS i;
+INSERT INTO records VALUES (107, 'rock', NULL, NULL, '{guitar}', 1, now());
+SELECT version, rows_used FROM persona.update_model('live', '{"late": "0"}');
+SELECT iterations = (hyperparameters->>'best_epoch')::int AS as_the_training FROM persona.versions WHERE model = 'live' AND is_live;
+SELECT string_agg(DISTINCT source, ',') AS sources, count(*) FILTER (WHERE item_id = '107') AS known FROM persona.recommend('live', 303, 100);
+SELECT version, deploy_reason FROM persona.update_model('live', '{"late": "0"}');
+SELECT persona.drop_model('live');
+INSERT INTO people VALUES (201, 'club');
+INSERT INTO records VALUES (102, 'rock', NULL, NULL, '{guitar}', 'NaN', now());
 -- Only some of them.
 SELECT algorithm FROM persona.train_recommender('warped', 'heard', 'u', 'i', options => '{
   "algorithms": ["warp"], "item_features": {"relation": "records", "id_column": "i", "columns": ["sort"]}}');

@@ -194,6 +194,8 @@ SELECT fails($$SELECT persona.update_model('queued')$$);
 CREATE TABLE facts AS SELECT DISTINCT i, i % 2 AS parity FROM board;
 SELECT version FROM persona.train_als('hybrid', 'board', 'u', 'i', NULL, 'at', factors => 2, holdout => 'none',
   options => '{"item_features": {"relation": "facts", "id_column": "i", "columns": ["parity"]}}');
+SELECT version, iterations FROM persona.update_model('hybrid');
+DROP TABLE facts;
 SELECT fails($$SELECT persona.update_model('hybrid')$$);
 SELECT persona.grant_model('m', 'regress_persona_other');
 GRANT USAGE ON SCHEMA follow, persona TO regress_persona_other;

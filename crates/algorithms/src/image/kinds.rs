@@ -103,7 +103,7 @@ pub const MEMBER_IDS_OFFSETS: u32 = 49;
 /// The segment of each of those, by number: `[u32]`.
 pub const MEMBER_SEGMENTS: u32 = 50;
 /// What the optimizer of a factorization by stochastic gradients has summed up of each user, as of [`crate::sgd::Squares`]:
-/// `[f32]`. Missing where the training cannot go on from it.
+/// `[f32]`, zeros where it sums up nothing.
 pub const USER_SQUARES: u32 = 51;
 /// The same of each item.
 pub const ITEM_SQUARES: u32 = 52;

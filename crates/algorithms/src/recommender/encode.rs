@@ -81,7 +81,7 @@ pub struct OfSegments<'a> {
 }
 
 /// The image of a segment that has a model of its own, whose parts are in rows of the slice; without a model of users, how
-/// popular items are. It is not taken from the control but while it is made. Errors as [`encode_with`].
+/// popular items are. Its bytes stay taken. Errors as [`encode_with`].
 pub fn encode_segment(
     slice: &Slice,
     (user_items, item_users): (&Csr, &Csr),

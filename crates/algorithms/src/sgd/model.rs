@@ -2,6 +2,7 @@
 
 use crate::als::{Factors, GLANCE};
 use crate::budget::{Budget, TRAINING};
+use crate::content::Placed;
 use crate::control::Control;
 use crate::error::Result;
 
@@ -27,7 +28,7 @@ pub struct Model {
 
 /// What an optimizer has summed up of the rows, or averaged: of each the mean of its columns' squared gradients. With it a
 /// training can go on later.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Squares {
     /// One per user.
     pub users: Vec<f32>,
@@ -39,6 +40,31 @@ impl Squares {
     /// Memory of both.
     pub fn bytes(&self) -> u64 {
         (self.users.len() + self.items.len()) as u64 * 4
+    }
+
+    /// In the places that content gave them, zeros where there is nothing but content.
+    /// [`Squares::bytes`] of the answer are taken from `control` in place of those of this. Errors: `Memory`, `NoMemory`; the
+    /// bytes of this are given back then, too.
+    pub fn spread(self, placed: &Placed, [users, items]: [usize; 2], control: &Control) -> Result<Squares> {
+        let (mut old, mut budget) = (Budget::new(control, TRAINING), Budget::new(control, TRAINING));
+        old.adopt(self.bytes());
+        let mut side = |squares: Vec<f32>, trained: &Option<Vec<u32>>, rows: usize| -> Result<Vec<f32>> {
+            let mut all = budget.zeroed(rows)?;
+            match trained {
+                Some(trained) => {
+                    for (&row, square) in trained.iter().zip(squares) {
+                        all[row as usize] = square;
+                    }
+                }
+                None => all.copy_from_slice(&squares),
+            }
+            Ok(all)
+        };
+        let users = side(self.users, &placed.trained_users, users)?;
+        let items = side(self.items, &placed.trained_items, items)?;
+        let spread = Squares { users, items };
+        budget.keep(spread.bytes());
+        Ok(spread)
     }
 }
 

@@ -43,14 +43,15 @@ pub(super) struct Plain {
 
 impl Sink for Plain {
     #[inline(always)]
-    unsafe fn row(&mut self, row: Row) -> Row {
+    unsafe fn row(&mut self, mut row: Row) -> Row {
+        row.rate *= self.rate;
         row
     }
 
     #[inline(always)]
     unsafe fn put<L: Lanes>(&self, row: &Row, at: usize, old: L, gradient: L) {
         // SAFETY: the caller vouches for the instructions and the row.
-        unsafe { gradient.fma(L::splat(-self.rate), old).store(row.numbers.add(at)) }
+        unsafe { gradient.fma(L::splat(-row.rate), old).store(row.numbers.add(at)) }
     }
 }
 
@@ -61,7 +62,8 @@ pub(super) struct Adagrad {
 
 impl Sink for Adagrad {
     #[inline(always)]
-    unsafe fn row(&mut self, row: Row) -> Row {
+    unsafe fn row(&mut self, mut row: Row) -> Row {
+        row.rate *= self.rate;
         row
     }
 
@@ -72,7 +74,7 @@ impl Sink for Adagrad {
             let squares = gradient.fma(gradient, L::load(row.squares.add(at)));
             squares.store(row.squares.add(at));
             let step = gradient.div(squares.add(L::splat(1.0)).sqrt());
-            step.fma(L::splat(-self.rate), old).store(row.numbers.add(at));
+            step.fma(L::splat(-row.rate), old).store(row.numbers.add(at));
         }
     }
 }
@@ -99,7 +101,7 @@ impl Sink for Adam<'_> {
     unsafe fn row(&mut self, mut row: Row) -> Row {
         // SAFETY: the caller vouches for the row; with this optimizer it has steps.
         let step = unsafe { *row.steps };
-        row.rate = self.rate * self.corrections.get(step as usize).copied().unwrap_or(1.0);
+        row.rate *= self.rate * self.corrections.get(step as usize).copied().unwrap_or(1.0);
         // SAFETY: as above.
         unsafe { *row.steps = step.saturating_add(1) };
         row

@@ -5,6 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::aligned::Buffer;
 use crate::als::{Factors, GLANCE, check_shapes};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
@@ -14,7 +15,7 @@ use crate::interactions::Pace;
 use crate::simd::level;
 
 use super::{
-    Epoch, Fitted, Model, ORDER, Optimizer, Params, Squares, Validation, biases, blocks, deviation, run,
+    Epoch, Fitted, Model, ORDER, Params, Resumed, Squares, Validation, biases, blocks, deviation, run,
 };
 
 /// What a training left of rows, in their places of now.
@@ -36,8 +37,8 @@ impl Warm {
 /// Trains the rows of `users`, rising, and of the items that they have or that serve as their negatives; all others stay as
 /// they are. As many epochs as a training has, but over the entries of these users alone. The optimizer goes on with what it
 /// has summed up of each row, so what was trained on much moves little and what is new moves as in a training (as
-/// `fit_partial` of LightFM 1.17, which keeps its sums in memory). With Adagrad an item takes steps by the share that these
-/// users have of its entries: the others, whose rows stay, would hold it where it is.
+/// `fit_partial` of LightFM 1.17, which keeps its sums in memory). An item takes steps by the share that these users have of
+/// its entries: the others, whose rows stay, would hold it where it is.
 ///
 /// Where of MovieLens' users every tenth is new and every tenth has twice as many entries, WARP ranks for the new ones at
 /// nDCG@10 0.223 (a training of all: 0.229), for the grown ones 0.204 (0.186), for all others 0.215 (0.237; before 0.232, with
@@ -72,19 +73,14 @@ pub fn refine(
     let mut budget = Budget::new(control, TRAINING);
     let mut model = Model { biases: biases(user_items, item_users.rows(), params, &mut budget)?, factors };
     unfold(&mut model, params.factors, &mut budget)?;
-    begin(&mut model, [user_items, item_users], params, control)?;
     let part = part(user_items, users, &mut budget)?;
-    let mut held = budget.zeroed(item_users.rows())?;
-    let mut squares = squares;
-    if params.optimizer == Optimizer::Adagrad {
-        hold(&part, item_users, &mut squares.items, &mut held, control)?;
-    }
+    let rates = rates(&part, item_users, &model.factors, control)?;
+    begin(&mut model, [user_items, item_users], params, control)?;
     let parts = blocks::parts(part.entries(), item_users.rows());
     let at = (level(), parts, params.seed ^ ORDER);
     let matrices = [user_items, item_users];
-    let mut fitted =
-        run(at, matrices, &part, (model, Some(squares)), params, Validation::None, budget, on_epoch)?;
-    fitted.squares.items.iter_mut().zip(&held).for_each(|(square, held)| *square = (*square - held).max(0.0));
+    let from = (model, Some(Resumed { squares, rates }));
+    let fitted = run(at, matrices, &part, from, params, Validation::None, budget, on_epoch)?;
     if params.biases {
         // What the biases were as a factor more.
         control.give((user_items.rows() + item_users.rows()) as u64 * 4);
@@ -115,6 +111,11 @@ fn unfold(model: &mut Model, factors: usize, budget: &mut Budget<'_>) -> Result<
     Ok(())
 }
 
+/// Nothing that was trained is all zeros.
+fn is_new(row: &[f32]) -> bool {
+    row.iter().all(|&each| each == 0.0)
+}
+
 /// Gives rows that are new somewhere to begin, as [`super::start`] does.
 fn begin(
     model: &mut Model,
@@ -127,7 +128,7 @@ fn begin(
     for (side, rows, matrix) in [(0, users, user_items), (1, items, item_users)] {
         for (number, row) in rows.chunks_exact_mut(*factors).enumerate() {
             pace.step(*factors)?;
-            if row.iter().any(|&each| each != 0.0) || matrix.row(number).0.is_empty() {
+            if !is_new(row) || matrix.row(number).0.is_empty() {
                 continue;
             }
             let mut generator = ChaCha8Rng::seed_from_u64(params.seed ^ BEGIN);
@@ -144,32 +145,28 @@ fn begin(
 /// Tells where new rows begin from the start factors of the same seed.
 const BEGIN: u64 = 0x6265_6769_6e5f_7367;
 
-/// Adds to what was summed up of each item so much that a step is the shorter the smaller the share of a part in its entries.
-/// `more` gets what was added.
-fn hold(
+/// The share of a part in the entries of each item; of all entries, where that is more: so many of the negatives are the part's.
+/// An item that is new goes where its users want it.
+fn rates<'c>(
     part: &Csr,
     item_users: &Csr,
-    squares: &mut [f32],
-    more: &mut [f32],
-    control: &Control,
-) -> Result<()> {
+    factors: &Factors,
+    control: &'c Control,
+) -> Result<Buffer<'c, f32>> {
+    let mut rates = Buffer::<f32>::zeros(TRAINING, item_users.rows(), control)?;
     let mut pace = Pace::new(control);
     for items in part.indices.chunks(GLANCE) {
         pace.step(items.len())?;
-        items.iter().for_each(|&item| more[item as usize] += 1.0);
+        items.iter().for_each(|&item| rates[item as usize] += 1.0);
     }
-    // Negatives of the part are as many of all negatives.
-    let of_all = part.entries() as f64 / item_users.entries().max(1) as f64;
-    for (item, (square, more)) in squares.iter_mut().zip(more).enumerate() {
+    let of_all = part.entries() as f32 / item_users.entries().max(1) as f32;
+    let rows = factors.items.chunks_exact(factors.factors);
+    for (item, (rate, row)) in rates.iter_mut().zip(rows).enumerate() {
         pace.step(1)?;
-        let entries = item_users.row(item).0.len().max(1) as f64;
-        let share = (f64::from(*more) / entries).max(of_all);
-        let one = 1.0 + f64::from(*square);
-        // Of an item that is new, nothing: it goes where its users want it.
-        *more = if *square > 0.0 && share > 0.0 { (one / (share * share) - one) as f32 } else { 0.0 };
-        *square += *more;
+        let entries = item_users.row(item).0.len().max(1) as f32;
+        *rate = if is_new(row) { 1.0 } else { (*rate / entries).max(of_all) };
     }
-    Ok(())
+    Ok(rates)
 }
 
 /// The entries of some users alone, among rows for all.

@@ -17,6 +17,8 @@ pub(super) struct Side<'c> {
     means: Option<Buffer<'c, f32>>,
     /// Steps of each row (Adam).
     steps: Option<Buffer<'c, u32>>,
+    /// What the learning rate counts with of each row; of all 1 where there are none.
+    rates: Option<Buffer<'c, f32>>,
     /// Where the gradients of a row are added up, plus 1; 0: nowhere. For batches.
     slots: Option<Buffer<'c, u32>>,
     factors: usize,
@@ -53,6 +55,7 @@ impl<'c> Side<'c> {
             squares: table(params.optimizer != Optimizer::Sgd)?,
             means: table(adam)?,
             steps: words(adam)?,
+            rates: None,
             slots: words(params.batch_size > 1)?,
             factors: params.factors,
             width,
@@ -60,20 +63,28 @@ impl<'c> Side<'c> {
         })
     }
 
-    /// Goes on from what was summed up of each row: of every column the mean of all. Of those that were moved often enough
-    /// for it to be anything, the steps of Adam need no corrections any more.
-    pub(super) fn resume(&mut self, squares: &[f32], control: &Control) -> Result<()> {
+    /// Goes on from what was summed up of each row: of every column the mean of all, but for that of biases which `begin` anew.
+    /// Of rows that were moved, the steps of Adam need no corrections any more.
+    pub(super) fn resume(&mut self, squares: &[f32], begin: Option<usize>, control: &Control) -> Result<()> {
         let Self { squares: Some(table), steps, width, .. } = self else { return Ok(()) };
         for (number, (row, &square)) in table.chunks_exact_mut(*width).zip(squares).enumerate() {
             if number.is_multiple_of(GLANCE / MAX_FACTORS) {
                 control.check()?;
             }
             row.fill(square);
+            if let Some(begin) = begin {
+                row[begin] = 0.0;
+            }
             if let Some(step) = steps.as_mut().and_then(|steps| steps.get_mut(number)) {
                 *step = if square > 0.0 { u32::MAX } else { 0 };
             }
         }
         Ok(())
+    }
+
+    /// Lets each row take steps of its own size.
+    pub(super) fn pace(&mut self, rates: Buffer<'c, f32>) {
+        self.rates = Some(rates);
     }
 
     /// Gives back what only training needs, table by table: the system takes about 4 ms for 100 MB. `squares` gets the mean of
@@ -85,7 +96,8 @@ impl<'c> Side<'c> {
                 if number.is_multiple_of(GLANCE / MAX_FACTORS) {
                     control.check()?;
                 }
-                *square = row[..self.factors].iter().sum::<f32>() / self.factors as f32;
+                let sum: f64 = row[..self.factors].iter().map(|&each| f64::from(each)).sum();
+                *square = ((sum / self.factors as f64) as f32).min(f32::MAX);
             }
         }
         self.squares = None;
@@ -104,6 +116,7 @@ impl<'c> Side<'c> {
             squares: address(&mut self.squares),
             means: address(&mut self.means),
             steps: address(&mut self.steps),
+            rates: address(&mut self.rates),
             slots: address(&mut self.slots),
             width: self.width,
             one: self.one,
@@ -118,6 +131,7 @@ pub(super) struct Shared {
     squares: *mut f32,
     means: *mut f32,
     steps: *mut u32,
+    rates: *mut f32,
     slots: *mut u32,
     width: usize,
     one: Option<usize>,
@@ -138,7 +152,7 @@ pub(super) struct Row {
     pub(super) slot: *mut u32,
     /// The column that holds 1.
     one: Option<usize>,
-    /// The learning rate of this row (Adam).
+    /// What the learning rate counts with, and once an optimizer has it, the learning rate.
     pub(super) rate: f32,
     /// Where its gradients are added up (batches).
     pub(super) sums: *mut f32,
@@ -160,7 +174,8 @@ impl Shared {
             steps: self.steps.wrapping_add(row),
             slot: self.slots.wrapping_add(row),
             one: self.one,
-            rate: 0.0,
+            // SAFETY: as above; with rates there is one for each row.
+            rate: if self.rates.is_null() { 1.0 } else { unsafe { *self.rates.add(row) } },
             sums: std::ptr::null_mut(),
         }
     }
