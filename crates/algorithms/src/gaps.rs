@@ -73,6 +73,7 @@ mod tests {
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
     use crate::partition::{PartitionBuilder, cut};
     use crate::recommender::{Arrangement, Content, Encoded, Filter, Learned, Parts, Recommender, Standing};
+    use crate::sgd::{self, Loss, Squares, Warm};
     use crate::update::{merge, moved};
 
     /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
@@ -276,6 +277,19 @@ mod tests {
         let warm = phase("move", &control, || moved(&model, &merged, &control)).unwrap().unwrap();
         let (all, changed) = (&merged.interactions, (&merged.users[..], &merged.items[..]));
         let of_ratings = warm.clone();
+        let squares = Squares { users: vec![1.0; all.users.len()], items: vec![1.0; all.items.len()] };
+        let summed = Warm { factors: warm.clone(), squares };
+        let of_pairs = sgd::Params {
+            factors: params.factors,
+            biases: false,
+            iterations: 1,
+            threads: THREADS,
+            ..sgd::Params::of(Loss::Bpr)
+        };
+        phase("go on", &control, || {
+            sgd::refine(&all.user_items, &all.item_users, summed, changed.0, &of_pairs, &control, &mut |_| ())
+        })
+        .unwrap();
         phase("refine", &control, || {
             refine(&all.user_items, &all.item_users, warm, changed, &params, &control)
         })
@@ -352,7 +366,7 @@ mod tests {
     }
 
     fn phases_of_stochastic_gradients() {
-        use crate::sgd::{self, Loss, Optimizer, Sampling, Validation};
+        use crate::sgd::{Optimizer, Sampling, Validation};
 
         let control = Control::unlimited();
         let data = read(IdKind::Integer, false, &control);

@@ -27,7 +27,7 @@ use algorithms::recommender::{
 use algorithms::rows::in_order;
 use algorithms::scale::columns::{self, Scaling};
 use algorithms::segments::{KMeansParts, encode_kmeans};
-use algorithms::update::{merge, moved};
+use algorithms::update::{merge, moved, moved_with_squares};
 use algorithms::{Control, Error, Result, sgd};
 use algorithms::{ease, elsa};
 
@@ -683,35 +683,79 @@ fn an_update_keeps_a_limit_and_no_refusal_is_fatal() {
             explicit::refine(&all.user_items, &all.item_users, warm, changed, &params, control)?;
             Ok(())
         };
-        let mut points = 0;
-        loop {
-            REFUSED.store(0, Relaxed);
-            LEFT.store(points, Relaxed);
-            let outcome = update(&Control::unlimited());
-            LEFT.store(-1, Relaxed);
-            if REFUSED.load(Relaxed) == 0 {
-                assert_eq!(outcome, Ok(()));
-                break;
-            }
-            assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{kind:?} {points}: {outcome:?}");
-            points += 1;
+        keeps_limits(&format!("{kind:?}"), 30, &update);
+    }
+}
+
+#[test]
+fn an_update_by_stochastic_gradients_keeps_a_limit_and_no_refusal_is_fatal() {
+    let _turn = turn();
+    let case = Case { users: 40_000, items: 12_000, time: false, ..CASE };
+    let control = Control::unlimited();
+    let data = case.read(&control).unwrap();
+    for (params, _) in stochastic_cases() {
+        let fitted = stochastic(&data, &params, false, &control).unwrap();
+        let (factors, squares) = fitted.folded(&control).unwrap();
+        let parts = Parts {
+            users: &data.users,
+            items: &data.items,
+            user_items: &data.user_items,
+            item_users: &data.item_users,
+            learned: Learned::Stochastic(&factors, &squares),
+            regularization: 0.1,
+            alpha: 1.0,
+            user_class: 1,
+            item_class: 1,
+        };
+        let image = encode(&parts, [7; 16], 1, &control).unwrap();
+        let opened = Image::open(&image).unwrap();
+        let model = Recommender::new(&opened).unwrap();
+        let mut fresh = data.clone();
+        fresh.user_items.values.iter_mut().for_each(|value| *value *= 2.0);
+        let update = |control: &Control| -> Result<()> {
+            let merged = merge(&model, data.users.view(), &fresh, case.threads, control)?;
+            let Some(warm) = moved_with_squares(&model, &merged, control)? else {
+                panic!("nothing to go on from")
+            };
+            let all = &merged.interactions;
+            let users = &merged.users[..1000];
+            sgd::refine(&all.user_items, &all.item_users, warm, users, &params, control, &mut |_| ())?;
+            Ok(())
+        };
+        keeps_limits(params.optimizer.word(), 20, &update);
+    }
+}
+
+/// Every large allocation may be refused, and a limit holds.
+fn keeps_limits(what: &str, least: i64, update: &dyn Fn(&Control) -> Result<()>) {
+    let mut points = 0;
+    loop {
+        REFUSED.store(0, Relaxed);
+        LEFT.store(points, Relaxed);
+        let outcome = update(&Control::unlimited());
+        LEFT.store(-1, Relaxed);
+        if REFUSED.load(Relaxed) == 0 {
+            assert_eq!(outcome, Ok(()));
+            break;
         }
-        println!("{kind:?}: {points} allocations of {LARGE} bytes and more");
-        assert!(points > 30, "{points}");
-        let free = Control::unlimited();
-        update(&free).unwrap();
-        for step in 1..=11 {
-            let limit = free.peak() * step / 10;
-            let control = Control::new(limit);
-            let before = HELD.load(Relaxed);
-            PEAK.store(before, Relaxed);
-            let outcome = update(&control);
-            let really = (PEAK.load(Relaxed) - before) as u64;
-            assert!(really <= limit + limit / 10 + (2 << 20), "{kind:?}: {really} of {limit}");
-            match outcome {
-                Ok(()) => assert!(step >= 10),
-                Err(error) => assert!(step < 10 && matches!(error, Error::Memory { .. }), "{error:?}"),
-            }
+        assert!(matches!(outcome, Err(Error::NoMemory { .. })), "{what} {points}: {outcome:?}");
+        points += 1;
+    }
+    println!("{what}: {points} allocations of {LARGE} bytes and more");
+    assert!(points > least, "{points}");
+    let free = Control::unlimited();
+    update(&free).unwrap();
+    for step in 1..=11 {
+        let limit = free.peak() * step / 10;
+        let control = Control::new(limit);
+        let before = HELD.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        let outcome = update(&control);
+        let really = (PEAK.load(Relaxed) - before) as u64;
+        assert!(really <= limit + limit / 10 + (2 << 20), "{what}: {really} of {limit}");
+        match outcome {
+            Ok(()) => assert!(step >= 10),
+            Err(error) => assert!(step < 10 && matches!(error, Error::Memory { .. }), "{error:?}"),
         }
     }
 }
