@@ -5,6 +5,9 @@ from models import beside, extension, interactions, live
 # A model of each third of the users beside that of all.
 BY_SEGMENT = '{"segments": {"relation": "thirds", "id_column": "user_id", "segment_column": "third"}, "segment_models": "always"}'
 
+# Something that is known of most items.
+FEATURES = '{"item_features": {"relation": "sorts", "id_column": "item_id", "columns": ["sort"]}}'
+
 # Every call that trains a recommender, by the name of its trainer; what it says of itself is checked. A trainer that is not
 # here fails the test.
 #   call: arguments after the four columns. again: what a retraining changes.
@@ -14,16 +17,19 @@ TRAINERS = {
         dict(call="factors => 4", again={"factors": 6}, explains=True, updates=True),
         dict(call="feedback => 'explicit', factors => 4", again={"factors": 6}, explains=True, updates=True, rates=True),
         dict(call=f"factors => 4, options => '{BY_SEGMENT}'", again={"factors": 6}, explains=True),
+        dict(call=f"factors => 4, options => '{FEATURES}'", again={"factors": 6}, explains=True, updates=True),
     ],
-    "train_bpr": [dict(call="factors => 4, iterations => 10", again={"factors": 6})],
+    "train_bpr": [dict(call="factors => 4, iterations => 10", again={"factors": 6}, updates=True)],
     "train_sgd": [
-        dict(call="factors => 4, iterations => 10", again={"factors": 6}),
-        dict(call="loss => 'logistic', factors => 4, iterations => 10", again={"factors": 6}),
-        dict(call="loss => 'squared', factors => 4, iterations => 10, options => '{\"negatives\": 2}'", again={"factors": 6}),
+        dict(call="factors => 4, iterations => 10", again={"factors": 6}, updates=True),
+        dict(call="loss => 'logistic', factors => 4, iterations => 10", again={"factors": 6}, updates=True),
+        dict(call="loss => 'squared', factors => 4, iterations => 10, options => '{\"negatives\": 2}'", again={"factors": 6}, updates=True),
+        dict(call=f"factors => 4, iterations => 10, options => '{FEATURES}'", again={"factors": 6}, updates=True),
     ],
     "train_ease": [
         dict(call="regularization => 5", again={"regularization": 50}, explains=True, updates=True),
         dict(call=f"regularization => 5, options => '{BY_SEGMENT}'", again={"regularization": 50}, explains=True),
+        dict(call="options => '{\"form\": \"low_rank\", \"factors\": 4, \"iterations\": 10}'", again={"factors": 6}, explains=True),
     ],
     "train_item_knn": [
         dict(call=f"similarity => '{similarity}'", again={"neighbours": 5}, explains=True, updates=True)
@@ -150,6 +156,7 @@ def test_the_life_of_a_model_by_every_trainer(cluster):
     extension(session)
     interactions(session)
     session.run("CREATE TABLE thirds AS SELECT DISTINCT user_id, user_id % 3 AS third FROM events")
+    session.run("CREATE TABLE sorts AS SELECT DISTINCT item_id, right(item_id, 1) AS sort FROM events")
     known = {name for (name,) in session.run(r"SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'persona'::regnamespace AND proname LIKE 'train\_%'")}
     assert known == TRAINERS.keys() | SEGMENTS, ("not in the list", known - TRAINERS.keys() - SEGMENTS)
     for trainer, ways in TRAINERS.items():
