@@ -31,13 +31,13 @@ def note(text):
     print(text, flush=True)
 
 
-def train(connection, model, table, factors, iterations):
+def train(connection, model, table, factors, iterations, solver="cg"):
     """One training without a holdout, as a statement of its own; the seconds it took and its phases."""
     connection.execute("CHECKPOINT")
     connection.messages.clear()
     statement = (f"SELECT version FROM persona.train_als('{model}', '{table}', 'user_id', 'item_id', 'value', factors => {factors}, "
                  f"iterations => {iterations}, regularization => {REGULARIZATION}, alpha => {ALPHA}, holdout => 'none', "
-                 f"deploy => 'always', options => '{{\"threads\": {THREADS}, \"keep_versions\": 1}}')")
+                 f"deploy => 'always', options => '{{\"threads\": {THREADS}, \"keep_versions\": 1, \"solver\": \"{solver}\"}}')")
     took, version = seconds(lambda: connection.execute(statement).fetchone()[0])
     log = connection.execute("SELECT phase, iteration, loss, seconds FROM persona.training_log WHERE model = %s AND version = %s",
                              [model, version]).fetchall()
@@ -60,9 +60,9 @@ def confidences(columns, users, items):
     return matrix
 
 
-def rival_model(weights, factors, iterations):
+def rival_model(weights, factors, iterations, use_cg=True):
     """A model of `implicit` that is ready for its bare fit."""
-    model = AlternatingLeastSquares(factors=factors, regularization=REGULARIZATION, alpha=1.0, iterations=iterations, use_cg=True,
+    model = AlternatingLeastSquares(factors=factors, regularization=REGULARIZATION, alpha=1.0, iterations=iterations, use_cg=use_cg,
                                     num_threads=THREADS, use_gpu=False, calculate_training_loss=False, random_state=0, dtype=np.float32)
     users, items = weights.shape
     model.user_factors = np.random.default_rng(1).standard_normal((users, factors)).astype(np.float32) * np.float32(0.01)
@@ -140,7 +140,7 @@ def compare_als(connection, name, iterations, rounds, bars):
 
     fits = [each["fit"] for each in phases]
     line("table to served model / bare fit", clock, ours, theirs, ratio(ours), bars.get("time"))
-    line("the fit alone", clock, fits, theirs, ratio(fits))
+    line("the fit alone", clock, fits, theirs, ratio(fits), 0.4)
     line("peak of private memory", lambda peak: f"{peak / 1e6:.0f} MB", peak_ours, peak_theirs, peak_ours / peak_theirs, 1.2)
     mine = (data.factors(connection, "user_factors", model, users, FACTORS),
             data.factors(connection, "item_factors", model, items, FACTORS))
@@ -161,8 +161,24 @@ def measure_als(connection):
 
 def measure_als10m(connection):
     compare_als(connection, "inter_10m", 2, 3, {})
+    compare_exact(connection, "inter_10m")
     compare_growth(connection)
     measure_update(connection)
+
+
+def compare_exact(connection, name):
+    """One iteration of the exact solver on each side: a second would take as long."""
+    users, items, *_ = data.SIZES[name]
+    weights = confidences(data.load(folder, name), users, items)
+    times = []
+    for _ in range(2):
+        rival = rival_model(weights, FACTORS, 1, use_cg=False)
+        theirs = seconds(lambda: rival.fit(weights, show_progress=False))[0]
+        times.append((train(connection, "peers_exact", name, FACTORS, 1, "cholesky")[1]["fit"], theirs))
+        connection.execute("SELECT persona.drop_model('peers_exact')")
+    mine, theirs = (median(side) for side in zip(*times))
+    report.line(f"ALS {name[6:]} x {FACTORS}, cholesky, 1 iteration: the fit alone", f"{mine:.3f} s", f"{theirs:.3f} s",
+                median([a / b for a, b in times]), 0.25)
 
 
 def compare_growth(connection):

@@ -714,9 +714,7 @@ fn an_update_by_stochastic_gradients_keeps_a_limit_and_no_refusal_is_fatal() {
         fresh.user_items.values.iter_mut().for_each(|value| *value *= 2.0);
         let update = |control: &Control| -> Result<()> {
             let merged = merge(&model, data.users.view(), &fresh, case.threads, control)?;
-            let Some(warm) = moved_with_squares(&model, &merged, control)? else {
-                panic!("nothing to go on from")
-            };
+            let warm = moved_with_squares(&model, &merged, control)?.unwrap();
             let all = &merged.interactions;
             let users = &merged.users[..1000];
             sgd::refine(&all.user_items, &all.item_users, warm, users, &params, control, &mut |_| ())?;
