@@ -235,7 +235,7 @@ fn algorithm(
         _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {
-        let by = if once { ", from features that its trainer was not given" } else { "" };
+        let by = if once { ", from features that the model does not name" } else { "" };
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),

@@ -330,8 +330,6 @@ CALL persona.work_queue(max_seconds => 0);
 CALL persona.work_queue(max_seconds => 'NaN');
 CALL persona.work_queue('orders');
 CALL persona.work_queue('nowhere');
-CALL persona.work_queue('');
-CALL persona.work_queue('"');
 CALL persona.work_queue('a.b.c.d');
 SELECT persona.attach('by_d', '{"replicas": true}');
 SELECT persona.attach('by_d', '{"replica": 1}');
