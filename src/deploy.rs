@@ -9,7 +9,7 @@ use crate::fault::point;
 use crate::identity::{self, Named};
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Deployment, Model, Version, write};
+use crate::registry::{self, Deployment, Model, Version, queue, write};
 use crate::{images, locks, segments};
 
 /// Versions whose images are kept, the live one included, unless the spec says otherwise.
@@ -38,8 +38,16 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
         ));
     }
     bring_in(&named, &model, &version)?;
+    if registry::live(model.model_id, Seen::Latest)?.is_some_and(|live| number < live.version) {
+        lose(model.model_id)?;
+    }
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
+}
+
+/// What newer versions took out of the queue of an attached model, an older one has not seen: it knows nothing any more.
+fn lose(model_id: Uuid) -> Result<()> {
+    if queue::attached(model_id)?.is_empty() { Ok(()) } else { queue::append(model_id, None) }
 }
 
 /// The model of a name, which the current user must own, under its deploy lock.
@@ -92,6 +100,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
                 ));
             };
             bring_in(&named, &model, &facts)?;
+            lose(model.model_id)?;
             point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
             point("after rollback");

@@ -113,7 +113,9 @@ pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()
     as_registry_owner(|| {
         let moved = "SELECT FROM persona_internal.model WHERE model_id OPERATOR(pg_catalog.=) $1
                      AND (spec OPERATOR(pg_catalog.->>) 'relation' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'relation'
-                       OR spec OPERATOR(pg_catalog.->>) 'user_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'user_column')";
+                       OR spec OPERATOR(pg_catalog.->>) 'user_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'user_column'
+                       OR spec OPERATOR(pg_catalog.->>) 'item_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'item_column'
+                       OR spec OPERATOR(pg_catalog.->>) 'value_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'value_column')";
         // The queue of an attached model knows nothing of another source.
         if attached && run(moved, &[argument(model_id), argument(JsonB(spec.0.clone()))])? > 0 {
             queue::append(model_id, None)?;

@@ -350,6 +350,23 @@ CALL persona.work_queue();
 \set VERBOSITY default
 SELECT model, pending FROM persona.queue WHERE model IN ('by_d', 'by_u') ORDER BY 1;
 
+-- What a newer version took from the queue, an older one has not seen: after a rollback everything is read.
+CREATE TABLE walks AS SELECT u, i, i + 500 AS other FROM generate_series(1, 60) AS u, generate_series(1, 20) AS i WHERE u % 2 = i % 2 AND u % 10 <> i / 2;
+SELECT version FROM persona.train_als('walks_model', 'walks', 'u', 'i', factors => 4, holdout => 'none');
+SELECT persona.attach('walks_model');
+CALL persona.work_queue('walks_model');
+INSERT INTO walks VALUES (1000, 2), (1000, 4), (1000, 6);
+CALL persona.work_queue('walks_model');
+SELECT persona.rollback('walks_model');
+SELECT lost FROM persona.queue WHERE model = 'walks_model';
+CALL persona.work_queue('walks_model');
+SELECT max(source) AS source FROM persona.recommend('walks_model', 1000, 1);
+SELECT persona.deploy('walks_model', version) FROM persona.versions WHERE model = 'walks_model' AND is_stored AND NOT is_live;
+SELECT lost FROM persona.queue WHERE model = 'walks_model';
+CALL persona.work_queue('walks_model');
+SELECT persona.alter_model('walks_model', column_map => '{"item_column": "other"}');
+SELECT lost FROM persona.queue WHERE model = 'walks_model';
+
 SET client_min_messages = warning;
 DROP SCHEMA attached CASCADE;
 DROP SERVER nowhere; DROP FOREIGN DATA WRAPPER nothing;
