@@ -111,14 +111,26 @@ pub(crate) fn set_label(model_id: Uuid, segment_id: i32, label: Option<&str>) ->
 pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()> {
     let attached = !queue::attached(model_id)?.is_empty();
     as_registry_owner(|| {
-        let moved = "SELECT FROM persona_internal.model WHERE model_id OPERATOR(pg_catalog.=) $1
-                     AND (spec OPERATOR(pg_catalog.->>) 'relation' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'relation'
-                       OR spec OPERATOR(pg_catalog.->>) 'user_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'user_column'
-                       OR spec OPERATOR(pg_catalog.->>) 'item_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'item_column'
-                       OR spec OPERATOR(pg_catalog.->>) 'value_column' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) 'value_column')";
-        // The queue of an attached model knows nothing of another source.
-        if attached && run(moved, &[argument(model_id), argument(JsonB(spec.0.clone()))])? > 0 {
-            queue::append(model_id, None)?;
+        let columns = "relation user_column item_column value_column time_column";
+        let differs = columns.split(' ').map(|key| {
+            format!(
+                "spec OPERATOR(pg_catalog.->>) '{key}' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) '{key}'"
+            )
+        });
+        let moved = format!(
+            "SELECT FROM persona_internal.model WHERE model_id OPERATOR(pg_catalog.=) $1 AND ({})",
+            differs.collect::<Vec<_>>().join(" OR ")
+        );
+        if run(&moved, &[argument(model_id), argument(JsonB(spec.0.clone()))])? > 0 {
+            // Neither its times nor its queue tell what another source has that a version has not seen.
+            run(
+                "UPDATE persona_internal.version SET hyperparameters = hyperparameters OPERATOR(pg_catalog.-) 'newest_time'
+                 WHERE model_id OPERATOR(pg_catalog.=) $1",
+                &[argument(model_id)],
+            )?;
+            if attached {
+                queue::append(model_id, None)?;
+            }
         }
         run(
             "UPDATE persona_internal.model SET last_name = $2, spec = $3 WHERE model_id OPERATOR(pg_catalog.=) $1",

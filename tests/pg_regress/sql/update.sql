@@ -211,6 +211,16 @@ SELECT fails($$SELECT persona.update_model('m')$$);
 ROLLBACK;
 \pset tuples_only off
 
+-- Nor can times tell what another relation or another column has.
+CREATE TABLE north AS SELECT u, i, i + 100 AS other, now() - interval '1 day' AS at FROM generate_series(1, 20) AS u, generate_series(1, 10) AS i WHERE (u + i) % 2 = 0;
+SELECT version FROM persona.train_als('moves', 'north', 'u', 'i', time_column => 'at', factors => 2, holdout => 'none');
+SELECT persona.alter_model('moves', column_map => '{"item_column": "other"}');
+SELECT persona.update_model('moves');
+SELECT version FROM persona.retrain('moves');
+SELECT version, deploy_reason FROM persona.update_model('moves');
+SELECT persona.rollback('moves');
+SELECT persona.update_model('moves');
+
 -- An update is not measured: what is trained after it is held against the version that it followed.
 CREATE TABLE tastes AS SELECT u, i, now() - interval '1 day' AS at
 FROM generate_series(1, 60) AS u, generate_series(1, 30) AS i WHERE (u + i) % 2 = 0 AND (u * 7 + i * 3) % 5 <> 0;
