@@ -99,6 +99,8 @@ BEGIN
         BEGIN
           PERFORM persona.update_model(name);
         EXCEPTION
+          -- Of the class of object_not_in_prerequisite_state, whose name stands for all of the class.
+          WHEN lock_not_available THEN RAISE;
           -- A model that cannot follow the changed rows alone, or a version that is too old to.
           WHEN feature_not_supported OR object_not_in_prerequisite_state THEN PERFORM persona.retrain(name);
         END;

@@ -35,7 +35,7 @@ struct Table {
 /// `persona.attach(model, options)`.
 pub(crate) fn attach(call: &Call) -> Answer {
     locks::writable(c"persona.attach()");
-    let (named, model) = owned_to_train(call)?;
+    let (named, model, _snapshot) = owned_to_train(call)?;
     let replica = Options::new(call.object(1, "options")?, &["replica"])?.boolean("replica")?;
     if model.kind != "recommender" {
         return Err(fail(
@@ -91,7 +91,7 @@ pub(crate) fn attach(call: &Call) -> Answer {
 /// `persona.detach(model)`.
 pub(crate) fn detach(call: &Call) -> Answer {
     locks::writable(c"persona.detach()");
-    let (_, model) = owned_to_train(call)?;
+    let (_, model, _snapshot) = owned_to_train(call)?;
     drop_triggers(model.model_id)?;
     write::delete_attachment(model.model_id)?;
     Ok(None)

@@ -10,6 +10,7 @@ use crate::call::{Call, Rows, datum, null_argument};
 use crate::error::{Code, Result, fail, nearest, words};
 use crate::fault::point;
 use crate::identity::{self, Named};
+use crate::locks::{self, Snapshot};
 use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, queue, write};
@@ -17,7 +18,7 @@ use crate::source::Source;
 use crate::spec::Spec;
 use crate::train::{by_segment, content};
 use crate::trainers::{self, Column};
-use crate::{attach, deploy, locks, outputs};
+use crate::{attach, deploy, outputs};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -31,11 +32,11 @@ pub(crate) fn owned(call: &Call) -> Result<(Named, Model)> {
 
 /// The same under its training lock: a training writes the spec that it began with, and the next one must begin
 /// with that.
-pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
+pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model, Snapshot)> {
     let (named, model) = owned(call)?;
-    locks::training(named.relation, &named.name)?;
+    let snapshot = locks::training(named.relation, &named.name)?;
     match registry::model(model.model_id, Seen::Latest)? {
-        Some(model) => Ok((named, model)),
+        Some(model) => Ok((named, model, snapshot)),
         None => Err(identity::no_model(&named.name)),
     }
 }
@@ -43,7 +44,7 @@ pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
     locks::writable(c"persona.retrain()");
-    let (named, model) = owned_to_train(call)?;
+    let (named, model, _snapshot) = owned_to_train(call)?;
     let mut spec = model.spec.clone();
     let trainer = trainers::of(&spec);
     let known: Vec<&str> = trainer.settings.iter().chain(trainer.options).copied().collect();
@@ -93,7 +94,7 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
 /// tells of items and users.
 pub(crate) fn alter_model(call: &Call) -> Answer {
     locks::writable(c"persona.alter_model()");
-    let (named, model) = owned_to_train(call)?;
+    let (named, model, _snapshot) = owned_to_train(call)?;
     let mut spec = model.spec;
     if let Some(relation) = call.get::<pg_sys::Oid>(1) {
         let source = Source::open(relation)?;
@@ -159,7 +160,7 @@ fn full_name(named: &Named) -> String {
 pub(crate) fn drop_model(call: &Call) -> Answer {
     locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
-    locks::training(named.relation, &named.name)?;
+    let _snapshot = locks::training(named.relation, &named.name)?;
     locks::tuning(named.relation, &named.name)?;
     attach::drop_triggers(model.model_id)?;
     // The view first, then the deploy lock: everybody takes them in this order. Its name may change until then.

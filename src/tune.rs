@@ -251,7 +251,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
 pub(crate) fn finish(call: &Call) -> Answer {
     let deploy: String = call.required(1, "deploy")?;
     let (named, model) = locked(call)?;
-    locks::training(named.relation, &named.name)?;
+    let _snapshot = locks::training(named.relation, &named.name)?;
     // Whoever had that lock before may have changed it.
     let model =
         registry::model(model.model_id, Seen::Latest)?.ok_or_else(|| identity::no_model(&named.name))?;

@@ -39,7 +39,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.update_model()");
     let _memory = GiveMemoryBack::from_now();
     let options = Options::new(call.object(1, "options")?, &["late"])?;
-    let (named, model) = owned_to_train(call)?;
+    let (named, model, _snapshot) = owned_to_train(call)?;
     let name = identity::shown(&named.name);
     if model.kind != "recommender" {
         return Err(fail(

@@ -8,9 +8,10 @@ use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity::{Found, Named, Place};
+use crate::locks::{self, Snapshot};
 use crate::registry::scan::Seen;
 use crate::registry::{Model, Output, write};
-use crate::{identity, locks, outputs};
+use crate::{identity, outputs};
 
 /// The type of the ids of one role.
 pub(crate) struct IdType {
@@ -42,14 +43,16 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Of a model that existed: its present name and new spec, written with the version.
     pub(super) renewed: Option<(String, Map<String, Value>)>,
+    /// Of a model that existed: under what its rows are read.
+    _snapshot: Option<Snapshot>,
 }
 
 /// Whose model it is.
 pub(super) enum Whose {
     /// A model that exists.
-    Known(Named, Model),
+    Known(Named, Model, Snapshot),
     /// The view of a model whose registry row a restore left out.
-    Leftover(Named, Uuid),
+    Leftover(Named, Uuid, Snapshot),
     /// Nobody's yet.
     New,
 }
@@ -58,7 +61,7 @@ impl Whose {
     /// The identity to train under: that of the view's owner, where somebody else started it.
     pub(super) fn identity(&self) -> Result<Option<Identity>> {
         match self {
-            Whose::Known(named, _) | Whose::Leftover(named, _) => as_owner(named),
+            Whose::Known(named, ..) | Whose::Leftover(named, ..) => as_owner(named),
             Whose::New => Ok(None),
         }
     }
@@ -73,15 +76,15 @@ pub(super) fn find(name: &str) -> Result<Whose> {
     match identity::existing(name, Seen::Latest, true)? {
         Found::Model(named, _) => {
             access::require_owner(named.relation, &named.name)?;
-            locks::training(named.relation, &named.name)?;
+            let snapshot = locks::training(named.relation, &named.name)?;
             // Whoever had the lock before may have changed or dropped it.
             let (named, model) = identity::model(name, Seen::Latest)?;
-            Ok(Whose::Known(named, model))
+            Ok(Whose::Known(named, model, snapshot))
         }
         Found::Leftover(named, model_id) => {
             access::require_owner(named.relation, &named.name)?;
-            locks::training(named.relation, &named.name)?;
-            Ok(Whose::Leftover(named, model_id))
+            let snapshot = locks::training(named.relation, &named.name)?;
+            Ok(Whose::Leftover(named, model_id, snapshot))
         }
         Found::Other(_) | Found::Nothing => Ok(Whose::New),
     }
@@ -122,14 +125,18 @@ pub(super) fn target(
 ) -> Result<Target> {
     spec.extend(beside.id_types().into_iter().map(|each| (each.key.to_string(), each.name.into())));
     match whose {
-        Whose::Known(named, model) => reuse(named, model, beside, spec),
-        Whose::Leftover(named, model_id) => take_up(named, model_id, beside, spec),
+        Whose::Known(named, model, snapshot) => reuse((named, model, snapshot), beside, spec),
+        Whose::Leftover(named, model_id, snapshot) => take_up((named, model_id, snapshot), beside, spec),
         Whose::New => create(name, beside, spec),
     }
 }
 
 /// A further version of an existing model.
-fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+fn reuse(
+    (named, model, snapshot): (Named, Model, Snapshot),
+    beside: &dyn Beside,
+    spec: Map<String, Value>,
+) -> Result<Target> {
     if model.kind != beside.kind() {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -140,7 +147,13 @@ fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Valu
     same_types(&named.name, &model.spec, beside)?;
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let renewed = Some((name, spec));
-    Ok(Target { relation: named.relation, model_id: model.model_id, name: named.name, renewed })
+    Ok(Target {
+        relation: named.relation,
+        model_id: model.model_id,
+        name: named.name,
+        renewed,
+        _snapshot: Some(snapshot),
+    })
 }
 
 /// A new model.
@@ -157,14 +170,19 @@ fn create(name: &str, beside: &dyn Beside, spec: Map<String, Value>) -> Result<T
 
 /// Takes up a view that a restore left without its registry row, as its owner. Nothing is inherited but the name,
 /// the grants and what stands beside it, which must have the types of the columns.
-fn take_up(named: Named, model_id: Uuid, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+fn take_up(
+    (named, model_id, snapshot): (Named, Uuid, Snapshot),
+    beside: &dyn Beside,
+    spec: Map<String, Value>,
+) -> Result<Target> {
     let Some(place) = Place::of(named.relation) else {
         return Err(identity::no_model(&named.name));
     };
     let found = beside.take_up(&named, &place)?;
     // Rows of a model whose view is gone may have the same id.
     write::delete_model(model_id)?;
-    insert(&named.name, &place, (model_id, named.relation), beside.kind(), &found, spec)
+    let target = insert(&named.name, &place, (model_id, named.relation), beside.kind(), &found, spec)?;
+    Ok(Target { _snapshot: Some(snapshot), ..target })
 }
 
 fn insert(
@@ -177,5 +195,5 @@ fn insert(
 ) -> Result<Target> {
     write::insert_model(model_id, relation, &place.beside(""), kind, JsonB(Value::Object(spec)))?;
     write::insert_outputs(model_id, made)?;
-    Ok(Target { relation, model_id, name: name.to_string(), renewed: None })
+    Ok(Target { relation, model_id, name: name.to_string(), renewed: None, _snapshot: None })
 }

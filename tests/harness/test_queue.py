@@ -7,6 +7,7 @@ import time
 from cluster import SqlError
 from models import extension, interactions, train
 from test_dumps import dump, restore
+from test_races import until_blocked
 from test_survival import hold, marker
 
 QUEUE = "SELECT pending, lost FROM persona.queue WHERE model ~ 'for_you'"
@@ -124,11 +125,42 @@ def test_writers_and_workers(cluster):
     for thread in workers:
         thread.join()
     assert not problems, problems
+    # Nobody read everything, which a worker that finds the other one at work must not do either.
+    whole = "SELECT version FROM persona_internal.version WHERE version > 2 AND NOT hyperparameters ? 'updated_from'"
+    assert session.run(whole) == []
     # A version that did not go live leaves the queue; one that must, empties it.
     session.run("SELECT persona.retrain('for_you', '{\"deploy\": \"always\"}') FROM persona.queue WHERE oldest IS NOT NULL")
     assert session.run(QUEUE) == EMPTY
     everybody = {2000 + number * 100 + step for number in range(6) for step in range(25)}
     assert len(committed) > 60 and known(session, *everybody) == committed
+
+
+def test_statements_older_than_a_training(cluster):
+    """What began before another session's work-off, and gets the lock after it, forgets nothing that that one has read."""
+    session, slow = cluster.session(), cluster.session()
+    extension(session)
+    attached(session)
+    again = "train_als('for_you', 'events', 'user_id', 'item_id', value_column => 'weight', time_column => 'at', deploy => 'always')"
+    calls = ("update_model('for_you')", "retrain('for_you')", again)
+    for number, call in enumerate(calls):
+        came, went = 1001 + 10 * number, 1002 + 10 * number
+        session.run(insert(went) + "; SELECT pg_advisory_lock(1)")
+        slow.start(f"SELECT pg_advisory_lock(1), persona.{call}")
+        until_blocked(cluster)
+        session.run(f"{insert(came)}; DELETE FROM events WHERE user_id = {went}")
+        session.run(WORK)
+        assert known(session, came, went) == {came} and session.run(QUEUE) == EMPTY
+        session.run("SELECT pg_advisory_unlock(1)")
+        slow.wait()
+        slow.run("SELECT pg_advisory_unlock(1)")
+        assert known(session, came, went) == {came} and session.run(QUEUE) == EMPTY, (call, session.run(QUEUE))
+        # The snapshot of a whole transaction cannot be renewed.
+        session.run(insert(came))
+        slow.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM events")
+        session.run(f"DELETE FROM events WHERE user_id = {came}")
+        session.run(WORK)
+        assert slow.error(f"SELECT persona.{call}").sqlstate == "40001", call
+        slow.run("ROLLBACK")
 
 
 def warned(session, sql):
