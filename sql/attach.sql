@@ -7,12 +7,14 @@ CREATE TABLE persona_internal.attachment (
   PRIMARY KEY (model_id, ordinal));
 
 -- A row of keys for each statement, or several. Its id is random, so that writers never wait for each other; a row
--- without keys says that anything may have changed.
+-- without keys says that anything may have changed. What a version has read that did not go live stays, with the number
+-- of the newest such version.
 CREATE TABLE persona_internal.queue (
   model_id uuid,
   change_id uuid,
   user_ids text[],
   queued_at timestamptz NOT NULL,
+  read_by int,
   PRIMARY KEY (model_id, change_id));
 
 COMMENT ON TABLE persona_internal.attachment IS 'tables whose changes are queued for a model: its source and those below it';
@@ -41,11 +43,12 @@ COMMENT ON FUNCTION persona.detach(text) IS
   'Ends what persona.attach() began: drops the triggers and empties the queue of a model. Nothing happens where it is not attached. For the owner of the model (42501). Waits for readers and writers of the source.';
 
 CREATE VIEW persona.queue WITH (security_barrier) AS
-SELECT m.relation::oid::regclass::text AS model, q.pending, q.oldest, q.lost
+SELECT m.relation::oid::regclass::text AS model, q.pending, q.oldest, q.lost, q.kept_back
 FROM persona_internal.model m
 CROSS JOIN LATERAL (
   SELECT coalesce(sum(cardinality(c.user_ids)), 0)::bigint AS pending, min(c.queued_at) AS oldest,
-         coalesce(bool_or(c.user_ids IS NULL), false) AS lost
+         coalesce(bool_or(c.user_ids IS NULL), false) AS lost,
+         CASE WHEN bool_and(c.read_by IS NOT NULL) THEN max(c.read_by) END AS kept_back
   FROM persona_internal.queue c WHERE c.model_id = m.model_id) q
 WHERE EXISTS (SELECT FROM persona_internal.attachment a WHERE a.model_id = m.model_id)
   AND pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
@@ -54,6 +57,7 @@ COMMENT ON COLUMN persona.queue.model IS 'name under which this session finds th
 COMMENT ON COLUMN persona.queue.pending IS 'changed users that wait; who changed in several statements counts in each';
 COMMENT ON COLUMN persona.queue.oldest IS 'when the oldest change was queued; NULL where nothing waits';
 COMMENT ON COLUMN persona.queue.lost IS 'whether anything may have changed, so that the next work-off reads the whole source: after attach, TRUNCATE, or a change that could not be queued';
+COMMENT ON COLUMN persona.queue.kept_back IS 'version that has read all that waits and did not go live, so that the next work-off has nothing to do; persona.deploy() of it empties the queue. NULL where something was not read yet';
 
 CREATE PROCEDURE persona.work_queue(model text DEFAULT NULL, max_seconds float8 DEFAULT NULL)
 LANGUAGE plpgsql AS $$
@@ -62,6 +66,8 @@ DECLARE
   waiting text[];
   name text;
   lost bool;
+  detail text;
+  hint text;
 BEGIN
   CALL persona._outside_block('persona.work_queue()');
   IF work_queue.max_seconds OPERATOR(pg_catalog.<=) 0 OR work_queue.max_seconds OPERATOR(pg_catalog.=) 'NaN' THEN
@@ -83,7 +89,7 @@ BEGIN
   SELECT pg_catalog.array_agg(q.model ORDER BY q.oldest) INTO waiting
   FROM persona.queue q
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(q.model)::pg_catalog.oid
-  WHERE q.oldest IS NOT NULL AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+  WHERE q.oldest IS NOT NULL AND q.kept_back IS NULL AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
     AND (work_queue.model IS NULL
          OR pg_catalog.to_regclass(q.model) OPERATOR(pg_catalog.=) pg_catalog.to_regclass(work_queue.model));
   COMMIT;
@@ -92,7 +98,8 @@ BEGIN
               OPERATOR(pg_catalog.>=) work_queue.max_seconds;
     BEGIN
       -- Another session may have worked it off meanwhile.
-      SELECT q.lost INTO lost FROM persona.queue q WHERE q.model OPERATOR(pg_catalog.=) name AND q.oldest IS NOT NULL;
+      SELECT q.lost INTO lost FROM persona.queue q
+      WHERE q.model OPERATOR(pg_catalog.=) name AND q.oldest IS NOT NULL AND q.kept_back IS NULL;
       IF lost THEN
         PERFORM persona.retrain(name);
       ELSIF NOT lost THEN
@@ -108,11 +115,14 @@ BEGIN
     EXCEPTION
       WHEN lock_not_available THEN NULL;  -- somebody trains it right now
       WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
         RAISE WARNING 'model "%" was not brought up to date: %', name, SQLERRM
-          USING ERRCODE = SQLSTATE, HINT = 'Its queue is kept; the other models go on.';
+          USING ERRCODE = SQLSTATE,
+                DETAIL = pg_catalog.ltrim(pg_catalog.concat(detail, ' Its queue is kept; the other models go on.')),
+                HINT = CASE WHEN pg_catalog.length(hint) OPERATOR(pg_catalog.>) 0 THEN hint ELSE 'persona.check() may tell more.' END;
     END; COMMIT;
   END LOOP;
 END $$;
 COMMENT ON PROCEDURE persona.work_queue(text, float8) IS
-$$Brings attached models up to date, by persona.update_model() where they can follow the changed rows alone and by persona.retrain() otherwise: those with something in their queue that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
+$$Brings attached models up to date, by persona.update_model() where they can follow the changed rows alone and by persona.retrain() otherwise: those with something in their queue that no version has read yet and that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
 CALL it outside of a transaction block (25001). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;

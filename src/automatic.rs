@@ -2,7 +2,6 @@
 
 mod candidates;
 
-use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use algorithms::Control;
@@ -12,7 +11,6 @@ use serde_json::{Map, Value};
 
 use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail, words};
-use crate::locks;
 use crate::options::Options;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
@@ -23,7 +21,7 @@ use crate::train::recommender::{
     last_arguments,
 };
 use crate::train::{Ask, content};
-use crate::trainers;
+use crate::{interval, locks, trainers};
 use candidates::{Candidate, Scale};
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -48,7 +46,7 @@ pub(crate) fn train_recommender(call: &Call) -> Answer {
     let mut spec = column_arguments(call)?;
     spec.insert("trainer".into(), "train_recommender".into());
     let budget = call.datum(6).ok_or_else(|| null_argument("budget"))?;
-    spec.insert("budget".into(), interval_text(budget).into());
+    spec.insert("budget".into(), interval::text(budget).into());
     spec.extend(last_arguments(call, 7, &["deploy"])?);
     run(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
 }
@@ -105,38 +103,16 @@ const OF_ANY: [&str; 5] = ["item_features", "keep_versions", "segment_models", "
 /// The fact of a version that holds the spec of what was chosen.
 pub(crate) const CHOSEN: &str = "chosen";
 
-/// An interval as text.
-fn interval_text(datum: pg_sys::Datum) -> String {
-    // SAFETY: the declaration makes the datum an interval; the palloc'd text is copied at once.
-    let text = unsafe {
-        std::ffi::CStr::from_ptr(pg_sys::OidOutputFunctionCall(pg_sys::F_INTERVAL_OUT.into(), datum))
-    };
-    text.to_string_lossy().into_owned()
-}
-
-/// The time that the text of an interval means, a month being 30 days; an ERROR of Postgres for another text.
+/// The budget that the text of an interval means.
 fn duration(text: &str) -> Result<Duration> {
-    let wrong = || {
-        fail(
+    match interval::seconds(text).filter(|&seconds| seconds > 0.0) {
+        // A century is as good as for ever.
+        Some(seconds) => Ok(Duration::from_secs_f64(seconds.min(3.2e9))),
+        None => Err(fail(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("\"budget\" must be an interval above 0, got {text}"),
-        )
-    };
-    let mut text = CString::new(text).map_err(|_| wrong())?.into_bytes_with_nul();
-    // SAFETY: the input function of interval gets a NUL-terminated text and no modifier, and answers an interval.
-    let interval = unsafe {
-        let datum = pg_sys::OidInputFunctionCall(
-            pg_sys::F_INTERVAL_IN.into(),
-            text.as_mut_ptr().cast(),
-            pg_sys::InvalidOid,
-            -1,
-        );
-        &*datum.cast_mut_ptr::<pg_sys::Interval>()
-    };
-    let days = f64::from(interval.month) * 30.0 + f64::from(interval.day);
-    let seconds = days * 86_400.0 + interval.time as f64 / 1e6;
-    // A century is as good as for ever.
-    if seconds > 0.0 { Ok(Duration::from_secs_f64(seconds.min(3.2e9))) } else { Err(wrong()) }
+        )),
+    }
 }
 
 /// Of fewer users' rows, what is held out is mostly chance: of these several parts are held out one after the other.

@@ -38,16 +38,10 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
         ));
     }
     bring_in(&named, &model, &version)?;
-    if registry::live(model.model_id, Seen::Latest)?.is_some_and(|live| number < live.version) {
-        lose(model.model_id)?;
-    }
+    let live = registry::live(model.model_id, Seen::Latest)?;
+    queue::deployed(model.model_id, number, live.is_some_and(|live| number < live.version))?;
     publish(model.model_id, number, version.image_id, "deploy")?;
     Ok(None)
-}
-
-/// What newer versions took out of the queue of an attached model, an older one has not seen: it knows nothing any more.
-fn lose(model_id: Uuid) -> Result<()> {
-    if queue::attached(model_id)?.is_empty() { Ok(()) } else { queue::append(model_id, None) }
 }
 
 /// The model of a name, which the current user must own, under its deploy lock.
@@ -100,7 +94,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
                 ));
             };
             bring_in(&named, &model, &facts)?;
-            lose(model.model_id)?;
+            queue::deployed(model.model_id, version, true)?;
             point("before rollback");
             write::insert_deployment(model.model_id, version, image, previous, "rollback", user)?;
             point("after rollback");

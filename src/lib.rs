@@ -15,6 +15,7 @@ mod fault;
 mod identity;
 mod ids;
 mod images;
+mod interval;
 mod lifecycle;
 mod locks;
 mod neighbours;

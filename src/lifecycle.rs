@@ -65,10 +65,7 @@ pub(crate) fn train_again(
     let pending = queue::pending(model.model_id)?;
     let before = write::newest_deployment(model.model_id)?;
     let answer = (trainers::of(&spec).run)(call, named.name, relation, spec, kept)?;
-    // A version that went live has read all that was queued.
-    if write::newest_deployment(model.model_id)? != before {
-        pending.forget()?;
-    }
+    pending.settle(before)?;
     Ok(answer)
 }
 

@@ -53,6 +53,11 @@ impl Options {
         self.get(key, "a word", |value| value.as_str().map(str::to_string))
     }
 
+    /// The text of an interval, which is not read yet.
+    pub(crate) fn interval(&self, key: &str) -> Result<Option<String>> {
+        self.get(key, "an interval", |value| value.as_str().map(str::to_string))
+    }
+
     /// A word, or a whole number as its digits: a name that may be a number.
     pub(crate) fn name(&self, key: &str) -> Result<Option<String>> {
         self.get(key, "a word or a whole number", |value| {

@@ -29,10 +29,13 @@ use crate::train::recommender::{
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
 use crate::train::{by_segment, content};
 use crate::work::GiveMemoryBack;
-use crate::{deploy, images, locks, settings, trainers};
+use crate::{deploy, images, interval, locks, settings, trainers};
 
 /// How long before the newest row of the last version rows may have been written that it did not see.
 const LATE: &str = "1 hour";
+
+/// The longest such time, in seconds: a century of months of 30 days.
+const LATEST: f64 = 36_000.0 * 86_400.0;
 
 /// `persona.update_model(model, options)`.
 pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
@@ -67,6 +70,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         features = content::open(&asked, &columns)?;
         Ok((source, columns))
     })?;
+    let late = late(&columns, &options)?;
     let loaded = images::prepare(&named, model.model_id, version.image_id, version.version)?;
     let before = loaded.recommender()?;
     let missing = if !before.has_values() {
@@ -88,7 +92,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let pending = queue::pending(model.model_id)?;
     let again = match (&pending.users, queue::attached(model.model_id)?.is_empty()) {
         (Some(users), _) => queued(&control, &columns, users)?,
-        (None, true) => changed(&mut training, (&named, &version), (&source, &columns), &options)?,
+        (None, true) => changed(&mut training, (&named, &version), (&source, &columns), &late)?,
         (None, false) => {
             let message = format!("the queue of model {name} does not know all that changed");
             return Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).set_hint(format!(
@@ -167,10 +171,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let deployed = write::newest_deployment(model.model_id)?;
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
     drop(identity);
-    // A version that went live has all that was queued.
-    if write::newest_deployment(model.model_id)? != deployed {
-        pending.forget()?;
-    }
+    pending.settle(deployed)?;
     result.record(call)
 }
 
@@ -267,7 +268,7 @@ fn changed(
     training: &mut Training<'_>,
     (named, version): (&Named, &Version),
     (source, columns): (&Source, &InteractionColumns),
-    options: &Options,
+    late: &str,
 ) -> Result<Ids> {
     let unknown = |message: String, hint: &str| {
         Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
@@ -286,7 +287,7 @@ fn changed(
             "Train it once more: ",
         );
     };
-    let since = since(base_type(time.type_oid), mark, version, options)?;
+    let since = since(base_type(time.type_oid), mark, version, late);
     let user = identity::quote(&columns.user.name);
     let query = format!(
         "SELECT DISTINCT {user} FROM {} WHERE {} >= {since} AND {user} IS NOT NULL",
@@ -304,21 +305,36 @@ fn changed(
     Ok(training.phase("sort users", 0, || users.finish())?.ids)
 }
 
+/// The option "late": a whole number for a time of whole numbers, an interval for another.
+fn late(columns: &InteractionColumns, options: &Options) -> Result<String> {
+    if columns.time.as_ref().is_some_and(|time| base_type(time.type_oid) == pg_sys::INT8OID) {
+        return Ok(options.integer("late", 0, i64::MAX)?.unwrap_or(0).to_string());
+    }
+    let late = options.interval("late")?.unwrap_or_else(|| LATE.into());
+    if interval::seconds(&late).is_some_and(|seconds| (0.0..=LATEST).contains(&seconds)) {
+        return Ok(late);
+    }
+    Err(fail(
+        Code::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("option \"late\" must be an interval between 0 and 100 years, got \"{late}\""),
+    ))
+}
+
 /// The time from which on rows are looked at, as SQL: before the newest that was seen, and before the training of the
 /// version began, for a row may lie in the future.
-fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, options: &Options) -> Result<String> {
+fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, late: &str) -> String {
     if type_oid == pg_sys::INT8OID {
-        let late = options.integer("late", 0, i64::MAX)?.unwrap_or(0);
-        return Ok(format!("{}::pg_catalog.int8", literal(&mark.saturating_sub(late).to_string())));
+        let from = mark.saturating_sub(late.parse().unwrap_or(0));
+        return format!("{}::pg_catalog.int8", literal(&from.to_string()));
     }
-    let late = literal(&options.text("late")?.unwrap_or_else(|| LATE.into()));
+    let late = literal(late);
     let micros = |of: &str, n: i64| {
         format!("('2000-01-01 00:00:00+00'::pg_catalog.{of} + {n} * '1 microsecond'::pg_catalog.interval)")
     };
     // When its training began, and before it read.
     let ended = i64::from(version.trained_at);
     let trained = micros("timestamptz", ended.saturating_sub((version.seconds * 1e6) as i64));
-    Ok(match type_oid {
+    match type_oid {
         pg_sys::TIMESTAMPTZOID => {
             format!("LEAST({}, {trained}) - {late}::pg_catalog.interval", micros("timestamptz", mark))
         }
@@ -329,7 +345,7 @@ fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, options: &Options)
             "LEAST({}, {trained}::pg_catalog.timestamp) - {late}::pg_catalog.interval",
             micros("timestamp", mark)
         ),
-    })
+    }
 }
 
 /// All rows of these users, as they are now.

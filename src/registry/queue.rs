@@ -9,6 +9,7 @@ use pgrx::{IntoDatum, Uuid, pg_sys};
 use super::scan::{Scan, Seen, open_for};
 use super::{uuid_key, write};
 use crate::error::Result;
+use crate::registry;
 
 /// The tables whose changes are queued for a model.
 pub(crate) fn attached(model_id: Uuid) -> Result<Vec<pg_sys::Oid>> {
@@ -29,11 +30,12 @@ pub(crate) fn append(model_id: Uuid, users: Option<&[String]>) -> Result<()> {
         users.and_then(|users| users.iter().map(String::as_str).collect::<Vec<_>>().into_datum()),
         // SAFETY: reads the clock.
         Some(unsafe { pg_sys::GetCurrentTimestamp() }.into()),
+        None,
     ];
     let mut nulls = values.map(|value| value.is_none());
     let mut datums = values.map(|value| value.unwrap_or(pg_sys::Datum::null()));
     let table = open_for("queue", pg_sys::RowExclusiveLock)?;
-    // SAFETY: the values are those of the four columns that sql/attach.sql gives the table, whose one index has no
+    // SAFETY: the values are those of the five columns that sql/attach.sql gives the table, whose one index has no
     // expression; the lock stays until the transaction ends, as that of INSERT does.
     unsafe {
         let tuple = pg_sys::heap_form_tuple((*table).rd_att, datums.as_mut_ptr(), nulls.as_mut_ptr());
@@ -80,4 +82,24 @@ impl Pending {
     pub(crate) fn forget(self) -> Result<()> {
         if self.seen.is_empty() { Ok(()) } else { write::forget_changes(self.model_id, self.seen) }
     }
+
+    /// The same where a version that read it went live since a deployment; what one read that did not is kept for the
+    /// next one, and for whoever deploys this one.
+    pub(crate) fn settle(self, deployed_before: Option<i64>) -> Result<()> {
+        if self.seen.is_empty() || write::newest_deployment(self.model_id)? != deployed_before {
+            return self.forget();
+        }
+        let version = registry::version(self.model_id, None, Seen::Latest)?.map(|newest| newest.version);
+        write::mark_changes(self.model_id, self.seen, version)
+    }
+}
+
+/// A version goes live by hand: it has what it read, and all else is for the next work-off. What a version before the
+/// live one did not read nobody knows any more.
+pub(crate) fn deployed(model_id: Uuid, version: i32, older: bool) -> Result<()> {
+    if attached(model_id)?.is_empty() {
+        return Ok(());
+    }
+    write::release_changes(model_id, version)?;
+    if older { append(model_id, None) } else { Ok(()) }
 }

@@ -182,6 +182,35 @@ pub(crate) fn forget_changes(model_id: Uuid, changes: Vec<Uuid>) -> Result<()> {
     })
 }
 
+/// Notes that a version has read these rows of a model's queue.
+pub(crate) fn mark_changes(model_id: Uuid, changes: Vec<Uuid>, version: Option<i32>) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "UPDATE persona_internal.queue SET read_by = $3 WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND change_id OPERATOR(pg_catalog.=) ANY ($2)",
+            &[argument(model_id), argument(changes), argument(version)],
+        )?;
+        Ok(())
+    })
+}
+
+/// Removes what a version has read of a model's queue; what other versions did counts as read by none.
+pub(crate) fn release_changes(model_id: Uuid, version: i32) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "DELETE FROM persona_internal.queue WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND read_by OPERATOR(pg_catalog.=) $2",
+            &[argument(model_id), argument(version)],
+        )?;
+        run(
+            "UPDATE persona_internal.queue SET read_by = NULL WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND read_by IS NOT NULL",
+            &[argument(model_id)],
+        )?;
+        Ok(())
+    })
+}
+
 /// Removes a model with all it has.
 pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
     delete_contents(model_id)?;

@@ -99,6 +99,31 @@ SELECT * FROM queued();
 INSERT INTO orders VALUES (119, 'item-1', now());
 SELECT version, deployed FROM persona.update_model('held');
 SELECT model, pending FROM persona.queue ORDER BY 1;
+-- What a version has read and did not go live is not read again until something comes in; deployed, it has it.
+SELECT persona.detach('held'), persona.attach('held');
+CALL persona.work_queue('held');
+CALL persona.work_queue('held');
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+INSERT INTO orders VALUES (119, 'item-2', now());
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+CALL persona.work_queue('held');
+CALL persona.work_queue('held');
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+INSERT INTO orders VALUES (119, 'item-3', now());
+SELECT persona.deploy('held', 4);
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+CALL persona.work_queue('held');
+CALL persona.work_queue('held');
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+SELECT version, is_live, hyperparameters -> 'updated_from' AS updated_from FROM persona.versions WHERE model = 'held' ORDER BY 1;
+-- What the newer one read is for the next work-off where an older one is deployed, which has read less.
+INSERT INTO orders VALUES (119, 'item-4', now());
+CALL persona.work_queue('held');
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+SELECT persona.deploy('held', 4);
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
+SELECT persona.rollback('held');
+SELECT pending, lost, kept_back FROM persona.queue WHERE model = 'held';
 SELECT persona.drop_model('held');
 DELETE FROM persona_internal.queue;
 
