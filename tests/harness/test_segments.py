@@ -5,7 +5,7 @@ import time
 
 from models import extension
 from test_dumps import dump, restore
-from test_survival import hold, sound
+from test_survival import amcheck, hold, sound
 
 TABLES = ("tiers_members", "tiers_segments", "tiers_profile", "tiers_history")
 # The points between the first row that is written to a table and the commit.
@@ -75,7 +75,7 @@ CHANGES = (
 def test_crash_between_the_steps_of_a_deployment(cluster):
     """kill -9 with some tables written and others not, by training, rollback and deploy: all show the old version."""
     session = shop(cluster, faults=True)
-    session.run("CREATE EXTENSION amcheck")
+    amcheck(session)
     before = state(session)
     for point, sql in CHANGES:
         hold(cluster, session, point, sql)
