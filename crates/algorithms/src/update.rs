@@ -34,6 +34,16 @@ pub struct Merged {
 }
 
 impl Merged {
+    /// Whether a user had an entry in the image that is gone.
+    fn has_lost(&self, model: &Recommender<'_>, user: usize) -> bool {
+        let before = self.users_before[user];
+        let was = if before == NOWHERE { &[] } else { model.seen(before) };
+        let mut now =
+            self.interactions.user_items.row(user).0.iter().map(|&item| self.items_before[item as usize]);
+        // Both rise, but for items that are new.
+        !was.iter().all(|&item| now.any(|each| each == item))
+    }
+
     /// Memory held, all of which is taken from the control.
     pub fn bytes(&self) -> u64 {
         let lists = [&self.users_before, &self.items_before, &self.users, &self.items];
@@ -159,22 +169,31 @@ pub fn moved(model: &Recommender<'_>, merged: &Merged, control: &Control) -> Res
     Ok(Some(moved))
 }
 
-/// The same for a training by stochastic gradients, with what its optimizer has summed up. Nothing for a model that does not
-/// hold it. Errors as [`moved`]; [`Warm::bytes`] stay taken.
+/// The same for a training by stochastic gradients, with what its optimizer has summed up. Who has lost entries gets zeros,
+/// too: steps from where those had led would never quite leave it. Nothing for a model that does not hold it. Errors as
+/// [`moved`]; [`Warm::bytes`] stay taken.
 pub fn moved_with_squares(
     model: &Recommender<'_>,
     merged: &Merged,
     control: &Control,
 ) -> Result<Option<Warm>> {
     let Some([users, items]) = model.squares() else { return Ok(None) };
-    let Some(factors) = moved(model, merged, control)? else { return Ok(None) };
+    let Some(mut factors) = moved(model, merged, control)? else { return Ok(None) };
     let mut budget = Budget::new(control, TRAINING);
     budget.adopt(factors.bytes());
     fn of<'a>(squares: &'a [f32]) -> impl Fn(u32) -> Option<&'a [f32]> {
         |row| squares.get(row as usize).map(std::slice::from_ref)
     }
-    let users = place(&merged.users_before, 1, of(users), &mut budget)?;
+    let mut users = place(&merged.users_before, 1, of(users), &mut budget)?;
     let items = place(&merged.items_before, 1, of(items), &mut budget)?;
+    let mut pace = Pace::new(control);
+    for user in merged.users.iter().map(|&user| user as usize) {
+        pace.step(merged.interactions.user_items.row(user).0.len() + 1)?;
+        if merged.has_lost(model, user) {
+            users[user] = 0.0;
+            factors.users[user * factors.factors..][..factors.factors].fill(0.0);
+        }
+    }
     let warm = Warm { factors, squares: Squares { users, items } };
     budget.keep(warm.bytes());
     Ok(Some(warm))

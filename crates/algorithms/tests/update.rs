@@ -66,13 +66,13 @@ fn trained(data: &Interactions) -> Factors {
     fit(&data.user_items, &data.item_users, begin, &PARAMS, &control, &mut |_, _| ()).unwrap()
 }
 
-fn image(data: &Interactions, factors: &Factors) -> AlignedBytes {
+fn image(data: &Interactions, learned: Learned<'_>) -> AlignedBytes {
     let parts = Parts {
         users: &data.users,
         items: &data.items,
         user_items: &data.user_items,
         item_users: &data.item_users,
-        learned: Learned::Factors(factors),
+        learned,
         regularization: PARAMS.regularization,
         alpha: PARAMS.alpha,
         user_class: 3,
@@ -115,7 +115,7 @@ fn after(mut rows: Rows) -> Rows {
 
 fn merged(kind: IdKind, was: &Rows, now: &Rows, again: &[i64]) -> (Interactions, Merged) {
     let data = read(kind, was, &|_| true);
-    let bytes = image(&data, &trained(&data));
+    let bytes = image(&data, Learned::Factors(&trained(&data)));
     let opened = Image::open(&bytes).unwrap();
     let model = Recommender::new(&opened).unwrap();
     model.check(&Control::unlimited()).unwrap();
@@ -183,7 +183,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 
 /// Mean nDCG of the first ten items of a user's group that the user does not have.
 fn quality(data: &Interactions, factors: &Factors, users: &[i64], group: &dyn Fn(i64) -> i64) -> f64 {
-    let bytes = image(data, factors);
+    let bytes = image(data, Learned::Factors(factors));
     let opened = Image::open(&bytes).unwrap();
     let model = Recommender::new(&opened).unwrap();
     let ndcg = |&user: &i64| {
@@ -215,7 +215,7 @@ fn changed_users_are_recommended_what_a_training_would_recommend() {
     }
     let data = read(IdKind::Integer, &was, &|_| true);
     let old = trained(&data);
-    let bytes = image(&data, &old);
+    let bytes = image(&data, Learned::Factors(&old));
     let opened = Image::open(&bytes).unwrap();
     let model = Recommender::new(&opened).unwrap();
     let fresh = read(IdKind::Integer, &now, &|user| users.contains(&user));
@@ -289,6 +289,14 @@ fn stochastic(loss: sgd::Loss, threads: usize) -> sgd::Params {
     sgd::Params { factors: 8, iterations: 300, regularization: 0.01, seed: 3, threads, ..usual }
 }
 
+/// A training by stochastic gradients.
+fn descended(data: &Interactions, params: &sgd::Params) -> sgd::Fitted {
+    let control = Control::unlimited();
+    let begin = sgd::start(data.users.len(), data.items.len(), params, &control).unwrap();
+    let (rows, none) = ((&data.user_items, &data.item_users), sgd::Validation::None);
+    sgd::fit(rows.0, rows.1, begin, params, none, &control, &mut |_| ()).unwrap()
+}
+
 /// By every loss and optimizer, and with biases or without: who changed sides and who is new is recommended what a training
 /// would recommend, and nobody else moves.
 #[test]
@@ -324,29 +332,12 @@ fn stochastic_gradients_go_on_where_they_ended() {
         adam,
         plain,
     ] {
-        let train = |data: &Interactions| {
-            let control = Control::unlimited();
-            let begin = sgd::start(data.users.len(), data.items.len(), &params, &control).unwrap();
-            let (rows, none) = ((&data.user_items, &data.item_users), sgd::Validation::None);
-            sgd::fit(rows.0, rows.1, begin, &params, none, &control, &mut |_| ()).unwrap()
-        };
         let control = Control::unlimited();
-        let sgd::Fitted { model: old, squares, .. } = train(&data);
+        let sgd::Fitted { model: old, squares, .. } = descended(&data, &params);
         let summed = params.optimizer != sgd::Optimizer::Sgd;
         assert_eq!(squares.users.iter().chain(&squares.items).all(|&each| each > 0.0), summed);
         let old = old.folded(&control).unwrap();
-        let parts = Parts {
-            users: &data.users,
-            items: &data.items,
-            user_items: &data.user_items,
-            item_users: &data.item_users,
-            learned: Learned::Stochastic(&old, &squares),
-            regularization: PARAMS.regularization,
-            alpha: PARAMS.alpha,
-            user_class: 3,
-            item_class: 3,
-        };
-        let bytes = encode(&parts, [7; 16], 1, &control).unwrap();
+        let bytes = image(&data, Learned::Stochastic(&old, &squares));
         let opened = Image::open(&bytes).unwrap();
         let model = Recommender::new(&opened).unwrap();
         assert_eq!(
@@ -373,7 +364,7 @@ fn stochastic_gradients_go_on_where_they_ended() {
         assert_eq!(updated, go_on(3, &merged.users, warm()));
         let updated = updated.model.folded(&Control::unlimited()).unwrap();
 
-        let full = train(all).model.folded(&Control::unlimited()).unwrap();
+        let full = descended(all, &params).model.folded(&Control::unlimited()).unwrap();
         let full = quality(all, &full, &users, &group);
         let after = quality(all, &updated, &users, &group);
         println!("{params:?}: {after} after an update, {full} after a training");
@@ -430,6 +421,43 @@ fn stochastic_gradients_go_on_where_they_ended() {
         let (rows, columns) = (&all.user_items, &all.item_users);
         let refused = sgd::refine(rows, columns, wrong, &[], &params, &control, &mut |_| ());
         assert!(matches!(refused, Err(Error::Corrupted(_))), "{refused:?}");
+    }
+}
+
+/// Whose entries went is recommended what the entries that stayed tell, and nothing of what they told before.
+#[test]
+fn stochastic_gradients_forget_entries_that_went() {
+    let mut was = before(false);
+    let users: Vec<i64> = (100..130).collect();
+    let (left, kept) = (|user: i64| (user + 2) % 5, |user: i64| user % 5);
+    for &user in &users {
+        for n in 0..12 {
+            was.insert((user, left(user) * 20 + (user * 7 + n) % 20), 1.0);
+        }
+    }
+    let mut now = was.clone();
+    now.retain(|&(user, item), _| !users.contains(&user) || item / 20 != left(user));
+    let data = read(IdKind::Integer, &was, &|_| true);
+    let fresh = read(IdKind::Integer, &now, &|user| users.contains(&user));
+    for loss in [sgd::Loss::Bpr, sgd::Loss::Warp, sgd::Loss::Logistic] {
+        let (params, control) = (stochastic(loss, 1), Control::unlimited());
+        let (old, squares) = descended(&data, &params).folded(&control).unwrap();
+        let bytes = image(&data, Learned::Stochastic(&old, &squares));
+        let opened = Image::open(&bytes).unwrap();
+        let model = Recommender::new(&opened).unwrap();
+        let merged = merge(&model, sorted(IdKind::Integer, &users).view(), &fresh, 1, &control).unwrap();
+        let warm = moved_with_squares(&model, &merged, &control).unwrap().unwrap();
+        let all = &merged.interactions;
+        let (rows, columns) = (&all.user_items, &all.item_users);
+        let updated =
+            sgd::refine(rows, columns, warm, &merged.users, &params, &control, &mut |_| ()).unwrap();
+        let updated = updated.model.folded(&control).unwrap();
+        let [gone, stayed] = [quality(all, &updated, &users, &left), quality(all, &updated, &users, &kept)];
+        let full = descended(all, &params).model.folded(&control).unwrap();
+        let full = quality(all, &full, &users, &kept);
+        let said = format!("{loss:?}: {gone} of what went, {stayed} of what stayed, {full} after a training");
+        // By chance 0.2; from where the training had led him, 0.59 to 0.75 of what went.
+        assert!(gone < 0.3 && stayed > 0.9 * full, "{said}");
     }
 }
 
@@ -565,7 +593,7 @@ fn ratings_follow_and_err_as_little_as_after_a_training() {
 fn limits_hold_and_a_cancel_ends_it() {
     let was = before(true);
     let data = read(IdKind::Integer, &was, &|_| true);
-    let bytes = image(&data, &trained(&data));
+    let bytes = image(&data, Learned::Factors(&trained(&data)));
     let opened = Image::open(&bytes).unwrap();
     let model = Recommender::new(&opened).unwrap();
     let fresh = read(IdKind::Integer, &was, &|user| user < 9);

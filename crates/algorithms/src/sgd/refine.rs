@@ -21,7 +21,8 @@ use super::{
 /// What a training left of rows, in their places of now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Warm {
-    /// As of [`Model::folded`]; zeros for users and items that are new, which begin at random.
+    /// As of [`Model::folded`]; zeros for users and items that are new, and for users who lost entries: they begin at
+    /// random.
     pub factors: Factors,
     /// As of [`Fitted::squares`]; zeros where they are not known.
     pub squares: Squares,
