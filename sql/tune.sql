@@ -1,24 +1,24 @@
 -- The search for settings: a procedure that commits between trials, and its steps.
 
 CREATE FUNCTION persona._tune_begin(
-  model text, trials int, method text, space jsonb, folds int, deploy text, seed bigint, options jsonb) RETURNS void
+  model text, trials int, method text, space jsonb, folds int, deploy text, seed bigint, options jsonb) RETURNS regclass
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_tune_begin';
 COMMENT ON FUNCTION persona._tune_begin(text, int, text, jsonb, int, text, bigint, jsonb) IS
-  'The first step of persona.tune(): checks its arguments, and makes the table of the trials or sees that it goes on with them.';
+  'The first step of persona.tune(): checks its arguments, and makes the table of the trials or sees that it goes on with them; the view of the model.';
 
-CREATE FUNCTION persona._tune_next(model text, trials int, error text) RETURNS int
+CREATE FUNCTION persona._tune_next(model regclass, trials int, error text) RETURNS int
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_tune_next';
-COMMENT ON FUNCTION persona._tune_next(text, int, text) IS
+COMMENT ON FUNCTION persona._tune_next(regclass, int, text) IS
   'A step of persona.tune(): ends a trial that still runs with this error (NULL: interrupted), and begins the next one; its number, or NULL where there are so many trials or all that there can be.';
 
-CREATE FUNCTION persona._tune_measure(model text, trial int) RETURNS void
+CREATE FUNCTION persona._tune_measure(model regclass, trial int) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_tune_measure';
-COMMENT ON FUNCTION persona._tune_measure(text, int) IS
+COMMENT ON FUNCTION persona._tune_measure(regclass, int) IS
   'A step of persona.tune(): measures a running trial and writes what came of it. 55P03 where it does not run, because another session goes on with the search.';
 
-CREATE FUNCTION persona._tune_finish(model text, deploy text) RETURNS persona.training_result
+CREATE FUNCTION persona._tune_finish(model regclass, deploy text) RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_tune_finish';
-COMMENT ON FUNCTION persona._tune_finish(text, text) IS
+COMMENT ON FUNCTION persona._tune_finish(regclass, text) IS
   'The last step of persona.tune(): trains with the settings of the best trial, which the model keeps unless deploy is ''auto'' and the version does not go live. 55000 where no trial came to an end.';
 
 CREATE PROCEDURE persona.tune(
@@ -28,6 +28,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
   started CONSTANT timestamptz := pg_catalog.clock_timestamp();
   allowed int := tune.trials;
+  view pg_catalog.regclass;
   trial int;
   problem text;
 BEGIN
@@ -35,26 +36,27 @@ BEGIN
   IF tune.budget OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
     RAISE EXCEPTION '"budget" must be an interval above 0, got %', tune.budget USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  PERFORM persona._tune_begin(
+  -- By name only once: between the steps it may come to mean another model.
+  view := persona._tune_begin(
     tune.model, tune.trials, tune.method, tune.space, tune.folds, tune.deploy, tune.seed, tune.options);
   COMMIT;
   LOOP
     IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) started OPERATOR(pg_catalog.>=) tune.budget THEN
       allowed := 0;
     END IF;
-    trial := persona._tune_next(tune.model, allowed, problem);
+    trial := persona._tune_next(view, allowed, problem);
     -- From here on everybody sees that it runs, and after a crash that it did.
     COMMIT;
     EXIT WHEN trial IS NULL;
     problem := NULL;
     BEGIN
-      PERFORM persona._tune_measure(tune.model, trial);
+      PERFORM persona._tune_measure(view, trial);
     EXCEPTION
       WHEN lock_not_available THEN RAISE;  -- somebody else tunes the model
       WHEN OTHERS THEN problem := pg_catalog.concat(SQLSTATE, ': ', SQLERRM);
     END; COMMIT;
   END LOOP;
-  PERFORM persona._tune_finish(tune.model, tune.deploy);
+  PERFORM persona._tune_finish(view, tune.deploy);
 END $$;
 COMMENT ON PROCEDURE persona.tune(text, int, text, jsonb, interval, int, text, bigint, jsonb) IS
 $$Searches for better settings of a recommender: each trial fits it with others on all but held-out rows, measures nDCG@10 on these (of ratings the RMSE, lower is better), and is committed as a row of the table <model>_trials beside the model. At the end a version is trained with the settings of the best trial, which later retrainings keep, unless deploy is 'auto' and the version does not go live; a model of train_recommender becomes one of the trainer that was chosen.

@@ -22,10 +22,15 @@ pub(crate) fn require_owner(relation: pg_sys::Oid, name: &str) -> Result<()> {
     if owns(relation) {
         return Ok(());
     }
-    Err(fail(
+    Err(not_owner(name))
+}
+
+/// 42501 for who may not change a model.
+pub(crate) fn not_owner(name: &str) -> pgrx::pg_sys::panic::ErrorReport {
+    fail(
         Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
         format!("must be owner of model {}", crate::identity::shown(name)),
-    ))
+    )
 }
 
 /// 42501 unless the current user may be served by the model: SELECT on its view.

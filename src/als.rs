@@ -14,11 +14,11 @@ use crate::locks;
 use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
-use crate::train::choose;
 use crate::train::recommender::{
     Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments, last_arguments,
     train_first,
 };
+use crate::train::{Whom, choose};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 8] = [
@@ -217,7 +217,7 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
 
 impl Trains for Als {
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

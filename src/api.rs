@@ -68,10 +68,10 @@ sql_functions! {
     persona_attach("text, jsonb") -> "void" = attach::attach;
     persona_detach("text") -> "void" = attach::detach;
 
-    persona_tune_begin("text, integer, text, jsonb, integer, text, bigint, jsonb") -> "void" = tune::begin;
-    persona_tune_next("text, integer, text") -> "integer" = tune::begin_trial;
-    persona_tune_measure("text, integer") -> "void" = tune::measure;
-    persona_tune_finish("text, text") -> "persona.training_result" = tune::finish;
+    persona_tune_begin("text, integer, text, jsonb, integer, text, bigint, jsonb") -> "regclass" = tune::begin;
+    persona_tune_next("regclass, integer, text") -> "integer" = tune::begin_trial;
+    persona_tune_measure("regclass, integer") -> "void" = tune::measure;
+    persona_tune_finish("regclass, text") -> "persona.training_result" = tune::finish;
     persona_queue_changes("") -> "trigger" = queue::queue_changes;
 
     persona_train_als(

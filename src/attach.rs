@@ -8,7 +8,9 @@ use crate::error::{Code, Result, fail};
 use crate::lifecycle::{owned_to_train, trained_from};
 use crate::options::Options;
 use crate::outputs::{execute, literal};
+use crate::registry::scan::Seen;
 use crate::registry::{queue, write};
+use crate::snapshot::Snapshot;
 use crate::{identity, locks};
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -35,7 +37,7 @@ struct Table {
 /// `persona.attach(model, options)`.
 pub(crate) fn attach(call: &Call) -> Answer {
     locks::writable(c"persona.attach()");
-    let (named, model, _snapshot) = owned_to_train(call)?;
+    let (named, model) = owned_to_train(call)?;
     let replica = Options::new(call.object(1, "options")?, &["replica"])?.boolean("replica")?;
     if model.kind != "recommender" {
         return Err(fail(
@@ -46,6 +48,12 @@ pub(crate) fn attach(call: &Call) -> Answer {
     }
     let source = trained_from(&named, &model.spec)?;
     let tables = tables(source)?;
+    for trigger in triggers(model.model_id)? {
+        if !tables.iter().any(|table| table.relation == trigger.relation) {
+            lock(trigger.relation, pg_sys::AccessExclusiveLock);
+        }
+    }
+    // As they are once nobody can change them any more.
     let present = triggers(model.model_id)?;
     let replica = replica.unwrap_or_else(|| present.iter().any(|trigger| trigger.word == ROWS));
     let mut wanted = Vec::new();
@@ -79,7 +87,7 @@ pub(crate) fn attach(call: &Call) -> Answer {
         }
     }
     let relations: Vec<pg_sys::Oid> = tables.iter().map(|table| table.relation).collect();
-    let before = queue::attached(model.model_id)?;
+    let before = queue::attached(model.model_id, Seen::Latest)?;
     write::set_attachment(model.model_id, &relations)?;
     // Nobody knows what changed before there was a trigger.
     if made || relations != before {
@@ -91,7 +99,7 @@ pub(crate) fn attach(call: &Call) -> Answer {
 /// `persona.detach(model)`.
 pub(crate) fn detach(call: &Call) -> Answer {
     locks::writable(c"persona.detach()");
-    let (_, model, _snapshot) = owned_to_train(call)?;
+    let (_, model) = owned_to_train(call)?;
     drop_triggers(model.model_id)?;
     write::delete_attachment(model.model_id)?;
     Ok(None)
@@ -99,18 +107,36 @@ pub(crate) fn detach(call: &Call) -> Answer {
 
 /// Drops the triggers of a model, whoever owns the tables now: they belong to the model.
 pub(crate) fn drop_triggers(model_id: Uuid) -> Result<()> {
+    for trigger in triggers(model_id)? {
+        lock(trigger.relation, pg_sys::AccessExclusiveLock);
+    }
+    // Whoever dropped one, or its table, has done so by now.
     triggers(model_id)?.iter().for_each(Trigger::drop);
     Ok(())
+}
+
+/// Waits until nobody writes to the tables that a model follows, and keeps it so until the transaction ends.
+pub(crate) fn wait_for_writers(model_id: Uuid) -> Result<()> {
+    for table in queue::attached(model_id, Seen::Latest)? {
+        lock(table, pg_sys::ShareRowExclusiveLock);
+    }
+    Ok(())
+}
+
+fn lock(relation: pg_sys::Oid, mode: u32) {
+    // SAFETY: a lock that the transaction keeps.
+    unsafe { pg_sys::LockRelationOid(relation, mode as _) };
 }
 
 /// The source and all that lies below it, locked against further partitions; each must be the caller's own and able to
 /// have the triggers.
 fn tables(source: pg_sys::Oid) -> Result<Vec<Table>> {
     own(source)?;
-    // SAFETY: the lock that CREATE TRIGGER takes; the transaction keeps it.
-    unsafe { pg_sys::LockRelationOid(source, pg_sys::ShareRowExclusiveLock as _) };
+    // The lock that CREATE TRIGGER takes.
+    lock(source, pg_sys::ShareRowExclusiveLock);
     let mut tables = Vec::new();
     for relation in below(source)? {
+        lock(relation, pg_sys::ShareRowExclusiveLock);
         let name = own(relation)?;
         // SAFETY: a system cache look-up.
         let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
@@ -186,10 +212,10 @@ impl Trigger {
 
     /// Drops it without asking for a right on its table.
     fn drop(&self) {
-        // SAFETY: the trigger is one of this library's, found a moment ago; one that is gone meanwhile raises an error.
+        // The order of DROP TRIGGER: the table is locked first.
+        lock(self.relation, pg_sys::AccessExclusiveLock);
+        // SAFETY: the trigger is one of this library's, found under a lock of its table.
         unsafe {
-            // The order of DROP TRIGGER: the table is locked first.
-            pg_sys::LockRelationOid(self.relation, pg_sys::AccessExclusiveLock as _);
             let object = pg_sys::ObjectAddress {
                 classId: pg_sys::TriggerRelationId,
                 objectId: self.oid,
@@ -256,6 +282,7 @@ fn read<T>(
     take: impl Fn(pgrx::spi::SpiHeapTupleData<'_>) -> pgrx::spi::Result<T>,
 ) -> Result<Vec<T>> {
     let _path = Identity::pinned_path();
+    let _snapshot = Snapshot::latest();
     Spi::connect(|client| client.select(query, None, &[])?.map(take).collect::<pgrx::spi::Result<Vec<_>>>())
         .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}")))
 }

@@ -20,7 +20,7 @@ use crate::train::recommender::{
     self, Algorithm, CUTOFFS, Choose, Chosen, Prepared, Request, Scene, Scored, column_arguments, expect,
     last_arguments,
 };
-use crate::train::{Ask, content};
+use crate::train::{Ask, Whom, content};
 use crate::{interval, locks, trainers};
 use candidates::{Candidate, Scale};
 
@@ -48,13 +48,13 @@ pub(crate) fn train_recommender(call: &Call) -> Answer {
     let budget = call.datum(6).ok_or_else(|| null_argument("budget"))?;
     spec.insert("budget".into(), interval::text(budget).into());
     spec.extend(last_arguments(call, 7, &["deploy"])?);
-    run(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
+    run(call, call.required::<String>(0, "model")?.into(), call.required(1, "relation")?, spec.clone(), spec)
 }
 
 /// Trains from a spec: what the call was given, or what `retrain` made of the kept one.
 pub(crate) fn run(
     call: &Call,
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -65,13 +65,13 @@ pub(crate) fn run(
 
 /// Checks that a spec fits the columns of a relation and the model of that name.
 pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
-    let (request, _) = Search::parse(name.into(), source.relation, spec, Map::new())?;
+    let (request, _) = Search::parse(name.to_string().into(), source.relation, spec, Map::new())?;
     recommender::fit(name, spec, source, &request)
 }
 
 /// Measures what a version was trained by at a cutoff, without writing one.
 pub(crate) fn measure(
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     ask: &Ask,
@@ -121,7 +121,7 @@ const MOST_SPLITS: usize = 3;
 
 /// A choice among the trainers.
 struct Search {
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     budget: Duration,
     /// The names of the algorithms that may be tried.
@@ -138,7 +138,7 @@ struct Search {
 
 impl Search {
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

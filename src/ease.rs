@@ -15,11 +15,11 @@ use crate::locks;
 use crate::neighbours::{Answer, fitted, threads};
 use crate::options::Options;
 use crate::spec::{Spec, finite, object};
-use crate::train::choose;
 use crate::train::recommender::{
     Algorithm, Data, Fits, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
     train_first,
 };
+use crate::train::{Whom, choose};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 10] = [
@@ -74,7 +74,7 @@ pub(crate) fn train_ease(call: &Call) -> Answer {
 
 impl Trains for Ease {
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

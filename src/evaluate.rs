@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Metric};
 use crate::segments::has_segments;
-use crate::train::{ASK, Ask};
+use crate::train::{ASK, Ask, Whom};
 use crate::trainers;
 
 /// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none or options were given,
@@ -62,7 +62,7 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
         let trainer = trainers::of(&model.spec);
         let spec = trainer.spec_of_version(model.spec, &facts.hyperparameters);
         if let Some(measure) = trainer.measure {
-            stored = measure(named.name.clone(), relation, spec, &ask)?;
+            stored = measure(Whom::model(&named, model.model_id), relation, spec, &ask)?;
         }
     }
     push(call, &named, version, &stored)

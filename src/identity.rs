@@ -123,6 +123,21 @@ pub(crate) fn model(name: &str, seen: Seen) -> Result<(Named, Model)> {
     }
 }
 
+/// The model of a view, or 42704.
+pub(crate) fn model_of_view(relation: pg_sys::Oid, seen: Seen) -> Result<(Named, Model)> {
+    let gone = || no_model(&format!("with OID {}", relation.to_u32()));
+    if !hold(relation) {
+        return Err(gone());
+    }
+    let id = id_of_view(relation);
+    // SAFETY: gives back the lock that `hold` took.
+    unsafe { pg_sys::UnlockRelationOid(relation, pg_sys::AccessShareLock as _) };
+    let name = qualified_name(relation).ok_or_else(gone)?;
+    let model = id.map(|id| registry::model(id, seen)).transpose()?.flatten();
+    let model = model.filter(|model| model.relation == relation).ok_or_else(gone)?;
+    Ok((Named { relation, name }, model))
+}
+
 /// Keeps a view from being dropped until the transaction ends; false where it is gone already.
 pub(crate) fn hold(relation: pg_sys::Oid) -> bool {
     lock(relation, pg_sys::AccessShareLock)

@@ -32,6 +32,7 @@ mod registry;
 mod segments;
 mod settings;
 mod sgd;
+mod snapshot;
 mod source;
 mod spec;
 mod sql;

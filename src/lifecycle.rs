@@ -10,15 +10,15 @@ use crate::call::{Call, Rows, datum, null_argument};
 use crate::error::{Code, Result, fail, nearest, words};
 use crate::fault::point;
 use crate::identity::{self, Named};
-use crate::locks::{self, Snapshot};
 use crate::options::Options;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Model, queue, write};
+use crate::registry::{self, Model, write};
+use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::spec::Spec;
-use crate::train::{by_segment, content};
+use crate::train::{Whom, by_segment, content};
 use crate::trainers::{self, Column};
-use crate::{attach, deploy, outputs};
+use crate::{attach, deploy, locks, outputs};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -32,11 +32,12 @@ pub(crate) fn owned(call: &Call) -> Result<(Named, Model)> {
 
 /// The same under its training lock: a training writes the spec that it began with, and the next one must begin
 /// with that.
-pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model, Snapshot)> {
+pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
     let (named, model) = owned(call)?;
-    let snapshot = locks::training(named.relation, &named.name)?;
+    locks::training(named.relation, &named.name)?;
+    registry::not_outrun(model.model_id)?;
     match registry::model(model.model_id, Seen::Latest)? {
-        Some(model) => Ok((named, model, snapshot)),
+        Some(model) => Ok((named, model)),
         None => Err(identity::no_model(&named.name)),
     }
 }
@@ -44,7 +45,7 @@ pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model, Snapshot)> {
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
     locks::writable(c"persona.retrain()");
-    let (named, model, _snapshot) = owned_to_train(call)?;
+    let (named, model) = owned_to_train(call)?;
     let mut spec = model.spec.clone();
     let trainer = trainers::of(&spec);
     let known: Vec<&str> = trainer.settings.iter().chain(trainer.options).copied().collect();
@@ -62,11 +63,7 @@ pub(crate) fn train_again(
     kept: Map<String, Value>,
 ) -> Answer {
     let relation = trained_from(&named, &spec)?;
-    let pending = queue::pending(model.model_id)?;
-    let before = write::newest_deployment(model.model_id)?;
-    let answer = (trainers::of(&spec).run)(call, named.name, relation, spec, kept)?;
-    pending.settle(before)?;
-    Ok(answer)
+    (trainers::of(&spec).run)(call, Whom::model(&named, model.model_id), relation, spec, kept)
 }
 
 /// The relation that a spec names; 42P01 where it is gone.
@@ -91,7 +88,9 @@ pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<p
 /// tells of items and users.
 pub(crate) fn alter_model(call: &Call) -> Answer {
     locks::writable(c"persona.alter_model()");
-    let (named, model, _snapshot) = owned_to_train(call)?;
+    let (named, model) = owned_to_train(call)?;
+    // Whose statements are not over has queued users by the columns of before: everything is read after that.
+    attach::wait_for_writers(model.model_id)?;
     let mut spec = model.spec;
     if let Some(relation) = call.get::<pg_sys::Oid>(1) {
         let source = Source::open(relation)?;
@@ -157,8 +156,9 @@ fn full_name(named: &Named) -> String {
 pub(crate) fn drop_model(call: &Call) -> Answer {
     locks::writable(c"persona.drop_model()");
     let (named, model) = owned(call)?;
-    let _snapshot = locks::training(named.relation, &named.name)?;
+    locks::training(named.relation, &named.name)?;
     locks::tuning(named.relation, &named.name)?;
+    registry::not_outrun(model.model_id)?;
     attach::drop_triggers(model.model_id)?;
     // The view first, then the deploy lock: everybody takes them in this order. Its name may change until then.
     if !identity::seize(named.relation) {
@@ -166,13 +166,19 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     }
     locks::deploying(named.relation)?;
     let view = full_name(&named);
+    let _snapshot = Snapshot::latest();
     point("drop locked");
     for function in outputs::functions(named.relation)? {
         outputs::execute(&format!("DROP FUNCTION {function}"))?;
     }
     point("drop functions");
-    for table in tables(model.model_id)? {
-        outputs::execute(&format!("DROP TABLE {table}"))?;
+    for (_, table) in registry::outputs(model.model_id, Seen::Latest)? {
+        // Its name as it is once nobody can change it any more.
+        if let Some(table) =
+            Some(table).filter(|&table| identity::seize(table)).and_then(identity::qualified_name)
+        {
+            outputs::execute(&format!("DROP TABLE {table}"))?;
+        }
     }
     outputs::execute(&format!("DROP VIEW {view}"))?;
     point("drop view");
@@ -193,7 +199,8 @@ pub(crate) fn revoke_model(call: &Call) -> Answer {
 
 fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer {
     locks::writable(what);
-    let (named, model) = owned(call)?;
+    // Two at once would write the same rows of the catalog.
+    let (named, model) = deploy::locked(&call.required::<String>(0, "model")?)?;
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
     // In any case that is not the name of a role, the word means everybody.
     let everybody = role.eq_ignore_ascii_case("public") && !access::role_exists(&role);

@@ -22,33 +22,8 @@ const PATIENCE: u32 = 10;
 const STEP: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// Takes the training lock of a model, or 55P03 where somebody trains it.
-pub(crate) fn training(relation: pg_sys::Oid, name: &str) -> Result<Snapshot> {
-    try_acquire(relation.to_u32(), Purpose::Training, name)?;
-    Ok(Snapshot::take())
-}
-
-/// What the holder of a training lock sees: all that was committed when it got the lock, the last training with it.
-/// The statement that it works for may have begun before that one read: under its snapshot, rows would be read again
-/// as they were, and what came in between be forgotten. In REPEATABLE READ the snapshot of the transaction stays;
-/// there, to write a version of a model that others have trained meanwhile is 40001.
-#[must_use]
-pub(crate) struct Snapshot(());
-
-impl Snapshot {
-    fn take() -> Snapshot {
-        // SAFETY: within a transaction; Drop gives it back, and an abort does where an error passes.
-        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-        Snapshot(())
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: as many are taken back as were pushed; others push and pop theirs in between.
-            unsafe { pg_sys::PopActiveSnapshot() };
-        }
-    }
+pub(crate) fn training(relation: pg_sys::Oid, name: &str) -> Result<()> {
+    try_acquire(relation.to_u32(), Purpose::Training, name)
 }
 
 /// Takes the tuning lock of a model, or 55P03 where somebody tunes it.

@@ -12,11 +12,11 @@ use crate::call::Call;
 use crate::error::{OrReport, Result};
 use crate::options::Options;
 use crate::spec::{Spec, object};
-use crate::train::choose;
 use crate::train::recommender::{
     Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
     train_first,
 };
+use crate::train::{Whom, choose};
 use crate::{locks, settings};
 
 pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
@@ -46,7 +46,7 @@ pub(crate) fn threads(options: &Options) -> Result<usize> {
 
 impl Trains for ItemKnn {
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

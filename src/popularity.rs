@@ -12,6 +12,7 @@ use crate::error::{Code, Result, fail};
 use crate::locks;
 use crate::options::Options;
 use crate::spec::{Spec, finite, object};
+use crate::train::Whom;
 use crate::train::recommender::{
     Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
     train_first,
@@ -41,7 +42,7 @@ pub(crate) struct Popularity {
 
 impl Trains for Popularity {
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

@@ -8,6 +8,7 @@ use crate::error::{Code, Result, fail};
 use crate::identity::{self, Place, qualified, quote};
 use crate::outputs::{Published, execute, functions_beside, published};
 use crate::registry::scan::Seen;
+use crate::snapshot::Snapshot;
 use crate::train::as_owner;
 use crate::{locks, outputs};
 
@@ -24,6 +25,9 @@ pub(crate) fn publish(call: &Call) -> Result<Option<pg_sys::Datum>> {
     if !identity::hold(named.relation) {
         return Err(identity::no_model(&named.name));
     }
+    // Two at once would write the same rows of the catalog.
+    locks::deploying(named.relation)?;
+    let _snapshot = Snapshot::latest();
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,

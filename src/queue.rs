@@ -179,7 +179,7 @@ fn follows(firing: &Firing, model_id: Uuid) -> Result<()> {
     }
     // SAFETY: the relation is open.
     let relation = unsafe { (*firing.relation()).rd_id };
-    if queue::attached(model_id)?.contains(&relation) {
+    if queue::attached(model_id, Seen::Latest)?.contains(&relation) {
         return Ok(());
     }
     Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the table is not attached to it"))

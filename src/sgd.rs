@@ -15,6 +15,7 @@ use crate::locks;
 use crate::options::Options;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
+use crate::train::Whom;
 use crate::train::recommender::{
     Algorithm, BEST_EPOCH, Data, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments,
     last_arguments, train_first,
@@ -92,7 +93,7 @@ fn train(
 
 impl Trains for Sgd {
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

@@ -14,12 +14,12 @@ use crate::registry::Metric;
 use crate::segments::{kmeans, rfm};
 use crate::sgd::{self, Sgd};
 use crate::source::Source;
-use crate::train::Ask;
 use crate::train::recommender::{self, Algorithm, Trains};
+use crate::train::{Ask, Whom};
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
 type Run =
-    fn(&Call, String, pg_sys::Oid, Map<String, Value>, Map<String, Value>) -> Result<Option<pg_sys::Datum>>;
+    fn(&Call, Whom, pg_sys::Oid, Map<String, Value>, Map<String, Value>) -> Result<Option<pg_sys::Datum>>;
 
 /// A trainer.
 pub(crate) struct Trainer {
@@ -40,10 +40,10 @@ pub(crate) struct Trainer {
 }
 
 /// Measures: model, relation, spec, what is asked.
-type Measure = fn(String, pg_sys::Oid, Map<String, Value>, &Ask) -> Result<Vec<Metric>>;
+type Measure = fn(Whom, pg_sys::Oid, Map<String, Value>, &Ask) -> Result<Vec<Metric>>;
 
 /// The algorithm of a model, relation, spec.
-type Make = fn(String, pg_sys::Oid, &Map<String, Value>) -> Result<Box<dyn Algorithm>>;
+type Make = fn(Whom, pg_sys::Oid, &Map<String, Value>) -> Result<Box<dyn Algorithm>>;
 
 impl Trainer {
     const fn of_recommender<A: Trains>(

@@ -20,9 +20,9 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version, write};
 use crate::spec::Spec;
 use crate::train::recommender::{Request, figure, measure_splits};
-use crate::train::{DEPLOYS, as_owner, choose};
+use crate::train::{DEPLOYS, Whom, as_owner, choose};
 use crate::trainers::{self, Trainer};
-use crate::{deploy, identity, locks, notice};
+use crate::{access, deploy, identity, locks, notice};
 use space::Space;
 use table::{METHODS, Measured, Search, Table, space_of};
 
@@ -37,9 +37,14 @@ const MOST_FOLDS: i32 = 20;
 /// What `options` may hold.
 const OPTIONS: [&str; 2] = ["levels", "restart"];
 
-/// The model of the first argument under its tuning lock.
+/// The model whose view is the first argument, under its tuning lock: names may change between the steps.
 fn locked(call: &Call) -> Result<(Named, Model)> {
-    let (named, model) = owned(call)?;
+    let (named, model) = identity::model_of_view(call.required(0, "model")?, Seen::Latest)?;
+    access::require_owner(named.relation, &named.name)?;
+    lock((named, model))
+}
+
+fn lock((named, model): (Named, Model)) -> Result<(Named, Model)> {
     locks::tuning(named.relation, &named.name)?;
     match registry::model(model.model_id, Seen::Latest)? {
         Some(model) => Ok((named, model)),
@@ -86,7 +91,7 @@ pub(crate) fn begin(call: &Call) -> Answer {
     let folds = range(4, "folds", MOST_FOLDS)?;
     choose("deploy", &call.required::<String>(5, "deploy")?, &DEPLOYS)?;
     let options = Options::new(call.object(7, "options")?, &OPTIONS)?;
-    let (named, model) = locked(call)?;
+    let (named, model) = lock(owned(call)?)?;
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -121,7 +126,7 @@ pub(crate) fn begin(call: &Call) -> Answer {
     for (name, value) in space.extremes() {
         let (spec, trainer) = with(&base, &Map::from_iter([(name, value)]));
         if let Some(make) = trainer.algorithm {
-            make(named.name.clone(), relation, &spec)?;
+            make(named.name.clone().into(), relation, &spec)?;
         }
     }
     if !identity::hold(named.relation) {
@@ -135,7 +140,7 @@ pub(crate) fn begin(call: &Call) -> Answer {
         Some(table) if table.search()?.0 != search => return Err(table.another()),
         Some(_) => {}
     }
-    Ok(None)
+    Ok(datum(named.relation))
 }
 
 /// The table that `begin` made, its search, and the base of the trials. As the owner of the model.
@@ -187,7 +192,7 @@ fn serving(
     version: &Version,
 ) -> Result<Option<Map<String, Value>>> {
     let Some(make) = trainers::of(base).algorithm else { return Ok(None) };
-    let algorithm = make(named.name.clone(), trained_from(named, base)?, base)?;
+    let algorithm = make(named.name.clone().into(), trained_from(named, base)?, base)?;
     let same = algorithm.name() == version.algorithm;
     Ok(same.then(|| version.hyperparameters.clone()))
 }
@@ -211,9 +216,10 @@ pub(crate) fn measure(call: &Call) -> Answer {
     };
     let (spec, trainer) = with(&base, &mine.settings);
     let relation = trained_from(&named, &spec)?;
-    let request = Request::of(named.name.clone(), relation, &Spec::new(&spec), None, Map::new())?;
+    let request =
+        Request::of(Whom::model(&named, model.model_id), relation, &Spec::new(&spec), None, Map::new())?;
     let Some(make) = trainer.algorithm else { return Err(deploy::not_deployed(&named)) };
-    let algorithm = make(named.name.clone(), relation, &spec)?;
+    let algorithm = make(named.name.clone().into(), relation, &spec)?;
     let others: Vec<Vec<f64>> = others.iter().map(|row| row.reached()).collect();
     let (mut metric, mut folds, mut baselines) = (String::new(), Vec::new(), Vec::new());
     let seeds = (0..search.folds).map(|fold| search.seed.wrapping_add(fold)).collect::<Vec<_>>();
@@ -251,7 +257,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
 pub(crate) fn finish(call: &Call) -> Answer {
     let deploy: String = call.required(1, "deploy")?;
     let (named, model) = locked(call)?;
-    let _snapshot = locks::training(named.relation, &named.name)?;
+    locks::training(named.relation, &named.name)?;
     // Whoever had that lock before may have changed it.
     let model =
         registry::model(model.model_id, Seen::Latest)?.ok_or_else(|| identity::no_model(&named.name))?;
@@ -283,9 +289,8 @@ pub(crate) fn finish(call: &Call) -> Answer {
     let mut spec = kept.clone();
     spec.insert("deploy".into(), deploy.clone().into());
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
-    let before = write::newest_deployment(model.model_id)?;
     let answer = lifecycle::train_again(call, named, &model, spec, kept)?;
-    if deploy == "auto" && write::newest_deployment(model.model_id)? == before {
+    if deploy == "auto" && !registry::newest_is_live(model.model_id)? {
         // Nothing better was found: the next training begins with what serves.
         write::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)))?;
     }

@@ -20,14 +20,14 @@ use crate::lifecycle::{owned_to_train, trained_from};
 use crate::options::Options;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Version, queue, write};
+use crate::registry::{self, Version, queue};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
 use crate::train::recommender::{
     Algorithm, BEST_EPOCH, Data, Fitted, Learned, NEWEST, Warm, add_content, store,
 };
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
-use crate::train::{by_segment, content};
+use crate::train::{Whom, by_segment, content};
 use crate::work::GiveMemoryBack;
 use crate::{deploy, images, interval, locks, settings, trainers};
 
@@ -42,7 +42,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.update_model()");
     let _memory = GiveMemoryBack::from_now();
     let options = Options::new(call.object(1, "options")?, &["late"])?;
-    let (named, model, _snapshot) = owned_to_train(call)?;
+    let (named, model) = owned_to_train(call)?;
     let name = identity::shown(&named.name);
     if model.kind != "recommender" {
         return Err(fail(
@@ -62,14 +62,17 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let mut training = Training::start(&named.name, algorithm.name(), &control);
     let asked = content::asked(&Spec::new(&model.spec).object("options"), &mut Map::new())?;
     let mut features = [None, None];
-    let (target, (source, columns), identity) = begin(&named.name, &model.spec, || {
-        let source = Source::open(relation)?;
-        let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
-        let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-        let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
-        features = content::open(&asked, &columns)?;
-        Ok((source, columns))
-    })?;
+    let (target, (source, columns), identity) =
+        begin(&Whom::model(&named, model.model_id), &model.spec, || {
+            let source = Source::open(relation)?;
+            let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
+            let (user, item) =
+                (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
+            let columns =
+                source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+            features = content::open(&asked, &columns)?;
+            Ok((source, columns))
+        })?;
     let late = late(&columns, &options)?;
     let loaded = images::prepare(&named, model.model_id, version.image_id, version.version)?;
     let before = loaded.recommender()?;
@@ -89,8 +92,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
     }
 
-    let pending = queue::pending(model.model_id)?;
-    let again = match (&pending.users, queue::attached(model.model_id)?.is_empty()) {
+    let again = match (&target.pending.users, queue::attached(model.model_id, Seen::Latest)?.is_empty()) {
         (Some(users), _) => queued(&control, &columns, users)?,
         (None, true) => changed(&mut training, (&named, &version), (&source, &columns), &late)?,
         (None, false) => {
@@ -126,9 +128,8 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         Some(fitted) if merged.changed || !same(&mut training, &before, &merged, &fitted)? => fitted,
         _ => {
             drop(identity);
-            pending.forget()?;
             let seconds = training.started.elapsed().as_secs_f64();
-            return Published::unchanged(target, &version, algorithm.name(), seconds).record(call);
+            return Published::unchanged(target, &version, algorithm.name(), seconds)?.record(call);
         }
     };
     let interactions = &merged.interactions;
@@ -168,10 +169,8 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         guarded: true,
         keep_versions: kept.integer("keep_versions", 1, 1000)?,
     };
-    let deployed = write::newest_deployment(model.model_id)?;
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
     drop(identity);
-    pending.settle(deployed)?;
     result.record(call)
 }
 
@@ -232,7 +231,7 @@ fn algorithm(
     let once = content::learned(used) && !content::asks(&spec);
     let segments = by_segment::asks(&spec) || by_segment::learned(used);
     let made = match trainers::of(&spec).algorithm {
-        Some(make) if !segments && !once => Some(make(named.name.clone(), relation, &spec)?),
+        Some(make) if !segments && !once => Some(make(named.name.clone().into(), relation, &spec)?),
         _ => None,
     };
     made.filter(|made| made.name() == version.algorithm && made.updates()).ok_or_else(|| {

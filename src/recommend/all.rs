@@ -15,6 +15,7 @@ use crate::ids::stored_type;
 use crate::outputs::{check_free, copy_grants, execute, literal};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Output, write};
+use crate::source::Source;
 use crate::sql::{argument, bulk};
 use crate::train::as_owner;
 use crate::{deploy, locks, settings, work};
@@ -89,6 +90,7 @@ pub(crate) fn recommend_all(call: &Call) -> Answer {
             format!("model {} recommends nothing", identity::shown(&name)),
         ));
     }
+    registry::not_outrun(model.model_id)?;
     let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(&named))?;
     let _owner = as_owner(&named)?;
     let table = Table::find_or_create(&named, &model)?;
@@ -117,8 +119,14 @@ impl Table {
         };
         let known = registry::outputs(model.model_id, Seen::Latest)?;
         let known = known.into_iter().find(|(output, _)| *output == Output::Recs);
-        if let Some(name) = known.and_then(|(_, relation)| identity::qualified_name(relation)) {
-            table.name = name;
+        // Its name as it is once nobody can change it any more, and its columns as they are called by now: the model may
+        // have others.
+        if let Some((_, relation)) = known.filter(|(_, relation)| identity::hold(*relation)) {
+            let columns = Source::open(relation)?;
+            let named = |at: usize| columns.columns().get(at).map(|column| identity::quote(&column.name));
+            table.user = named(0).unwrap_or_default();
+            table.item = named(2).unwrap_or_default();
+            table.name = columns.name;
             return Ok(table);
         }
         if let Some(name) = TAKEN.iter().find(|name| **name == user || **name == item) {

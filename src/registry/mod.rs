@@ -9,6 +9,7 @@ use pgrx::{IntoDatum, JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Result, fail};
+use crate::snapshot::{self, Snapshot};
 use scan::{Key, Scan, Seen};
 
 /// A model as the registry knows it.
@@ -122,6 +123,34 @@ pub(crate) fn labels(model_id: Uuid, seen: Seen) -> Result<Vec<(u32, String)>> {
 /// The deployment that is live.
 pub(crate) fn live(model_id: Uuid, seen: Seen) -> Result<Option<Deployment>> {
     deployment(&[uuid_key(2, model_id)], seen)
+}
+
+/// Whether the newest version is the one that serves.
+pub(crate) fn newest_is_live(model_id: Uuid) -> Result<bool> {
+    let newest = version(model_id, None, Seen::Latest)?.map(|newest| newest.version);
+    Ok(newest.is_some() && live(model_id, Seen::Latest)?.map(|live| live.version) == newest)
+}
+
+/// 40001 in a transaction that goes on seeing what it first saw, where others have trained, deployed, attached or detached
+/// a model since: it would write over what it cannot see. Asked under a lock that excludes them.
+pub(crate) fn not_outrun(model_id: Uuid) -> Result<()> {
+    if !snapshot::stays() {
+        return Ok(());
+    }
+    // What the transaction itself has written by now is seen, too.
+    let _snapshot = Snapshot::now();
+    let state = |seen| -> Result<_> {
+        let newest = version_seen(model_id, None, seen)?.map(|newest| newest.version);
+        let deployed = live(model_id, seen)?.map(|live| live.deployment_id);
+        Ok((newest, deployed, queue::attached(model_id, seen)?))
+    };
+    if state(Seen::Statement)? == state(Seen::Latest)? {
+        return Ok(());
+    }
+    let message = "could not serialize access due to concurrent update";
+    Err(fail(Code::ERRCODE_T_R_SERIALIZATION_FAILURE, message)
+        .set_detail("Another transaction has trained, deployed, attached or detached the model meanwhile.")
+        .set_hint("The transaction might succeed if retried."))
 }
 
 /// A line of the deployment log.

@@ -7,14 +7,12 @@ use std::collections::BTreeSet;
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::scan::{Scan, Seen, open_for};
-use super::{uuid_key, write};
+use super::{not_outrun, uuid_key, write};
 use crate::error::Result;
-use crate::registry;
 
 /// The tables whose changes are queued for a model.
-pub(crate) fn attached(model_id: Uuid) -> Result<Vec<pg_sys::Oid>> {
-    let mut scan =
-        Scan::start("attachment", "attachment_pkey", Seen::Latest, &[uuid_key(1, model_id)], false)?;
+pub(crate) fn attached(model_id: Uuid, seen: Seen) -> Result<Vec<pg_sys::Oid>> {
+    let mut scan = Scan::start("attachment", "attachment_pkey", seen, &[uuid_key(1, model_id)], false)?;
     let mut found = Vec::new();
     while let Some(row) = scan.next() {
         found.push(row.expect(3)?);
@@ -73,7 +71,7 @@ pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
         pgrx::check_for_interrupts!();
     }
     drop(scan);
-    let known = !lost && !attached(model_id)?.is_empty();
+    let known = !lost && !attached(model_id, Seen::Latest)?.is_empty();
     Ok(Pending { model_id, users: known.then(|| users.into_iter().collect()), seen })
 }
 
@@ -83,23 +81,19 @@ impl Pending {
         if self.seen.is_empty() { Ok(()) } else { write::forget_changes(self.model_id, self.seen) }
     }
 
-    /// The same where a version that read it went live since a deployment; what one read that did not is kept for the
-    /// next one, and for whoever deploys this one.
-    pub(crate) fn settle(self, deployed_before: Option<i64>) -> Result<()> {
-        if self.seen.is_empty() || write::newest_deployment(self.model_id)? != deployed_before {
-            return self.forget();
-        }
-        let version = registry::version(self.model_id, None, Seen::Latest)?.map(|newest| newest.version);
-        write::mark_changes(self.model_id, self.seen, version)
+    /// Keeps what was seen for the next version, and notes which one has read it and did not go live.
+    pub(crate) fn keep(self, version: i32) -> Result<()> {
+        if self.seen.is_empty() { Ok(()) } else { write::mark_changes(self.model_id, self.seen, version) }
     }
 }
 
 /// A version goes live by hand: it has what it read, and all else is for the next work-off. What a version before the
 /// live one did not read nobody knows any more.
 pub(crate) fn deployed(model_id: Uuid, version: i32, older: bool) -> Result<()> {
-    if attached(model_id)?.is_empty() {
+    if attached(model_id, Seen::Latest)?.is_empty() {
         return Ok(());
     }
+    not_outrun(model_id)?;
     write::release_changes(model_id, version)?;
     if older { append(model_id, None) } else { Ok(()) }
 }

@@ -8,7 +8,8 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};
 
-use super::{Metric, Output, queue, scan};
+use super::scan::{self, Seen};
+use super::{Metric, Output, queue};
 use crate::access::{self, Identity, set_local};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
@@ -109,7 +110,7 @@ pub(crate) fn set_label(model_id: Uuid, segment_id: i32, label: Option<&str>) ->
 
 /// Notes a model's present name and spec.
 pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()> {
-    let attached = !queue::attached(model_id)?.is_empty();
+    let attached = !queue::attached(model_id, Seen::Latest)?.is_empty();
     as_registry_owner(|| {
         let columns = "relation user_column item_column value_column time_column";
         let differs = columns.split(' ').map(|key| {
@@ -183,7 +184,7 @@ pub(crate) fn forget_changes(model_id: Uuid, changes: Vec<Uuid>) -> Result<()> {
 }
 
 /// Notes that a version has read these rows of a model's queue.
-pub(crate) fn mark_changes(model_id: Uuid, changes: Vec<Uuid>, version: Option<i32>) -> Result<()> {
+pub(crate) fn mark_changes(model_id: Uuid, changes: Vec<Uuid>, version: i32) -> Result<()> {
     as_registry_owner(|| {
         run(
             "UPDATE persona_internal.queue SET read_by = $3 WHERE model_id OPERATOR(pg_catalog.=) $1
@@ -436,19 +437,6 @@ pub(crate) fn insert_log(model_id: Uuid, version: i32, lines: &[LogLine]) -> Res
             )?;
         }
         Ok(())
-    })
-}
-
-/// The newest deployment of a model that a statement of this transaction sees, and one of its own: another one than the
-/// live one only in REPEATABLE READ and SERIALIZABLE.
-pub(crate) fn newest_deployment(model_id: Uuid) -> Result<Option<i64>> {
-    as_registry_owner(|| {
-        Spi::connect_mut(|client| {
-            let query = "SELECT pg_catalog.max(deployment_id) FROM persona_internal.deployment
-                         WHERE model_id OPERATOR(pg_catalog.=) $1";
-            client.update(query, None, &[argument(model_id)])?.first().get_one::<i64>()
-        })
-        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
     })
 }
 

@@ -25,7 +25,7 @@ use crate::registry::Metric;
 use crate::registry::write::{self, LogLine};
 use crate::source::{Matrix, Source, read_matrix};
 use crate::spec::{Spec, object};
-use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, begin, choose};
+use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, Whom, begin, choose};
 use crate::work::GiveMemoryBack;
 use crate::{notice, settings};
 
@@ -68,12 +68,12 @@ pub(crate) fn train_kmeans(call: &Call) -> Answer {
     let model: String = call.required(0, "model")?;
     let relation: pg_sys::Oid = call.required(1, "relation")?;
     let kept = spec.clone();
-    run(call, model, relation, spec, kept)
+    run(call, model.into(), relation, spec, kept)
 }
 
 /// What a training was asked for.
 struct Request {
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     id: String,
     features: Option<Vec<String>>,
@@ -90,7 +90,7 @@ struct Request {
 /// Trains from a spec: what `train_kmeans` was given, or what `retrain` made of the kept one.
 pub(crate) fn run(
     call: &Call,
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -99,7 +99,7 @@ pub(crate) fn run(
 }
 
 fn parse(
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: &Map<String, Value>,
     kept: Map<String, Value>,

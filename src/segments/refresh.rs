@@ -16,7 +16,7 @@ use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::identity;
 use crate::registry::scan::Seen;
-use crate::registry::{self, Output, write};
+use crate::registry::{self, Output};
 use crate::source::Source;
 use crate::sql::{argument, bulk};
 use crate::train::{Deploy, Finished, Published, Target, Training};
@@ -33,17 +33,11 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The tables of a model, to be written by the holder of its deploy lock; 55000 where one is gone, 40001 where the
-    /// snapshot of the transaction is older than what they show: rows would be compared with those of another version.
+    /// The tables of a model, to be written by the holder of its deploy lock; 55000 where one is gone, 40001 where others
+    /// have changed them since the snapshot of the transaction.
     pub(super) fn new(model_id: pgrx::Uuid) -> Result<Tables> {
-        let live = registry::live(model_id, Seen::Latest)?.map(|live| live.deployment_id);
-        if write::newest_deployment(model_id)? != live {
-            return Err(fail(
-                Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
-                "could not serialize access due to concurrent update",
-            )
-            .set_detail("Another transaction has deployed a version of the model meanwhile."));
-        }
+        // Rows would be compared with those of another version.
+        registry::not_outrun(model_id)?;
         let outputs = registry::outputs(model_id, Seen::Latest)?;
         let open = |output: Output| {
             let found = outputs.iter().find(|(each, _)| *each == output).map(|(_, relation)| *relation);

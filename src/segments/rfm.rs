@@ -20,7 +20,7 @@ use crate::outputs::literal;
 use crate::registry::write;
 use crate::source::{Source, read_matrix};
 use crate::spec::{Spec, object};
-use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin, choose};
+use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, Whom, begin, choose};
 use crate::work::GiveMemoryBack;
 use crate::{locks, notice, settings};
 
@@ -49,7 +49,7 @@ pub(crate) fn train_rfm(call: &Call) -> Answer {
     let model: String = call.required(0, "model")?;
     let relation: pg_sys::Oid = call.required(1, "relation")?;
     let kept = spec.clone();
-    run(call, model, relation, spec, kept)
+    run(call, model.into(), relation, spec, kept)
 }
 
 /// A timestamptz in UTC and ISO 8601, whatever the settings of the session; 22008 where it is infinite.
@@ -81,7 +81,7 @@ fn unreadable(error: pgrx::spi::Error) -> pgrx::pg_sys::panic::ErrorReport {
 
 /// What a training was asked for.
 struct Request {
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     id: String,
     time: String,
@@ -99,7 +99,7 @@ struct Request {
 /// Trains from a spec: what `train_rfm` was given, or what `retrain` made of the kept one.
 pub(crate) fn run(
     call: &Call,
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -108,7 +108,7 @@ pub(crate) fn run(
 }
 
 fn parse(
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: &Map<String, Value>,
     kept: Map<String, Value>,

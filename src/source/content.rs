@@ -50,6 +50,7 @@ impl Content {
         of: (&Column, Class),
     ) -> Result<Content> {
         let source = Source::open(relation)?;
+        source.take_locks()?;
         let id = source.column(id)?.clone();
         let class = id.class_like(&source, of)?;
         let (mut kinds, mut expressions) = (Vec::new(), Vec::new());

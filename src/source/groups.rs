@@ -30,6 +30,7 @@ impl Groups {
         [of_id, of_column]: [&str; 2],
     ) -> Result<Groups> {
         let source = Source::open(relation)?;
+        source.take_locks()?;
         let id = source.column(id).map_err(named_by(of_id))?.clone();
         let column = source.column(column).map_err(named_by(of_column))?.clone();
         let class = id.class_like(&source, of)?;

@@ -70,14 +70,15 @@ impl Source {
                 format!("relation with OID {} does not exist", relation.to_u32()),
             )
         };
-        let name = identity::qualified_name(relation).ok_or_else(gone)?;
-        // SAFETY: NULL for a relation that is gone meanwhile; it is opened with a lock that the transaction keeps, so that its columns
-        // cannot change before they are read.
+        let name;
+        // SAFETY: NULL for a relation that is gone meanwhile; it is opened with a lock that the transaction keeps, so that
+        // neither its columns nor its name can change before it is read.
         let columns = unsafe {
             let opened = pg_sys::try_relation_open(relation, pg_sys::AccessShareLock as _);
             if opened.is_null() {
                 return Err(gone());
             }
+            name = identity::qualified_name(relation).unwrap_or_default();
             let readable = [b'r', b'p', b'v', b'm', b'f'].contains(&((*(*opened).rd_rel).relkind as u8));
             let descriptor = (*opened).rd_att;
             let columns = (1..=(*descriptor).natts)
@@ -91,6 +92,12 @@ impl Source {
             columns
         };
         Ok(Source { name, relation, columns })
+    }
+
+    /// Takes the locks that reading it needs, those of partitions and of what lies below a view among them, and keeps them:
+    /// whoever empties or rewrites one of these has ended then, and a snapshot of after that has what he wrote.
+    pub(crate) fn take_locks(&self) -> Result<()> {
+        stream(&format!("SELECT FROM {} LIMIT 0", self.name), &[], &mut |_, _| Ok(false))
     }
 
     /// A column by name; 42703 with the nearest existing name.

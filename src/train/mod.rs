@@ -21,7 +21,7 @@ pub(crate) use guard::{DEPLOYS, DeployChoice};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
 pub(crate) use publish::{Deploy, Finished, Published, UPDATED_FROM};
 pub(crate) use running::{Stored, Training};
-pub(crate) use target::{Beside, IdType, Target, as_owner, same_types};
+pub(crate) use target::{Beside, IdType, Target, Whom, as_owner, same_types};
 
 /// A word of a fixed list, as the value that stands for it.
 pub(crate) fn choose<T: Copy>(what: &str, word: &str, choices: &[(&str, T)]) -> Result<T> {
@@ -35,13 +35,14 @@ pub(crate) fn choose<T: Copy>(what: &str, word: &str, choices: &[(&str, T)]) -> 
 /// Begins a training: finds or makes the model and opens its source. An existing model is trained as its owner, whoever
 /// has the right to start it, for as long as the identity lives. `kept` is what the next `retrain` begins with.
 pub(crate) fn begin<C: Beside>(
-    model: &str,
+    model: &Whom,
     kept: &Map<String, Value>,
     open: impl FnOnce() -> Result<(Source, C)>,
 ) -> Result<(Target, (Source, C), Option<Identity>)> {
     let whose = target::find(model)?;
     let identity = whose.identity()?;
     let (source, columns) = open()?;
+    source.take_locks()?;
     let mut spec = kept.clone();
     spec.insert("relation".into(), Value::String(source.name.clone()));
     let target = target::target(whose, model, &columns, spec)?;

@@ -93,7 +93,12 @@ impl Finished {
         };
         let measured = measured(model_id, live.clone())?;
         let live_value = measured.as_ref().and_then(|live| live.value.filter(|_| live.metric == self.metric));
+        let outrun = live.as_ref().is_some_and(|live| !follows(&self.hyperparameters, live));
         let (deployed, deploy_reason) = match (&live, deploy.choice) {
+            // Somebody deployed another one by hand, who will have had a reason.
+            (Some(live), choice) if outrun && choice != DeployChoice::Never => {
+                (false, format!("version {} was deployed meanwhile", live.version))
+            }
             (Some(live), DeployChoice::Auto) if !deploy.guarded => {
                 (true, format!("follows version {}", live.version))
             }
@@ -156,6 +161,9 @@ impl Finished {
         write::insert_log(model_id, version, &training.log)?;
         if deployed {
             deploy::publish(model_id, version, self.image.id, "train")?;
+            target.pending.forget()?;
+        } else if !outrun {
+            target.pending.keep(version)?;
         }
         point("deployed");
         deploy::prune(model_id, deploy.keep_versions.unwrap_or(KEEP_VERSIONS))?;
@@ -166,6 +174,11 @@ impl Finished {
         point("published");
         Ok(result)
     }
+}
+
+/// Whether a version is one of its own, or an update of the one that is live.
+fn follows(facts: &Map<String, Value>, live: &Version) -> bool {
+    facts.get(UPDATED_FROM).is_none_or(|from| from.as_i64() == Some(live.version.into()))
 }
 
 /// The version whose figures stand for a live one: itself, or, of an update, which is not measured, what it followed.
@@ -190,8 +203,9 @@ impl Published {
         version: &registry::Version,
         algorithm: &'static str,
         seconds: f64,
-    ) -> Published {
-        Published {
+    ) -> Result<Published> {
+        target.pending.forget()?;
+        Ok(Published {
             model: target.name,
             version: version.version,
             algorithm,
@@ -206,7 +220,7 @@ impl Published {
             seconds,
             deployed: true,
             deploy_reason: "nothing changed".into(),
-        }
+        })
     }
 
     /// Warns of a live version that is worse than recommending what is popular.

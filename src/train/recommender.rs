@@ -21,14 +21,13 @@ use super::content;
 use super::guard::GUARD_CUTOFF;
 pub(crate) use super::holdout::{CUTOFFS, Data, Prepared, Scored, figure};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Times, holdout};
-use super::target::{Beside, IdType, as_owner, same_types};
+use super::target::{Beside, IdType, Whom, same_types};
 use super::{DEPLOYS, Deploy, DeployChoice, Finished, HOLDOUTS, Stored, Training, begin, choose};
 use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::identity::{self, Named, Place};
 use crate::ids::type_name;
-use crate::registry::scan::Seen;
 use crate::registry::write::{self, LogLine};
 use crate::registry::{Metric, Output};
 use crate::source::{Counts, InteractionColumns, Read, Source};
@@ -77,7 +76,7 @@ pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Resul
 /// Checks that a spec is one of a trainer and fits the columns of a relation, the model of that name, and what tells of items
 /// and users.
 pub(crate) fn fits<A: Trains>(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
-    fit(name, spec, source, &A::parse(name.into(), source.relation, spec, Map::new())?.0)
+    fit(name, spec, source, &A::parse(name.to_string().into(), source.relation, spec, Map::new())?.0)
 }
 
 /// The same of a request that was parsed.
@@ -90,7 +89,7 @@ pub(crate) fn fit(name: &str, spec: &Map<String, Value>, source: &Source, reques
 /// What every trainer of a recommender is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    pub(crate) model: String,
+    pub(crate) model: Whom,
     pub(crate) relation: pg_sys::Oid,
     pub(crate) user_column: String,
     pub(crate) item_column: String,
@@ -111,7 +110,7 @@ pub(crate) struct Request {
 impl Request {
     /// What a spec says of a trainer's request.
     pub(crate) fn of(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Spec<'_>,
         keep_versions: Option<i64>,
@@ -339,7 +338,7 @@ impl Beside for InteractionColumns {
 pub(crate) trait Trains: Algorithm + Sized + 'static {
     /// What a spec asks for; `kept` is what the next `retrain` begins with.
     fn parse(
-        model: String,
+        model: Whom,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,
@@ -349,7 +348,7 @@ pub(crate) trait Trains: Algorithm + Sized + 'static {
 /// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
 pub(crate) fn run<A: Trains>(
     call: &Call,
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -360,12 +359,18 @@ pub(crate) fn run<A: Trains>(
 
 /// Trains for the first time from what a trainer was given.
 pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
-    run::<A>(call, call.required(0, "model")?, call.required(1, "relation")?, spec.clone(), spec)
+    run::<A>(
+        call,
+        call.required::<String>(0, "model")?.into(),
+        call.required(1, "relation")?,
+        spec.clone(),
+        spec,
+    )
 }
 
 /// The algorithm that a spec asks for.
 pub(crate) fn algorithm<A: Trains>(
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: &Map<String, Value>,
 ) -> Result<Box<dyn Algorithm>> {
@@ -374,7 +379,7 @@ pub(crate) fn algorithm<A: Trains>(
 
 /// Measures a spec without writing a version.
 pub(crate) fn measure<A: Trains>(
-    model: String,
+    model: Whom,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     ask: &Ask,
@@ -659,8 +664,7 @@ fn on_rows<B, T>(
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
     let mut training = Training::start(&request.model, algorithm.name(), &control);
-    let (named, _) = identity::model(&request.model, Seen::Statement)?;
-    let _identity = as_owner(&named)?;
+    let _identity = request.model.as_owner()?;
     let (source, columns) = request.open()?;
     let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
     let Some(opened) = open(&columns, choice)? else { return Ok(None) };

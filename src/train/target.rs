@@ -8,10 +8,11 @@ use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::identity::{Found, Named, Place};
-use crate::locks::{self, Snapshot};
+use crate::registry::queue::{self, Pending};
 use crate::registry::scan::Seen;
-use crate::registry::{Model, Output, write};
-use crate::{identity, outputs};
+use crate::registry::{self, Model, Output, write};
+use crate::snapshot::Snapshot;
+use crate::{identity, locks, outputs};
 
 /// The type of the ids of one role.
 pub(crate) struct IdType {
@@ -35,6 +36,42 @@ pub(crate) trait Beside {
     fn take_up(&self, named: &Named, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>>;
 }
 
+/// Whom a training is for: whatever a name stands for, or one model, whose name may mean another one a moment later.
+#[derive(Debug, Clone)]
+pub(crate) struct Whom {
+    name: String,
+    /// Its view and its id.
+    found: Option<(pg_sys::Oid, Uuid)>,
+}
+
+impl Whom {
+    /// A model that the caller has found, and whose training lock it holds.
+    pub(crate) fn model(named: &Named, model_id: Uuid) -> Whom {
+        Whom { name: named.name.clone(), found: Some((named.relation, model_id)) }
+    }
+
+    /// Acts as the owner of a model that was found.
+    pub(super) fn as_owner(&self) -> Result<Option<Identity>> {
+        let (relation, _) = self.found.ok_or_else(|| identity::no_model(&self.name))?;
+        as_owner(&Named { relation, name: self.name.clone() })
+    }
+}
+
+impl From<String> for Whom {
+    fn from(name: String) -> Whom {
+        Whom { name, found: None }
+    }
+}
+
+impl std::ops::Deref for Whom {
+    type Target = str;
+
+    /// The name as the caller wrote it.
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Where the version goes: the model found or made.
 pub(crate) struct Target {
     pub(crate) relation: pg_sys::Oid,
@@ -43,16 +80,30 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Of a model that existed: its present name and new spec, written with the version.
     pub(super) renewed: Option<(String, Map<String, Value>)>,
-    /// Of a model that existed: under what its rows are read.
-    _snapshot: Option<Snapshot>,
+    /// What waits in its queue, which whoever reads the rows under the snapshot has.
+    pub(crate) pending: Pending,
+    /// Under what the rows are read: taken when all locks were there.
+    _snapshot: Snapshot,
+}
+
+impl Target {
+    fn new(
+        (relation, model_id): (pg_sys::Oid, Uuid),
+        name: String,
+        renewed: Option<(String, Map<String, Value>)>,
+    ) -> Result<Target> {
+        let snapshot = Snapshot::now();
+        let pending = queue::pending(model_id)?;
+        Ok(Target { relation, model_id, name, renewed, pending, _snapshot: snapshot })
+    }
 }
 
 /// Whose model it is.
 pub(super) enum Whose {
     /// A model that exists.
-    Known(Named, Model, Snapshot),
+    Known(Named, Model),
     /// The view of a model whose registry row a restore left out.
-    Leftover(Named, Uuid, Snapshot),
+    Leftover(Named, Uuid),
     /// Nobody's yet.
     New,
 }
@@ -67,35 +118,62 @@ impl Whose {
     }
 }
 
-/// What stands under a name, under its training lock or that of the name.
-pub(super) fn find(name: &str) -> Result<Whose> {
-    if !matches!(identity::existing(name, Seen::Latest, true)?, Found::Model(..)) {
-        locks::creating(&identity::place(name)?)?;
+/// What is to be trained, under its training lock or, where there is nothing yet, that of the name.
+pub(super) fn find(whom: &Whom) -> Result<Whose> {
+    if let Some((relation, model_id)) = whom.found {
+        let named = Named { relation, name: whom.name.clone() };
+        return known(named, model_id)?.ok_or_else(|| identity::no_model(&whom.name));
     }
-    // Somebody may have made it between the look and the lock.
-    match identity::existing(name, Seen::Latest, true)? {
-        Found::Model(named, _) => {
-            access::require_owner(named.relation, &named.name)?;
-            let snapshot = locks::training(named.relation, &named.name)?;
-            // Whoever had the lock before may have changed or dropped it.
-            let (named, model) = identity::model(name, Seen::Latest)?;
-            Ok(Whose::Known(named, model, snapshot))
+    let name = &whom.name;
+    loop {
+        if !matches!(identity::existing(name, Seen::Latest, true)?, Found::Model(..)) {
+            locks::creating(&identity::place(name)?)?;
         }
-        Found::Leftover(named, model_id) => {
-            access::require_owner(named.relation, &named.name)?;
-            let snapshot = locks::training(named.relation, &named.name)?;
-            Ok(Whose::Leftover(named, model_id, snapshot))
+        // Somebody may have made it between the look and the lock.
+        let found = match identity::existing(name, Seen::Latest, true)? {
+            Found::Model(named, model) => known(named, model.model_id)?,
+            Found::Leftover(named, model_id) => leftover(named, model_id)?,
+            Found::Other(_) | Found::Nothing => return Ok(Whose::New),
+        };
+        // Whoever had the lock before may have dropped it; what the name means now is looked up anew.
+        if let Some(found) = found {
+            return Ok(found);
         }
-        Found::Other(_) | Found::Nothing => Ok(Whose::New),
+        pgrx::check_for_interrupts!();
     }
 }
 
-/// Acts as the owner of a model where that is somebody else.
+/// A model under its training lock; nothing where it is gone by now. It is the one that was found, whatever its name is
+/// by now, and what others are called.
+fn known(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
+    access::require_owner(named.relation, &named.name)?;
+    locks::training(named.relation, &named.name)?;
+    registry::not_outrun(model_id)?;
+    let model = registry::model(model_id, Seen::Latest)?.filter(|model| model.relation == named.relation);
+    let there = model.filter(|model| identity::qualified_name(model.relation).is_some());
+    Ok(there.map(|model| Whose::Known(named, model)))
+}
+
+fn leftover(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
+    access::require_owner(named.relation, &named.name)?;
+    locks::training(named.relation, &named.name)?;
+    let view = registry::view_of(model_id, Seen::Latest)?;
+    let taken = view.is_some_and(|view| view == named.relation || identity::qualified_name(view).is_some());
+    let there = identity::qualified_name(named.relation).is_some() && !taken;
+    Ok(there.then(|| Whose::Leftover(named, model_id)))
+}
+
+/// Acts as the owner of a model where that is somebody else; 42501 unless the current user may.
 pub(crate) fn as_owner(named: &Named) -> Result<Option<Identity>> {
     let owner = access::owner_of(named.relation).ok_or_else(|| identity::no_model(&named.name))?;
     // SAFETY: the current user is set in every backend.
-    let other = owner != unsafe { pg_sys::GetUserId() };
-    Ok(other.then(|| Identity::become_user(owner, true)))
+    let user = unsafe { pg_sys::GetUserId() };
+    // Asked of the owner who is acted as: the view may have gone to another one since somebody looked.
+    // SAFETY: reads the system caches.
+    if !unsafe { pg_sys::has_privs_of_role(user, owner) } {
+        return Err(access::not_owner(&named.name));
+    }
+    Ok((owner != user).then(|| Identity::become_user(owner, true)))
 }
 
 /// 42804 unless a model was made for ids of these types.
@@ -125,18 +203,14 @@ pub(super) fn target(
 ) -> Result<Target> {
     spec.extend(beside.id_types().into_iter().map(|each| (each.key.to_string(), each.name.into())));
     match whose {
-        Whose::Known(named, model, snapshot) => reuse((named, model, snapshot), beside, spec),
-        Whose::Leftover(named, model_id, snapshot) => take_up((named, model_id, snapshot), beside, spec),
+        Whose::Known(named, model) => reuse(named, model, beside, spec),
+        Whose::Leftover(named, model_id) => take_up(named, model_id, beside, spec),
         Whose::New => create(name, beside, spec),
     }
 }
 
 /// A further version of an existing model.
-fn reuse(
-    (named, model, snapshot): (Named, Model, Snapshot),
-    beside: &dyn Beside,
-    spec: Map<String, Value>,
-) -> Result<Target> {
+fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
     if model.kind != beside.kind() {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -147,13 +221,7 @@ fn reuse(
     same_types(&named.name, &model.spec, beside)?;
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let renewed = Some((name, spec));
-    Ok(Target {
-        relation: named.relation,
-        model_id: model.model_id,
-        name: named.name,
-        renewed,
-        _snapshot: Some(snapshot),
-    })
+    Target::new((named.relation, model.model_id), named.name, renewed)
 }
 
 /// A new model.
@@ -170,19 +238,14 @@ fn create(name: &str, beside: &dyn Beside, spec: Map<String, Value>) -> Result<T
 
 /// Takes up a view that a restore left without its registry row, as its owner. Nothing is inherited but the name,
 /// the grants and what stands beside it, which must have the types of the columns.
-fn take_up(
-    (named, model_id, snapshot): (Named, Uuid, Snapshot),
-    beside: &dyn Beside,
-    spec: Map<String, Value>,
-) -> Result<Target> {
+fn take_up(named: Named, model_id: Uuid, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
     let Some(place) = Place::of(named.relation) else {
         return Err(identity::no_model(&named.name));
     };
     let found = beside.take_up(&named, &place)?;
     // Rows of a model whose view is gone may have the same id.
     write::delete_model(model_id)?;
-    let target = insert(&named.name, &place, (model_id, named.relation), beside.kind(), &found, spec)?;
-    Ok(Target { _snapshot: Some(snapshot), ..target })
+    insert(&named.name, &place, (model_id, named.relation), beside.kind(), &found, spec)
 }
 
 fn insert(
@@ -195,5 +258,5 @@ fn insert(
 ) -> Result<Target> {
     write::insert_model(model_id, relation, &place.beside(""), kind, JsonB(Value::Object(spec)))?;
     write::insert_outputs(model_id, made)?;
-    Ok(Target { relation, model_id, name: name.to_string(), renewed: None, _snapshot: None })
+    Target::new((relation, model_id), name.to_string(), None)
 }

@@ -125,7 +125,11 @@ impl Table {
     pub(super) fn find(model: &Model) -> Result<Option<Table>> {
         let known = registry::outputs(model.model_id, Seen::Latest)?;
         let known = known.into_iter().find(|(output, _)| *output == Output::Trials);
-        Ok(known.and_then(|(_, relation)| identity::qualified_name(relation)).map(|name| Table { name }))
+        Ok(known
+            .and_then(|(_, relation)| {
+                Some(relation).filter(|&table| identity::hold(table)).and_then(identity::qualified_name)
+            })
+            .map(|name| Table { name }))
     }
 
     pub(super) fn create(named: &Named, model: &Model) -> Result<Table> {

@@ -59,9 +59,9 @@ FUNCTIONS = {
     "persona.similar_users(text,anycompatible,integer,jsonb)": (SERVED, f"persona.similar_users({M}, 7)"),
     "persona._tune_begin(text,integer,text,jsonb,integer,text,bigint,jsonb)":
         (OWNERS, f"persona._tune_begin({M}, 3, 'grid', '{TUNED}', 1, 'never', 42, '{{}}')"),
-    "persona._tune_next(text,integer,text)": (OWNERS, f"persona._tune_next({M}, 3, NULL)"),
-    "persona._tune_measure(text,integer)": (OWNERS, f"persona._tune_measure({M}, 2)"),
-    "persona._tune_finish(text,text)": (OWNERS, f"persona._tune_finish({M}, 'never')"),
+    "persona._tune_next(regclass,integer,text)": (OWNERS, f"persona._tune_next({M}, 3, NULL)"),
+    "persona._tune_measure(regclass,integer)": (OWNERS, f"persona._tune_measure({M}, 2)"),
+    "persona._tune_finish(regclass,text)": (OWNERS, f"persona._tune_finish({M}, 'never')"),
     "persona.train_als(text,regclass,name,name,name,name,text,integer,double precision,double precision,integer,text,text,bigint,jsonb)":
         (OWNERS, f"persona.train_als({M}, 'alice.events', 'user_id', 'item_id', factors => 4, iterations => 1)"),
     "persona.recommend_all(text,integer)": (OWNERS, f"persona.recommend_all({M}, 3)"),

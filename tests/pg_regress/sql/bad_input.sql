@@ -97,9 +97,9 @@ FROM (VALUES
   ('train_sgd', $$'x'::text | 'likes'::regclass | 'user_id'::name | 'item_id'::name | 'value'::name | 'taken_at'::name | 'warp'::text | 'adagrad'::text | 2 | NULL::float8 | NULL::float8 | 1 | 'none'::text | 'auto'::text | 42::int8 | '{}'::jsonb$$),
   ('training_progress', $$$$),
   ('_tune_begin', $$'m'::text | 3 | 'grid'::text | '{"factors": [2, 3, 4]}'::jsonb | 1 | 'never'::text | 42::int8 | '{}'::jsonb$$),
-  ('_tune_finish', $$'m'::text | 'never'::text$$),
-  ('_tune_measure', $$'m'::text | 2$$),
-  ('_tune_next', $$'m'::text | 3 | NULL::text$$),
+  ('_tune_finish', $$'m'::regclass | 'never'::text$$),
+  ('_tune_measure', $$'m'::regclass | 2$$),
+  ('_tune_next', $$'m'::regclass | 3 | NULL::text$$),
   ('user_factors', $$'m'::text$$),
   ('visible_progress', $$$$)
 ) AS s (name, text), LATERAL (SELECT string_to_array(s.text, ' | ')) AS a (arguments)
