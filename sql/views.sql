@@ -166,7 +166,12 @@ left_over AS (
   FROM persona_internal.model m JOIN persona_internal.output o USING (model_id) JOIN pg_catalog.pg_class c ON c.oid = o.relation::oid
   WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class v WHERE v.oid = m.relation::oid))
 SELECT 'error' AS level, m.name AS model, 'no version is deployed' AS message,
-       'SELECT persona.retrain(' || pg_catalog.quote_literal(m.name) || ');' AS hint
+       coalesce((SELECT 'SELECT persona.deploy(' || pg_catalog.quote_literal(m.name) || ', ' || max(v.version) || ');'
+                 FROM persona_internal.version v
+                 WHERE v.model_id = m.model_id
+                   AND EXISTS (SELECT FROM persona_internal.chunk c WHERE c.image_id = v.image_id)
+                 HAVING count(*) > 0),
+                'SELECT persona.retrain(' || pg_catalog.quote_literal(m.name) || ');') AS hint
 FROM mine m WHERE NOT EXISTS (SELECT FROM live l WHERE l.model_id = m.model_id)
 UNION ALL
 SELECT 'error', m.name, 'the data of version ' || l.version || ' are not stored here',

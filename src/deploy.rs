@@ -141,7 +141,7 @@ pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
         format!("model {} has no deployed version", identity::shown(&named.name)),
     )
     .set_hint(format!(
-        "Run SELECT persona.retrain({0}); or SELECT persona.deploy({0}, <version>);",
+        "Run SELECT persona.deploy({0}, <version>); with one that persona.versions lists, or SELECT persona.retrain({0});",
         literal(&named.name)
     ))
 }

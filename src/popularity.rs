@@ -40,6 +40,9 @@ pub(crate) struct Popularity {
     half_life: Option<f64>,
 }
 
+/// The algorithm as versions name it.
+pub(crate) const POPULARITY: &str = "popularity";
+
 impl Trains for Popularity {
     fn parse(
         model: Whom,
@@ -69,7 +72,7 @@ impl Trains for Popularity {
 
 impl Algorithm for Popularity {
     fn name(&self) -> &'static str {
-        "popularity"
+        POPULARITY
     }
 
     fn iterations(&self) -> usize {

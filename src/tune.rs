@@ -276,11 +276,14 @@ pub(crate) fn finish(call: &Call) -> Answer {
             let error = fail(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("no trial of model {} came to an end", identity::shown(&named.name)),
-            )
-            .set_hint("The table of the trials has what each failed with.");
+            );
             return Err(match failed {
-                Some(last) => error.set_detail(format!("The last one failed: {last}")),
-                None => error,
+                Some(last) => error
+                    .set_detail(format!("The last one failed: {last}"))
+                    .set_hint("The table of the trials has what each failed with."),
+                None => error
+                    .set_detail("The budget was over before the first one ended.")
+                    .set_hint("Give it a longer \"budget\", or none."),
             });
         };
         (best, base)
@@ -290,9 +293,22 @@ pub(crate) fn finish(call: &Call) -> Answer {
     spec.insert("deploy".into(), deploy.clone().into());
     let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let answer = lifecycle::train_again(call, named, &model, spec, kept)?;
-    if deploy == "auto" && !registry::newest_is_live(model.model_id)? {
+    let live = registry::newest_is_live(model.model_id)?;
+    if deploy == "auto" && !live {
         // Nothing better was found: the next training begins with what serves.
         write::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)))?;
+    }
+    if let Some(made) = registry::version(model.model_id, None, Seen::Latest)? {
+        let what = if live {
+            "is live with the best settings that were found"
+        } else {
+            "has the best settings that were found and is not deployed"
+        };
+        let detail = "The view persona.versions has its settings and the reason.";
+        notice::notice(
+            &format!("version {} of model {} {what}", made.version, identity::shown(&name)),
+            detail,
+        );
     }
     Ok(answer)
 }

@@ -76,7 +76,7 @@ pub(crate) fn rows(call: &Call) -> Answer {
 pub(crate) fn recommend_all(call: &Call) -> Answer {
     locks::writable(c"persona.recommend_all()");
     let name: String = call.required(0, "model")?;
-    let k = call.get::<i32>(1).unwrap_or(0);
+    let k: i32 = call.required(1, "k")?;
     if !(1..=MOST as i32).contains(&k) {
         return Err(fail(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,

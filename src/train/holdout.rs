@@ -377,8 +377,8 @@ pub(super) fn figures(
         let normal = novelty.interval().map(|(low, high)| (low.max(0.0), high));
         let interval = drawn(|of| of.novelty).or(normal);
         row(format!("novelty@{k}"), *k, novelty.mean, popularity.novelty.mean, interval);
-        row(format!("coverage@{k}"), *k, model.coverage, popularity.coverage, drawn(|of| of.coverage));
-        row(format!("gini@{k}"), *k, model.gini, popularity.gini, drawn(|of| of.gini));
+        row(format!("coverage@{k}"), *k, model.coverage, popularity.coverage, None);
+        row(format!("gini@{k}"), *k, model.gini, popularity.gini, None);
     }
     rows
 }

@@ -4,6 +4,7 @@ use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
 use super::guard::{DeployChoice, RMSE, better, decide};
+use super::recommender::SPLIT;
 use super::running::{Stored, Training};
 use super::target::Target;
 use crate::call::{Call, datum};
@@ -11,6 +12,7 @@ use crate::deploy::{self, KEEP_VERSIONS};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::images::Ready;
+use crate::popularity::POPULARITY;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
 use crate::registry::{self, Metric, Version};
@@ -92,7 +94,12 @@ impl Finished {
             None => None,
         };
         let measured = measured(model_id, live.clone())?;
-        let live_value = measured.as_ref().and_then(|live| live.value.filter(|_| live.metric == self.metric));
+        let split = |facts: &Map<String, Value>| facts.get(SPLIT).cloned();
+        let of_live = measured.as_ref().and_then(|live| split(&live.hyperparameters));
+        let same_split = of_live == split(&self.hyperparameters);
+        let live_value = measured
+            .as_ref()
+            .and_then(|live| live.value.filter(|_| live.metric == self.metric && same_split));
         let outrun = live.as_ref().is_some_and(|live| !follows(&self.hyperparameters, live));
         let (deployed, deploy_reason) = match (&live, deploy.choice) {
             // Somebody deployed another one by hand, who will have had a reason.
@@ -105,7 +112,18 @@ impl Finished {
             (live, choice) => {
                 let errors = self.metric.as_deref() == Some(RMSE);
                 let against = if live_value.is_some() { &measured } else { live };
-                decide(choice, against.as_ref(), errors, (self.value, self.baseline, live_value))
+                // Popularity is its own baseline: only one that is worse, by a half-life, is no better than nothing.
+                let own = self.algorithm == POPULARITY && self.value >= self.baseline;
+                let baseline = self.baseline.filter(|_| !own);
+                let decided = decide(choice, against.as_ref(), errors, (self.value, baseline, live_value));
+                match (choice, live) {
+                    (DeployChoice::Auto, Some(_))
+                        if self.value.is_some() && of_live.is_some() && !same_split =>
+                    {
+                        (decided.0, format!("{}, which was measured on another split", decided.1))
+                    }
+                    _ => decided,
+                }
             }
         };
         let deploy_reason = match self.reason {

@@ -207,7 +207,7 @@ impl Learned {
             Learned::Neighbours(neighbours) => {
                 Some(evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false })
             }
-            Learned::Popular(popular) => Some(evaluate::Learned::Order(&popular.order)),
+            Learned::Popular(popular) => Some(evaluate::Learned::Popular(popular)),
             Learned::Ratings(_) | Learned::BySegment(_) => None,
         }
     }
@@ -299,6 +299,9 @@ pub(crate) const BEST_EPOCH: &str = "best_epoch";
 
 /// The fact of a version that says up to which time it has seen rows, as the time column stores it.
 pub(crate) const NEWEST: &str = "newest_time";
+
+/// The fact of a version that says what its figures were measured on.
+pub(super) const SPLIT: &str = "split";
 
 impl Beside for InteractionColumns {
     fn kind(&self) -> &'static str {
@@ -558,6 +561,10 @@ pub(crate) fn train(
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
     hyperparameters.extend(chosen.facts);
+    if let Some(holdout) = holdout.filter(|_| guard.is_some()) {
+        let split = if holdout == Holdout::Hash { "hash" } else { "time" };
+        hyperparameters.insert(SPLIT.into(), split.into());
+    }
     if let Some(newest) = newest {
         hyperparameters.insert(NEWEST.into(), newest.into());
     }

@@ -160,7 +160,7 @@ fn leftover(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
     let view = registry::view_of(model_id, Seen::Latest)?;
     let taken = view.is_some_and(|view| view == named.relation || identity::qualified_name(view).is_some());
     let there = identity::qualified_name(named.relation).is_some() && !taken;
-    Ok(there.then(|| Whose::Leftover(named, model_id)))
+    Ok(there.then_some(Whose::Leftover(named, model_id)))
 }
 
 /// Acts as the owner of a model where that is somebody else; 42501 unless the current user may.

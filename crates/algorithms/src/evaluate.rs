@@ -19,6 +19,7 @@ use crate::interactions::{Pace, Split};
 use crate::jobs::share;
 use crate::metrics::{Estimates, rank_metrics};
 use crate::neighbours::NeighboursRef;
+use crate::popularity::Decayed;
 
 use auc::Auc;
 use parts::{ByParts, Prepared};
@@ -75,8 +76,8 @@ pub enum Learned<'a> {
         /// See above.
         weighted: bool,
     },
-    /// One order of all items, the same for everybody.
-    Order(&'a [u32]),
+    /// Weights of all items, the same for everybody.
+    Popular(&'a Decayed),
     /// A model for all, and for the users of some parts one of their own.
     Parts {
         /// Of all.
@@ -115,18 +116,6 @@ pub fn evaluate_neighbours(
     control: &Control,
 ) -> Result<Vec<Evaluation>> {
     figures(split, item_users, Learned::Neighbours { neighbours, weighted }, ks, threads, control)
-}
-
-/// As [`evaluate`], for one order of all items that is the same for everybody.
-pub fn evaluate_order(
-    split: &Split,
-    item_users: &Csr,
-    order: &[u32],
-    ks: &[usize],
-    threads: usize,
-    control: &Control,
-) -> Result<Vec<Evaluation>> {
-    figures(split, item_users, Learned::Order(order), ks, threads, control)
 }
 
 fn figures(

@@ -87,6 +87,20 @@ SELECT persona.retrain('guarded', '{"holdout": "time"}');
 SELECT persona.alter_model('guarded', column_map => '{"time_column": "at"}');
 SELECT deployed, deploy_reason FROM persona.retrain('guarded', '{"holdout": "time"}');
 SELECT persona.drop_model('guarded');
+-- Figures of different splits are not compared.
+SELECT deployed FROM persona.train_als('splits', 'likes', 'u', 'i', factors => 4);
+SELECT hyperparameters -> 'split' AS split FROM persona.versions WHERE model = 'splits';
+SELECT deployed, deploy_reason FROM persona.train_als('splits', 'likes', 'u', 'i', time_column => 'at', factors => 4, holdout => 'time');
+SELECT deployed, live_value IS NOT NULL AS compared FROM persona.retrain('splits');
+SELECT persona.drop_model('splits');
+-- Popularity is its own baseline, and follows its rows all the same.
+SELECT deployed, value = baseline AS equal FROM persona.train_popularity('popular', 'likes', 'u', 'i');
+SELECT deployed, value = baseline AS equal, deploy_reason ~ '^not worse than version 1' AS not_worse FROM persona.retrain('popular');
+SELECT persona.drop_model('popular');
+-- What a version that is stored needs is a deployment.
+SELECT deployed FROM persona.train_als('never', 'likes', 'u', 'i', factors => 4, deploy => 'never');
+SELECT hint FROM persona.check() WHERE model ~ 'never';
+SELECT persona.drop_model('never');
 
 -- evaluate: stored figures at five cutoffs, a refit for any other, or where nothing is stored.
 SELECT metric, value > baseline AS above_popularity FROM persona.train_als('e', 'likes', 'u', 'i', factors => 4, holdout => 'hash');

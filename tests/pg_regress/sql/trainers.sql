@@ -151,4 +151,15 @@ CREATE TABLE ranked AS SELECT u AS rank, i FROM board;
 SELECT version FROM persona.train_ease('ranked_m', 'ranked', 'rank', 'i', holdout => 'none');
 SELECT persona.recommend_all('ranked_m', 3);
 SELECT persona.item_factors('m_ease');
+SELECT persona.recommend_all('m_als', NULL);
+
+-- The table keeps the columns that it was made with, whatever those of the source are called by now.
+CREATE TABLE moved AS SELECT u, i FROM board;
+SELECT version FROM persona.train_als('moved_m', 'moved', 'u', 'i', factors => 4, holdout => 'none');
+SELECT persona.recommend_all('moved_m', 2) > 0 AS written;
+ALTER TABLE moved RENAME u TO who;
+SELECT persona.alter_model('moved_m', column_map => '{"user_column": "who"}');
+SELECT deployed FROM persona.retrain('moved_m');
+SELECT persona.recommend_all('moved_m', 3) > 0 AS written;
+SELECT count(*) = 3 * count(DISTINCT u) AS three_each, max(model_version) FROM moved_m_recs;
 DROP SCHEMA trainers CASCADE;

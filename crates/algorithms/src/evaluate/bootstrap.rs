@@ -9,20 +9,20 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::interactions::Pace;
 use crate::jobs::share;
-use crate::metrics::exposure;
 
 use super::Records;
 
 /// Draws that a thread takes at a time.
 const CHUNK: usize = 8;
 
-/// Figures of a draw: seven means, the AUC, coverage and Gini.
-const FIGURES: usize = 10;
+/// Figures of a draw: seven means and the AUC.
+const FIGURES: usize = 8;
 
 /// The lower and the upper end.
 pub type Interval = (f64, f64);
 
-/// The interval of each figure of the model, at one cutoff.
+/// The interval of each figure of the model, at one cutoff. Coverage and Gini have none: a draw has fewer different users
+/// than there are, so that less is shown in it, and its percentiles lie beside the figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(missing_docs, reason = "named as in Estimates")]
 pub struct Intervals {
@@ -34,8 +34,6 @@ pub struct Intervals {
     pub mrr: Interval,
     pub novelty: Interval,
     pub auc: Option<Interval>,
-    pub coverage: Interval,
-    pub gini: Interval,
 }
 
 impl Records {
@@ -58,24 +56,6 @@ impl Records {
         if drawn_from.len() < 2 || resamples == 0 {
             return Ok(None);
         }
-        // Items that were shown to anybody, renumbered so that a draw clears and counts those alone.
-        let mut number = budget.zeroed::<u32>(self.items())?;
-        let mut lists = budget.with_capacity(drawn_from.len() * self.ks()[cutoff].min(self.items()))?;
-        let mut ends = budget.with_capacity(drawn_from.len())?;
-        let mut distinct = 0;
-        let mut pace = Pace::new(control);
-        for &user in &drawn_from {
-            for &item in self.shown(user, cutoff, 0) {
-                pace.step(1)?;
-                let number = &mut number[item as usize];
-                if *number == 0 {
-                    distinct += 1;
-                    *number = distinct;
-                }
-                lists.push(*number - 1);
-            }
-            ends.push(lists.len());
-        }
         let mut draws = budget.zeroed::<[f64; FIGURES]>(resamples)?;
         control.start(resamples as u64);
         let jobs = draws.chunks_mut(CHUNK).zip((0..).step_by(CHUNK));
@@ -83,7 +63,6 @@ impl Records {
             let mut budget = Budget::new(control, RECORDING);
             let mut pace = Pace::new(control);
             let mut times = budget.zeroed::<u32>(drawn_from.len())?;
-            let mut shown = budget.zeroed::<u32>(distinct as usize)?;
             while let Some((draws, first)) = jobs.next()? {
                 for (draw, number) in draws.iter_mut().zip(first..) {
                     // A stream of its own for each draw, so that no thread needs to know of another.
@@ -94,13 +73,11 @@ impl Records {
                         pace.step(1)?;
                         times[random.random_range(0..drawn_from.len())] += 1;
                     }
-                    shown.fill(0);
-                    let (mut sums, mut with_auc, mut begin) = ([0.0; 8], 0.0, 0);
-                    for ((&user, &times), &end) in drawn_from.iter().zip(&times).zip(&ends) {
-                        let list = &lists[std::mem::replace(&mut begin, end)..end];
+                    let (mut sums, mut with_auc) = ([0.0; FIGURES], 0.0);
+                    for (&user, &times) in drawn_from.iter().zip(&times) {
                         let ranking = self.ranking(user, view, cutoff, 0).filter(|_| times > 0);
                         let Some(ranking) = ranking else { continue };
-                        pace.step(list.len() + 4)?;
+                        pace.step(4)?;
                         let weight = f64::from(times);
                         let values = [
                             ranking.precision,
@@ -114,13 +91,11 @@ impl Records {
                         ];
                         sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
                         with_auc += if ranking.auc.is_some() { weight } else { 0.0 };
-                        list.iter().for_each(|&item| shown[item as usize] += times);
                     }
                     let count = drawn_from.len() as f64;
                     let means = draw.iter_mut().zip(sums);
                     means.for_each(|(mean, sum)| *mean = sum / count);
                     draw[7] = if with_auc > 0.0 { sums[7] / with_auc } else { f64::NAN };
-                    (draw[8], draw[9]) = exposure(&shown, self.items());
                 }
                 control.advance(draws.len() as u64);
             }
@@ -143,8 +118,6 @@ impl Records {
             mrr: interval(5),
             novelty: interval(6),
             auc: (!auc.0.is_nan()).then_some(auc),
-            coverage: interval(8),
-            gini: interval(9),
         }))
     }
 }

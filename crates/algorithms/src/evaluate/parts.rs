@@ -5,9 +5,10 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::interactions::{Pace, Split};
 use crate::partition::{NONE, Slice};
+use crate::popularity::Decayed;
 
 use super::Learned;
-use super::ranker::{ByFactors, ByNeighbours, ByOrder, Popularity, Ranker, Search, Seen, User};
+use super::ranker::{ByFactors, ByNeighbours, ByOrder, Popularity, Ranker, Search, Seen, User, Worth};
 
 /// The model of a part.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +74,13 @@ impl<'a> Prepared<'a> {
             (Learned::Neighbours { neighbours, weighted }, _) => {
                 Box::new(ByNeighbours::new(neighbours, weighted, popularity, control, budget)?)
             }
-            (Learned::Order(order), _) => Box::new(ByOrder { order, pace: Pace::new(control) }),
-            _ => Box::new(ByOrder { order: &popularity.order, pace: Pace::new(control) }),
+            (Learned::Popular(Decayed { weights, order }), _) => {
+                Box::new(ByOrder { order, worth: Worth::Weights(weights), pace: Pace::new(control) })
+            }
+            _ => {
+                let worth = Worth::Counts(&popularity.counts);
+                Box::new(ByOrder { order: &popularity.order, worth, pace: Pace::new(control) })
+            }
         })
     }
 }

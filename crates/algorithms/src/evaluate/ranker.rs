@@ -174,9 +174,16 @@ impl Ranker for ByNeighbours<'_> {
     }
 }
 
+/// What an order is by; equal items stand in it by their number.
+pub(super) enum Worth<'a> {
+    Weights(&'a [f64]),
+    Counts(&'a [u32]),
+}
+
 /// Shows everybody the same order.
 pub(super) struct ByOrder<'a> {
     pub(super) order: &'a [u32],
+    pub(super) worth: Worth<'a>,
     pub(super) pace: Pace<'a>,
 }
 
@@ -186,9 +193,12 @@ impl Ranker for ByOrder<'_> {
     }
 
     fn scores(&mut self, _: &User<'_>, scores: &mut [f64]) -> Result<()> {
-        for (place, &item) in self.order.iter().enumerate() {
+        for (item, score) in scores.iter_mut().enumerate() {
             self.pace.step(1)?;
-            scores[item as usize] = -(place as f64);
+            *score = match self.worth {
+                Worth::Weights(weights) => weights[item],
+                Worth::Counts(counts) => counts[item].into(),
+            };
         }
         Ok(())
     }

@@ -105,11 +105,6 @@ impl Records {
         &self.ks
     }
 
-    /// Items of the catalogue.
-    pub(super) fn items(&self) -> usize {
-        self.items
-    }
-
     /// The figures over some users, at each cutoff; empty where none of them was measured. With a class of
     /// [`HeldOut::NAMES`], over the users who have a held-out item of it, of those items; what was shown is the same.
     pub fn figures(&self, users: &[u32], class: Option<usize>, control: &Control) -> Result<Vec<Evaluation>> {

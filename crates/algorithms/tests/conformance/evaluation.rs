@@ -42,7 +42,7 @@ pub(crate) fn measure(recipe: &dyn Recipe, of: &Interactions, control: &Control)
         }
         Learned::Sums(factors) => Some(Measured::Sums(factors)),
         Learned::Neighbours(all) => Some(Measured::Neighbours { neighbours: all.view(), weighted: false }),
-        Learned::Popular(popular) => Some(Measured::Order(&popular.order)),
+        Learned::Popular(popular) => Some(Measured::Popular(popular)),
         Learned::Ratings(_) => None,
     };
     let mut figures = Vec::new();
