@@ -141,7 +141,7 @@ CREATE FUNCTION persona.similar_items(model text, item_id anycompatible, k int D
   RETURNS SETOF persona.recommendation ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_similar_items';
 COMMENT ON FUNCTION persona.similar_items(text, anycompatible, int, jsonb) IS
-  'The k items nearest to an item by cosine of their factors, without itself; no rows for an unknown item.';
+  'The k items nearest to an item by cosine of their factors, without itself; no rows for an unknown item. options as in recommend, but for segment.';
 
 CREATE FUNCTION persona._similar_items(model regclass, item_id anyelement, k int)
   RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
@@ -158,7 +158,7 @@ CREATE FUNCTION persona.popular_items(model text, k int DEFAULT 10, options json
   RETURNS SETOF persona.recommendation ROWS 10
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_popular_items';
 COMMENT ON FUNCTION persona.popular_items(text, int, jsonb) IS
-  'The k items with the most users; score is the share of all interactions, each pair of a user and an item counted once. options: {"segment": name of the segment whose interactions count; a name that the model does not know is passed over}.';
+  'The k items with the most users; score is the share of all interactions, each pair of a user and an item counted once. options as in recommend; "segment": name of the segment whose interactions count; a name that the model does not know is passed over.';
 
 CREATE FUNCTION persona.score(model text, user_id anycompatible, item_id text) RETURNS real
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_score';

@@ -157,9 +157,13 @@ fn similar(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendat
 
 /// `persona.similar_items(model, item_id, k, options)`; no rows for an item that is not known.
 pub(crate) fn similar_items(call: &Call) -> Answer {
-    let k = count(call, 2)?;
-    no_options(call, 3)?;
-    by_name(call, |served| served.push_text(&mut call.rows()?, &[], &similar(call, served, k)?, 0))?;
+    let (k, wishes) = (count(call, 2)?, Wishes::of_items(call, 3)?);
+    by_name(call, |served| {
+        let mut rows = call.rows()?;
+        let Some(item) = served.item(call, 1)? else { return Ok(()) };
+        let found = wishes.open(served)?.list(k, |most| served.model.similar_items(item, most))?;
+        served.push_text(&mut rows, &[], &found, wishes.offset)
+    })?;
     Ok(None)
 }
 
@@ -191,12 +195,11 @@ pub(crate) fn similar_users(call: &Call) -> Answer {
 
 /// `persona.popular_items(model, k, options)`.
 pub(crate) fn popular_items(call: &Call) -> Answer {
-    let k = count(call, 1)?;
-    let segment = Options::new(call.object(2, "options")?, &["segment"])?.name("segment")?;
+    let (k, wishes) = (count(call, 1)?, Wishes::read(call, 2)?);
     by_name(call, |served| {
-        let segment = segment.as_deref().and_then(|name| served.model.segment_named(name));
-        let found = served.model.recommend(None, k, Filter { segment, ..Filter::default() });
-        served.push_text(&mut call.rows()?, &[], &found, 0)
+        let filter = Filter { segment: wishes.segment(served), ..Filter::default() };
+        let found = wishes.open(served)?.list(k, |most| served.model.recommend(None, most, filter))?;
+        served.push_text(&mut call.rows()?, &[], &found, wishes.offset)
     })?;
     Ok(None)
 }

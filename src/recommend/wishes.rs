@@ -12,6 +12,10 @@ use crate::options::Options;
 const KEYS: [&str; 7] =
     ["categories", "diversity", "eligible", "eligible_column", "max_per_category", "offset", "segment"];
 
+/// Those of items that are the same for everybody: no segment of a user answers.
+const OF_ITEMS: [&str; 6] =
+    ["categories", "diversity", "eligible", "eligible_column", "max_per_category", "offset"];
+
 /// Keys of `categories`.
 const CATEGORIES: [&str; 3] = ["category_column", "item_column", "relation"];
 
@@ -32,7 +36,15 @@ pub(super) struct Wishes {
 
 impl Wishes {
     pub(super) fn read(call: &Call, index: usize) -> Result<Wishes> {
-        let options = Options::new(call.object(index, "options")?, &KEYS)?;
+        Wishes::of(&Options::new(call.object(index, "options")?, &KEYS)?)
+    }
+
+    /// The same of `similar_items`.
+    pub(super) fn of_items(call: &Call, index: usize) -> Result<Wishes> {
+        Wishes::of(&Options::new(call.object(index, "options")?, &OF_ITEMS)?)
+    }
+
+    fn of(options: &Options) -> Result<Wishes> {
         let count = |key, low| Ok(options.integer(key, low, i32::MAX.into())?.map(|number| number as usize));
         let most_per_category = count("max_per_category", 1)?;
         let categories = options.object("categories", &CATEGORIES)?;

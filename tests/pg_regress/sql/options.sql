@@ -31,6 +31,23 @@ SELECT min(rank), max(rank) FROM persona.recommend_for_items('als', '{1,3}', 5, 
 SELECT count(*) FROM persona.recommend('als', 3, 5, options => '{"offset": 2147483647}');
 SELECT count(*) FROM persona.recommend('als', 3, 2147483647, options => '{"offset": 60}');
 
+-- Similar and popular items: in stock, few of a brand, in pages, against the whole lists.
+SELECT f, count(*), bool_and(p.item_id = w.item_id AND p.score = w.score) AS same, min(p.rank), max(p.rank)
+FROM unnest('{similar als,similar knn,popular}'::text[]) AS f,
+     LATERAL (SELECT * FROM persona.similar_items(substr(f, 9), 4, 5, '{"eligible": "stock", "offset": 5}') WHERE f ~ 'similar'
+              UNION ALL SELECT * FROM persona.popular_items('als', 5, '{"eligible": "stock", "offset": 5}') WHERE f = 'popular') AS p
+LEFT JOIN LATERAL (
+  SELECT l.*, row_number() OVER (ORDER BY l.rank) AS place
+  FROM (SELECT * FROM persona.similar_items(substr(f, 9), 4, 80) WHERE f ~ 'similar'
+        UNION ALL SELECT * FROM persona.popular_items('als', 80) WHERE f = 'popular') AS l
+  JOIN stock ON stock.i = l.item_id::int) AS w ON w.place = p.rank
+GROUP BY f ORDER BY f;
+SELECT count(*), max(times) FROM (
+  SELECT brand, count(*) AS times FROM persona.similar_items('als', 4, 14, '{"max_per_category": 2, "categories": {"relation": "shelf", "item_column": "id", "category_column": "brand"}}')
+  JOIN shelf ON id = item_id::int GROUP BY brand) AS of_brand;
+SELECT count(*) FROM persona.similar_items('als', 9999, 5, '{"eligible": "stock"}');
+SELECT persona.similar_items('als', 4, 5, '{"segment": "x"}');
+
 -- Diversity: the first stays the best; more of it, less alike; still k rows.
 CREATE FUNCTION alike(m text, diversity float8) RETURNS float8 LANGUAGE sql AS $$
   WITH r AS (SELECT item_id, rank FROM persona.recommend(m, 3, 10, options => jsonb_build_object('diversity', diversity)))
@@ -127,7 +144,7 @@ SELECT persona.recommend('als', 3, 5, options => '{"eligible": "odd", "eligible_
 SELECT persona.recommend('als', 3, 5, options => '{"eligible": "odd", "eligible_column": "real"}');
 SELECT count(*) FROM persona.recommend('als', 3, 5, options => '{"eligible": "odd", "eligible_column": "i; DROP TABLE stock"}');
 SELECT persona.recommend('als', 3, 5, options => '{"eligible": "looks"}');
-SELECT persona.similar_items('als', 3, 5, '{"offset": 1}');
+SELECT persona.similar_users('als', 3, 5, '{"offset": 1}');
 
 -- Ids of other types.
 CREATE TYPE mood AS ENUM ('a', 'b', 'c', 'd');
