@@ -134,14 +134,22 @@ pub(crate) fn prune(model_id: Uuid, keep: i64) -> Result<()> {
     write::prune_images(model_id, &kept)
 }
 
-/// 55000 for a model without a live version.
+/// 55000 for a model without a live version, with what makes one live.
 pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
+    let name = literal(&named.name);
+    let stored = || -> Result<Option<i32>> {
+        let (_, model) = identity::model_of_view(named.relation, Seen::Statement)?;
+        let Some(newest) = registry::version(model.model_id, None, Seen::Statement)? else { return Ok(None) };
+        Ok(registry::has_image(newest.image_id, Seen::Statement)?.then_some(newest.version))
+    };
+    let retrain = format!("SELECT persona.retrain({name});");
+    let hint = match stored() {
+        Ok(Some(version)) => format!("Run SELECT persona.deploy({name}, {version}); or {retrain}"),
+        _ => format!("Run {retrain}"),
+    };
     fail(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("model {} has no deployed version", identity::shown(&named.name)),
     )
-    .set_hint(format!(
-        "Run SELECT persona.deploy({0}, <version>); with one that persona.versions lists, or SELECT persona.retrain({0});",
-        literal(&named.name)
-    ))
+    .set_hint(hint)
 }
