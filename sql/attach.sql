@@ -119,7 +119,7 @@ BEGIN
         RAISE WARNING 'model "%" was not brought up to date: %', name, SQLERRM
           USING ERRCODE = SQLSTATE,
                 DETAIL = pg_catalog.ltrim(pg_catalog.concat(detail, ' Its queue is kept; the other models go on.')),
-                HINT = CASE WHEN pg_catalog.length(hint) OPERATOR(pg_catalog.>) 0 THEN hint ELSE 'persona.check() may tell more.' END;
+                HINT = pg_catalog.ltrim(pg_catalog.concat(hint, ' persona.check() may tell more.'));
     END; COMMIT;
   END LOOP;
 END $$;
