@@ -206,7 +206,7 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let mut spec = Map::new();
     spec.insert("trainer".into(), "train_als".into());
     spec.extend(column_arguments(call)?);
-    spec.insert("feedback".into(), call.get::<String>(6).unwrap_or_else(|| "implicit".into()).into());
+    spec.insert("feedback".into(), call.text(6)?.unwrap_or_else(|| "implicit".into()).into());
     spec.insert("factors".into(), call.get::<i32>(7).unwrap_or(64).into());
     spec.insert("regularization".into(), finite(call.get(8), "regularization")?);
     spec.insert("alpha".into(), finite(call.get(9), "alpha")?);

@@ -48,7 +48,7 @@ pub(crate) fn train_recommender(call: &Call) -> Answer {
     let budget = call.datum(6).ok_or_else(|| null_argument("budget"))?;
     spec.insert("budget".into(), interval::text(budget).into());
     spec.extend(last_arguments(call, 7, &["deploy"])?);
-    run(call, call.required::<String>(0, "model")?.into(), call.required(1, "relation")?, spec.clone(), spec)
+    run(call, call.required_text(0, "model")?.into(), call.required(1, "relation")?, spec.clone(), spec)
 }
 
 /// Trains from a spec: what the call was given, or what `retrain` made of the kept one.

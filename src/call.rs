@@ -6,6 +6,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{FromDatum, IntoDatum, PgLogLevel, pg_sys};
 
 use crate::error::{Code, Result, fail};
+use crate::memory::{self, Held};
+use crate::json;
+
+/// Copies of a text argument that a call may make at the same time, for a name, a query and a message.
+const COPIES: usize = 8;
 
 /// One call of a SQL function.
 pub(crate) struct Call {
@@ -17,7 +22,7 @@ pub(crate) type Body = fn(&Call) -> Result<Option<pg_sys::Datum>>;
 
 /// Runs a body and turns its error into a Postgres one.
 pub(crate) fn enter(fcinfo: pg_sys::FunctionCallInfo, body: Body) -> pg_sys::Datum {
-    match body(&Call { fcinfo }) {
+    match memory::call(|| body(&Call { fcinfo })) {
         Ok(Some(datum)) => datum,
         Ok(None) => {
             // SAFETY: fmgr passes a valid, writable fcinfo that lives for the whole call.
@@ -77,7 +82,7 @@ impl Call {
     /// A `name[]` argument; 22004 for NULL among them.
     pub(crate) fn names(&self, index: usize) -> Result<Option<Vec<String>>> {
         let Some(array) = self.datum(index) else { return Ok(None) };
-        let mut names = Vec::new();
+        let (mut names, mut held) = (Vec::new(), Held::new("an array of names"));
         crate::arrays::each_or_null(array, &mut |element| {
             let Some(datum) = element else {
                 return Err(fail(
@@ -85,6 +90,8 @@ impl Call {
                     "an array of names must not contain null",
                 ));
             };
+            // A name, its place in a list of columns, and what is quoted of it.
+            held.room(&mut names, 4 * pg_sys::NAMEDATALEN as usize)?;
             // SAFETY: an element of a name array points to a NUL-terminated NameData.
             names.push(unsafe { CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy().into_owned());
             Ok(())
@@ -92,10 +99,21 @@ impl Call {
         Ok(Some(names))
     }
 
-    /// A `text[]` argument without its NULL elements.
-    pub(crate) fn texts(&self, index: usize) -> Option<Vec<String>> {
-        let all: Vec<Option<String>> = self.get(index)?;
-        Some(all.into_iter().flatten().collect())
+    /// A `text` argument. The copy of a long one, and the few that are made of it, are announced.
+    pub(crate) fn text(&self, index: usize) -> Result<Option<String>> {
+        let Some(value) = self.datum(index) else { return Ok(None) };
+        // SAFETY: the declaration makes the datum a text; a detoasted copy belongs to the memory context of the call.
+        let bytes = unsafe {
+            let plain = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+            pgrx::varlena::varlena_to_byte_slice(plain)
+        };
+        memory::reserve(bytes.len().saturating_mul(COPIES), "a text argument")?;
+        Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    /// A `text` argument that must not be NULL.
+    pub(crate) fn required_text(&self, index: usize, name: &str) -> Result<String> {
+        self.text(index)?.ok_or_else(|| null_argument(name))
     }
 
     /// A `jsonb` argument that must be an object; NULL is the empty one.
@@ -104,18 +122,9 @@ impl Call {
         index: usize,
         name: &str,
     ) -> Result<serde_json::Map<String, serde_json::Value>> {
-        let Some(value) = self.datum(index) else { return Ok(serde_json::Map::new()) };
-        // SAFETY: the declaration makes the datum a jsonb; its palloc'd text is read before anything else runs.
-        let text =
-            unsafe { CStr::from_ptr(pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), value)) };
-        // Not pgrx::JsonB: for it, a number beyond double precision is an internal error.
-        match serde_json::from_slice(text.to_bytes()) {
-            Ok(serde_json::Value::Object(map)) => Ok(map),
-            Ok(_) => {
-                Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{name}\" must be a JSON object")))
-            }
-            Err(_) => Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{name}\" is out of range"))
-                .set_detail("Numbers must fit double precision, and values nest at most 127 levels deep.")),
+        match self.datum(index) {
+            Some(value) => json::object(value, name),
+            None => Ok(serde_json::Map::new()),
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) const KEEP_VERSIONS: i64 = 2;
 /// `persona.deploy(model, version)`: makes a stored version live.
 pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.deploy()");
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let number: i32 = call.required(1, "version")?;
     let (named, model) = locked(&name)?;
     let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
@@ -78,7 +78,7 @@ pub(crate) fn publish(model_id: Uuid, version: i32, image_id: Uuid, action: &str
 /// `persona.rollback(model)`: returns to the version that was live before; the version that is live now.
 pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.rollback()");
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let (named, model) = locked(&name)?;
     let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| not_deployed(&named))?;
     let mut older = earlier(model.model_id, &live)?;

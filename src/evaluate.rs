@@ -17,7 +17,7 @@ use crate::trainers;
 /// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none or options were given,
 /// those of a refit on a split of the rows of now, which its owner alone may ask for.
 pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let k = call.required::<i32>(2, "k")?;
     if k < 1 {
         return Err(fail(

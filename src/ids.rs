@@ -6,6 +6,7 @@ use algorithms::ids::{IdKind, IdRef};
 use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail};
+use crate::memory;
 
 /// The types that ids may have; the number is stored in images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,12 @@ pub(crate) enum Id {
 }
 
 impl Id {
+    /// Bytes that a set of ids takes for this one, its place in the table among them.
+    pub(crate) fn bytes(&self) -> usize {
+        let text = if let Id::Bytes(bytes) = self { bytes.len() + 16 } else { 0 };
+        2 * size_of::<Id>() + text
+    }
+
     pub(crate) fn borrow(&self) -> IdRef<'_> {
         match self {
             Id::Integer(value) => IdRef::Integer(*value),
@@ -178,7 +185,7 @@ impl Class {
                 }
                 Class::Date if self == Class::Date => Ok(Id::Integer(read_integer(given, value))),
                 Class::Uuid if self == Class::Uuid => Ok(Id::Uuid(*value.cast_mut_ptr::<[u8; 16]>())),
-                Class::Text | Class::Char => self.parse(&String::from_utf8_lossy(&read_text(value, given))),
+                Class::Text | Class::Char => self.parse(&String::from_utf8_lossy(&read_text(value, given)?)),
                 Class::Enum if self.kind() == IdKind::Bytes => {
                     self.parse(&String::from_utf8_lossy(&enum_label(value)))
                 }
@@ -319,27 +326,55 @@ pub(crate) unsafe fn read_integer(class: Class, value: pg_sys::Datum) -> i64 {
     }
 }
 
-/// The bytes of a text datum, copied; `character` without its padding.
+/// Passes on the bytes of a text datum where they stand; `character` without its padding.
 ///
 /// # Safety
 /// The datum is a text, varchar or bpchar.
-pub(crate) unsafe fn read_text(value: pg_sys::Datum, class: Class) -> Vec<u8> {
-    // SAFETY: promised by the caller; a detoasted copy is freed after its bytes were copied.
+pub(crate) unsafe fn with_text<T>(value: pg_sys::Datum, class: Class, body: impl FnOnce(&[u8]) -> T) -> T {
+    // SAFETY: promised by the caller; a detoasted copy is freed after its bytes were passed on.
     unsafe {
         let stored = value.cast_mut_ptr::<pg_sys::varlena>();
-        let plain = pg_sys::pg_detoast_datum_packed(stored);
+        // What stands in a row as it is needs no call into Postgres.
+        let plain = if is_plain(stored) { stored } else { pg_sys::pg_detoast_datum_packed(stored) };
         let mut bytes = pgrx::varlena::varlena_to_byte_slice(plain);
         if class == Class::Char {
             let kept = bytes.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1);
             bytes = &bytes[..kept];
         }
-        let bytes = bytes.to_vec();
+        let answer = body(bytes);
         if plain != stored {
             pg_sys::pfree(plain.cast());
         }
-        bytes
+        answer
     }
 }
+
+/// Whether a varlena is neither compressed nor stored elsewhere.
+///
+/// # Safety
+/// The pointer is that of a varlena.
+unsafe fn is_plain(stored: *const pg_sys::varlena) -> bool {
+    // SAFETY: promised by the caller.
+    let first = unsafe { *stored.cast::<u8>() };
+    first & 1 == 1 && first != 1 || first & 3 == 0
+}
+
+/// The bytes of a text datum, copied. What a long one and the copies made of it take is announced.
+///
+/// # Safety
+/// The datum is a text, varchar or bpchar.
+unsafe fn read_text(value: pg_sys::Datum, class: Class) -> Result<Vec<u8>> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        with_text(value, class, |bytes| {
+            memory::reserve_once(bytes.len().saturating_mul(COPIES), "an id")?;
+            Ok(bytes.to_vec())
+        })
+    }
+}
+
+/// Copies of an id that a look-up makes at the same time.
+const COPIES: usize = 6;
 
 /// The label of an enum datum.
 ///

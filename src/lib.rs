@@ -16,8 +16,10 @@ mod identity;
 mod ids;
 mod images;
 mod interval;
+mod json;
 mod lifecycle;
 mod locks;
+mod memory;
 mod neighbours;
 mod notice;
 mod options;
@@ -48,5 +50,6 @@ mod work;
 /// Runs when Postgres loads the library.
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
+    memory::prepare();
     settings::register();
 }

@@ -24,7 +24,7 @@ type Answer = Result<Option<pg_sys::Datum>>;
 
 /// The model of the first argument, which the current user must own.
 pub(crate) fn owned(call: &Call) -> Result<(Named, Model)> {
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let (named, model) = identity::model(&name, Seen::Latest)?;
     access::require_owner(named.relation, &named.name)?;
     Ok((named, model))
@@ -200,7 +200,7 @@ pub(crate) fn revoke_model(call: &Call) -> Answer {
 fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer {
     locks::writable(what);
     // Two at once would write the same rows of the catalog.
-    let (named, model) = deploy::locked(&call.required::<String>(0, "model")?)?;
+    let (named, model) = deploy::locked(&call.required_text(0, "model")?)?;
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
     // In any case that is not the name of a role, the word means everybody.
     let everybody = role.eq_ignore_ascii_case("public") && !access::role_exists(&role);

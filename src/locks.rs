@@ -52,7 +52,7 @@ fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
         if acquire(object, purpose, true)? {
             return Ok(());
         }
-        pgrx::check_for_interrupts!();
+        crate::memory::interrupts();
         std::thread::sleep(STEP);
     }
     let (done, by) = match purpose {

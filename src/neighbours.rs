@@ -33,7 +33,7 @@ pub(crate) fn train_item_knn(call: &Call) -> Answer {
     locks::writable(c"persona.train_item_knn()");
     let mut spec = column_arguments(call)?;
     spec.insert("trainer".into(), "train_item_knn".into());
-    spec.insert("similarity".into(), call.get::<String>(6).unwrap_or_else(|| "cosine".into()).into());
+    spec.insert("similarity".into(), call.text(6)?.unwrap_or_else(|| "cosine".into()).into());
     spec.insert("neighbours".into(), call.get::<i32>(7).unwrap_or(20).into());
     spec.extend(last_arguments(call, 8, &LAST_WORDS)?);
     train_first::<ItemKnn>(call, spec)

@@ -19,7 +19,7 @@ pub(crate) fn outside_block(call: &Call) -> Result<Option<pg_sys::Datum>> {
     if !atomic {
         return Ok(None);
     }
-    let procedure = call.get::<String>(0).unwrap_or_default();
+    let procedure = call.text(0)?.unwrap_or_default();
     Err(fail(
         Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
         format!("{procedure} cannot run inside a transaction block"),

@@ -16,7 +16,7 @@ use crate::{locks, outputs};
 /// model can drop them.
 pub(crate) fn publish(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.publish()");
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let schema = call.name(1).ok_or_else(|| null_argument("schema"))?;
     let security_definer = call.get(2) == Some(true);
     let (named, model) = identity::model(&name, Seen::Latest)?;

@@ -204,7 +204,7 @@ fn changes(firing: &Firing, model_id: Uuid) -> Result<()> {
             queue::append(model_id, Some(&row))?;
             row.clear();
             bytes = 0;
-            pgrx::check_for_interrupts!();
+            crate::memory::interrupts();
         }
     }
     if row.is_empty() { Ok(()) } else { queue::append(model_id, Some(&row)) }
@@ -246,6 +246,10 @@ fn users(firing: &Firing, column: &str) -> Result<Option<(Class, HashSet<Id>)>> 
             _ => class.read(value, type_oid)?,
         };
         let size = if let Id::Bytes(text) = &user { text.len() } else { 0 };
+        // Without memory for the list, reading everything is the way as well.
+        if users.try_reserve(1).is_err() {
+            return Ok(false);
+        }
         if users.insert(user) {
             bytes += size;
         }
@@ -266,7 +270,7 @@ fn users(firing: &Firing, column: &str) -> Result<Option<(Class, HashSet<Id>)>> 
                 few = take(slot)?;
                 rows += 1;
                 if rows % ROWS == 0 {
-                    pgrx::check_for_interrupts!();
+                    crate::memory::interrupts();
                 }
             }
             pg_sys::ExecDropSingleTupleTableSlot(slot);

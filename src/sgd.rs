@@ -66,8 +66,8 @@ pub(crate) fn train_bpr(call: &Call) -> Answer {
 pub(crate) fn train_sgd(call: &Call) -> Answer {
     locks::writable(c"persona.train_sgd()");
     train(call, "train_sgd", 8, |spec| {
-        spec.insert("loss".into(), call.required::<String>(6, "loss")?.into());
-        spec.insert("optimizer".into(), call.get::<String>(7).into());
+        spec.insert("loss".into(), call.required_text(6, "loss")?.into());
+        spec.insert("optimizer".into(), call.text(7)?.into());
         Ok(())
     })
 }

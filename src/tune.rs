@@ -86,10 +86,10 @@ pub(crate) fn begin(call: &Call) -> Answer {
         ))
     };
     range(1, "trials", MOST_TRIALS)?;
-    let method: String = call.required(2, "method")?;
+    let method = call.required_text(2, "method")?;
     choose("method", &method, &METHODS)?;
     let folds = range(4, "folds", MOST_FOLDS)?;
-    choose("deploy", &call.required::<String>(5, "deploy")?, &DEPLOYS)?;
+    choose("deploy", &call.required_text(5, "deploy")?, &DEPLOYS)?;
     let options = Options::new(call.object(7, "options")?, &OPTIONS)?;
     let (named, model) = lock(owned(call)?)?;
     if model.kind != "recommender" {
@@ -164,7 +164,7 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     let trials: i32 = call.required(1, "trials")?;
     let _owner = as_owner(&named)?;
     let (table, search, space, base) = going_on(&named, &model)?;
-    table.fail_running(&call.get::<String>(2).unwrap_or_else(|| "interrupted".into()))?;
+    table.fail_running(&call.text(2)?.unwrap_or_else(|| "interrupted".into()))?;
     let rows = table.rows()?;
     if rows.len() as i64 >= i64::from(trials) {
         return Ok(None);
@@ -255,7 +255,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
 /// `persona._tune_finish(model, deploy)`: trains with the best settings, which the model keeps unless the guard holds the
 /// version back.
 pub(crate) fn finish(call: &Call) -> Answer {
-    let deploy: String = call.required(1, "deploy")?;
+    let deploy = call.required_text(1, "deploy")?;
     let (named, model) = locked(call)?;
     locks::training(named.relation, &named.name)?;
     // Whoever had that lock before may have changed it.

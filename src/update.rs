@@ -20,6 +20,7 @@ use crate::lifecycle::{owned_to_train, trained_from};
 use crate::options::Options;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
+use crate::registry::queue::{Changed, Pending};
 use crate::registry::{self, Version, queue};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
@@ -29,7 +30,7 @@ use crate::train::recommender::{
 use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
 use crate::train::{Whom, by_segment, content};
 use crate::work::GiveMemoryBack;
-use crate::{deploy, images, interval, locks, settings, trainers};
+use crate::{deploy, images, interval, locks, memory, settings, trainers};
 
 /// How long before the newest row of the last version rows may have been written that it did not see.
 const LATE: &str = "1 hour";
@@ -92,16 +93,9 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
     }
 
-    let again = match (&target.pending.users, queue::attached(model.model_id, Seen::Latest)?.is_empty()) {
-        (Some(users), _) => queued(&control, &columns, users)?,
-        (None, true) => changed(&mut training, (&named, &version), (&source, &columns), &late)?,
-        (None, false) => {
-            let message = format!("the queue of model {name} does not know all that changed");
-            return Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).set_hint(format!(
-                "Read everything once: SELECT persona.retrain({});",
-                literal(&named.name)
-            )));
-        }
+    let again = match queue::attached(model.model_id, Seen::Latest)?.is_empty() {
+        true => changed(&mut training, (&named, &version), (&source, &columns), &late)?,
+        false => queued(&control, &named, &columns, &target.pending)?,
     };
     let (counts, fresh) = read(&mut training, &source, &columns, &again, algorithm.rates())?;
     let threads = settings::max_threads();
@@ -253,13 +247,35 @@ fn newest(version: &Version) -> Option<i64> {
     version.hyperparameters.get(NEWEST).and_then(Value::as_i64)
 }
 
-/// The users that a queue lists, sorted.
-fn queued(control: &Control, columns: &InteractionColumns, users: &[String]) -> Result<Ids> {
+/// The part of `persona.max_memory` that the text of the changed users may have: it is an array of the query that reads their
+/// rows, and Postgres makes several copies of it.
+const PART: u64 = 32;
+
+/// The users that a queue lists, sorted; 55000 if it does not list all, or more than the memory is for.
+fn queued(
+    control: &Control,
+    named: &Named,
+    columns: &InteractionColumns,
+    pending: &Pending,
+) -> Result<Ids> {
     let mut ids = IdBuilder::new(columns.user_class.kind(), "users", control);
-    for user in users {
-        ids.insert_one(columns.user_class.parse(user)?.borrow()).or_report()?;
-    }
-    Ok(ids.finish().or_report()?.ids)
+    let (most, mut bytes, mut count) = (settings::max_memory() / PART, 0, 0);
+    let changed = pending.users(&mut |user| {
+        if ids.insert_one(columns.user_class.parse(user)?.borrow()).or_report()? == count {
+            (bytes, count) = (bytes + user.len() as u64 + 3, count + 1);
+        }
+        Ok(bytes <= most)
+    })?;
+    let name = identity::shown(&named.name);
+    let message = match changed {
+        Changed::Users => return Ok(ids.finish().or_report()?.ids),
+        Changed::Unknown => format!("the queue of model {name} does not know all that changed"),
+        Changed::TooMany => format!("more users of model {name} changed than \"persona.max_memory\" has room for"),
+    };
+    Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).set_hint(format!(
+        "Read everything once: SELECT persona.retrain({});",
+        literal(&named.name)
+    )))
 }
 
 /// The users whose rows may differ from what the version saw, sorted; 55000 where nothing tells.
@@ -347,6 +363,17 @@ fn since(type_oid: pg_sys::Oid, mark: i64, version: &Version, late: &str) -> Str
     }
 }
 
+/// Users between two looks at interrupts.
+const LOOK: u32 = 4096;
+
+/// Copies of the array of users that are made here.
+const COPIES: usize = 4;
+
+/// Bytes of the text of an array of these users, about: numbers and uuids are shorter in memory than as digits.
+fn array_bytes(users: &Ids) -> usize {
+    users.bytes() as usize * 3 + users.len() * 4
+}
+
 /// All rows of these users, as they are now.
 fn read(
     training: &mut Training<'_>,
@@ -363,8 +390,12 @@ fn read(
     let threads = settings::max_threads();
     if !users.is_empty() {
         let mut array = String::from("{");
+        memory::reserve(COPIES * array_bytes(users), "the query of the changed users")?;
         for at in 0..users.len() as u32 {
             let Some(id) = users.view().get(at) else { continue };
+            if at % LOOK == 0 {
+                memory::interrupts();
+            }
             let separator = if at == 0 { "\"" } else { ",\"" };
             array.push_str(separator);
             array.push_str(&user.text(id).replace('\\', "\\\\").replace('"', "\\\""));

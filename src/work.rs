@@ -4,13 +4,16 @@
 mod exit;
 
 use std::convert::Infallible;
+use std::sync::atomic::AtomicI32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use algorithms::Control;
+use pgrx::pg_sys;
 
 use crate::error::{Code, OrReport, Result, fail};
+use crate::{memory, settings};
 pub(crate) use exit::AtExit;
 
 /// How long the main thread waits between two looks at interrupts.
@@ -72,6 +75,7 @@ fn start<'scope, T: Send + 'scope>(
         // Nothing is ever sent: the other end goes with the thread.
         let _ = ended.recv_timeout(PATIENCE);
     });
+    room_for_a_thread()?;
     let _blocked = SignalsBlocked::now();
     let body = move || {
         let _alive = alive;
@@ -82,6 +86,18 @@ fn start<'scope, T: Send + 'scope>(
         fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
     })?;
     Ok(Worker { handle, _exit: exit })
+}
+
+/// Bytes that the C library allocates for a thread, for which a refusal is the end of the process.
+const OF_A_THREAD: usize = 64 << 10;
+
+/// Sees to it that the first allocations of a thread find memory: those of its thread-local variables cannot fail. What is
+/// freed here stays with the process, and all threads share it.
+fn room_for_a_thread() -> Result<()> {
+    let mut room: Vec<u8> = Vec::new();
+    room.try_reserve_exact(OF_A_THREAD).map_err(|_| memory::refused_for("a thread"))?;
+    std::hint::black_box(&mut room);
+    Ok(())
 }
 
 /// Runs `work` on another thread and waits for it. `tick` runs on the main thread every 20 ms and may call
@@ -103,7 +119,7 @@ pub(crate) fn run<T: Send>(
             match receiver.recv_timeout(TICK) {
                 Ok(answer) => break Some(answer),
                 Err(RecvTimeoutError::Timeout) => {
-                    pgrx::check_for_interrupts!();
+                    memory::interrupts();
                     tick();
                 }
                 Err(RecvTimeoutError::Disconnected) => break None,
@@ -118,6 +134,23 @@ pub(crate) fn run<T: Send>(
             }
         }
     })
+}
+
+/// Times that a computation on the main thread is begun anew, after interrupts that ended nothing.
+const ANEW: u32 = 3;
+
+/// Runs a short computation on the main thread, which costs no thread and still ends at an interrupt: the control that it
+/// gets is cancelled as soon as one is pending. What is pending may end nothing; then it begins anew.
+pub(crate) fn here<T>(mut work: impl FnMut(&Control) -> algorithms::Result<T>) -> Result<T> {
+    // SAFETY: a variable of this process that lives as long as it and that signal handlers set; an i32 by its declaration.
+    let pending = unsafe { AtomicI32::from_ptr(&raw mut pg_sys::InterruptPending) };
+    for _ in 0..ANEW {
+        match work(&Control::new(settings::max_memory()).watching(pending)) {
+            Err(algorithms::Error::Cancelled) => memory::interrupts(),
+            answer => return answer.or_report(),
+        }
+    }
+    work(&Control::new(settings::max_memory())).or_report()
 }
 
 /// The main thread's end of a pipe: full buffers go, empty ones come back.

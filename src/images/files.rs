@@ -75,7 +75,7 @@ pub(super) fn obtain(
                 write(&folder, pending, bytes, &read)
             }
             Ok(Claim::Busy) => {
-                pgrx::check_for_interrupts!();
+                crate::memory::interrupts();
                 std::thread::sleep(POLL);
                 continue;
             }
@@ -124,7 +124,7 @@ fn allocate(folder: &Folder, pending: &Pending, bytes: u64) -> std::result::Resu
         return Err(Failed::NoRoom(format!("\"persona.max_image_cache\" is {} MB.", limit >> 20)));
     }
     pending.allocate(&mut || {
-        pgrx::check_for_interrupts!();
+        crate::memory::interrupts();
     })?;
     crate::fault::point("image allocated");
     Ok(())

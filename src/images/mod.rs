@@ -175,7 +175,7 @@ pub(crate) fn prepare(named: &Named, model_id: Uuid, image_id: Uuid, version: i3
 
 /// `persona.prewarm(model)`: loads the live version, checks all of it, and answers its bytes.
 pub(crate) fn prewarm(call: &Call) -> Result<Option<pg_sys::Datum>> {
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let model = identity::served_by_name(&name)?;
     let (image_id, version) = live(&model)?;
     let loaded = load(&model, image_id, version, true)?;

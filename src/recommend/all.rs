@@ -54,7 +54,7 @@ pub(crate) fn rows(call: &Call) -> Answer {
                 || served.model.recommend_all(block.clone(), k, threads, &control),
             )?;
             for (user, found) in block.zip(&found) {
-                pgrx::check_for_interrupts!();
+                crate::memory::interrupts();
                 let user = Some(served.user_datum(user, user_type)?);
                 for (position, each) in found.iter().enumerate() {
                     rows.push(&[
@@ -75,7 +75,7 @@ pub(crate) fn rows(call: &Call) -> Answer {
 /// `persona.recommend_all(model, k)`: brings the table in line with the live version; the rows that it has now.
 pub(crate) fn recommend_all(call: &Call) -> Answer {
     locks::writable(c"persona.recommend_all()");
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let k: i32 = call.required(1, "k")?;
     if !(1..=MOST as i32).contains(&k) {
         return Err(fail(

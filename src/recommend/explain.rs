@@ -18,9 +18,9 @@ const EXPLAINED: [&str; 2] = ["als", "elsa"];
 /// `persona.explain(model, user_id, item_id, options)`; no rows where either id is NULL or not known. Ratings have one more,
 /// of what they are without the user's items.
 pub(crate) fn explain(call: &Call) -> Answer {
-    let options = Options::new(call.object(3, "options")?, &["k"])?;
-    let k = options.integer("k", 0, i32::MAX.into())?.map_or(ROWS, |k| k as usize);
     by_name(call, |served| {
+        let options = Options::new(call.object(3, "options")?, &["k"])?;
+        let k = options.integer("k", 0, i32::MAX.into())?.map_or(ROWS, |k| k as usize);
         let sampled = served.model.facts.factors > 0 && !EXPLAINED.contains(&served.algorithm);
         if !sampled && served.model.rates() && !served.model.explains() {
             return Err(without_values());

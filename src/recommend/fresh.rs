@@ -15,7 +15,10 @@ use crate::lifecycle::trained_from;
 use crate::outputs::literal;
 use crate::registry::scan::Seen;
 use crate::source::{InteractionColumns, Source};
-use crate::{registry, settings};
+use crate::{registry, settings, work};
+
+/// Rows of one user from which on another thread sorts them.
+const MANY: u64 = 50_000;
 
 /// The items of a user that the model knows, rising, and how much of each.
 pub(super) struct Live {
@@ -85,7 +88,11 @@ fn rows(
     let path = Identity::pinned_path();
     let (_, builder) = source.read_with(columns, &clause, builder, &control, 1, rates, &mut |_| ())?;
     drop(path);
-    let interactions = builder.finish(1).or_report()?;
+    // Sorting the rows of a user of millions takes longer than an interrupt may wait.
+    let interactions = match builder.rows() {
+        0..MANY => builder.finish(1).or_report()?,
+        _ => work::run(&control, || {}, || builder.finish(1))?,
+    };
     let mut live = Live { items: Vec::new(), values: Vec::new() };
     // Both dictionaries are in the order of the ids: the rows of the model rise, too.
     for (item, &value) in (0..).zip(&interactions.item_users.values) {

@@ -2,7 +2,6 @@
 //! with the caller's rights, and never more of them than the rows of the items in question.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CStr, CString};
 
 use algorithms::recommender::Standing;
 use pgrx::pg_sys;
@@ -11,24 +10,27 @@ use serde_json::Value;
 use super::served::Served;
 use crate::error::{Code, Result, fail, named_by};
 use crate::identity;
-use crate::ids::{Class, base_type, type_title};
+use crate::ids::{Class, base_type, type_title, with_text};
+use crate::memory::{self, Held};
 use crate::registry::{self, scan::Seen};
-use crate::source::{Column, Source};
+use crate::source::{Column, Source, run_with};
 
 /// A column of items in a relation, and the query that finds some of them.
 struct Items {
     /// `$1` is an array of `element`.
-    query: CString,
+    query: String,
     element: pg_sys::Oid,
+    /// The types of its columns.
+    types: Vec<pg_sys::Oid>,
 }
 
 impl Items {
-    /// `column` is that of the items, which `option` may name; `others` is what the query selects besides.
+    /// `column` is that of the items, which `option` may name; `text` is what the query selects besides.
     fn open(
         served: &Served<'_>,
         source: &Source,
         (column, option): (Option<&str>, &str),
-        others: &str,
+        text: Option<&str>,
     ) -> Result<Items> {
         let column = match column {
             Some(name) => source.column(name).map_err(named_by(option))?,
@@ -40,64 +42,36 @@ impl Items {
         };
         let name = identity::quote(&column.name);
         // Qualified throughout: whatever the search path is, and the path stays the caller's for what the relation calls.
+        let others = text.map_or(String::new(), |text| format!(", {text}::pg_catalog.text"));
         let query = format!(
             "SELECT {name}{others} FROM {} WHERE {name} OPERATOR(pg_catalog.=) ANY ($1)",
             source.name
         );
-        let query = CString::new(query)
-            .map_err(|_| fail(Code::ERRCODE_INVALID_NAME, "names cannot hold a zero byte"))?;
-        Ok(Items { query, element: element(served.item, column)? })
+        let types = std::iter::once(column.type_oid).chain(text.map(|_| pg_sys::TEXTOID)).collect();
+        Ok(Items { query, element: element(served.item, column)?, types })
     }
 
-    /// Calls `on_row` with the item of each row that the relation shows of these, and a text where it selects one.
+    /// Calls `on_row` with the item of each row that the relation shows of these, and a text where it selects one. The rows
+    /// pass by: none is kept here, however many a relation has of an item.
     fn rows(
         &self,
         served: &Served<'_>,
         items: &[u32],
-        on_row: &mut dyn FnMut(u32, Option<String>),
+        on_row: &mut dyn FnMut(u32, Option<pg_sys::Datum>) -> Result<()>,
     ) -> Result<()> {
         let mut ids =
             items.iter().map(|&item| served.item_datum(item, self.element)).collect::<Result<Vec<_>>>()?;
-        // SAFETY: the ids have the type of the elements; SPI is connected and finished around what uses it, and an error
-        // unwinds through here without SPI_finish: the abort of the transaction does that. The rows are read before it.
-        unsafe {
-            let array = array_of(&mut ids, self.element);
-            pg_sys::SPI_connect();
-            let mut types = [pg_sys::get_array_type(self.element)];
-            let mut values = [array];
-            let code = pg_sys::SPI_execute_with_args(
-                self.query.as_ptr(),
-                1,
-                types.as_mut_ptr(),
-                values.as_mut_ptr(),
-                std::ptr::null(),
-                true,
-                0,
-            );
-            if code != pg_sys::SPI_OK_SELECT as i32 {
-                return Err(fail(
-                    Code::ERRCODE_INTERNAL_ERROR,
-                    format!("could not read the relation: SPI error {code}"),
-                ));
-            }
-            let table = &*pg_sys::SPI_tuptable;
-            let type_oid = pg_sys::SPI_gettypeid(table.tupdesc, 1);
-            for at in 0..table.numvals as usize {
-                let tuple = *table.vals.add(at);
-                let mut null = false;
-                let value = pg_sys::SPI_getbinval(tuple, table.tupdesc, 1, &mut null);
-                if null {
-                    continue;
+        // SAFETY: the ids have the type of the elements; a system cache look-up tells the type of their array.
+        let parameter = unsafe { (array_of(&mut ids, self.element), pg_sys::get_array_type(self.element)) };
+        run_with(&self.query, Some(parameter), &self.types, &mut |values, nulls| {
+            if !nulls[0] {
+                let id = served.item.read(values[0], self.types[0])?;
+                if let Some(item) = served.model.items.find(id.borrow()) {
+                    on_row(item, values.get(1).copied().filter(|_| !nulls[1]))?;
                 }
-                let id = served.item.read(value, type_oid)?;
-                let Some(item) = served.model.items.find(id.borrow()) else { continue };
-                let text = pg_sys::SPI_getvalue(tuple, table.tupdesc, 2);
-                let text = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
-                on_row(item, text);
             }
-            pg_sys::SPI_finish();
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 }
 
@@ -168,13 +142,15 @@ pub(super) struct Admission(Items);
 impl Admission {
     pub(super) fn open(served: &Served<'_>, name: &str, column: Option<&str>) -> Result<Admission> {
         let source = relation(name, "eligible")?;
-        Ok(Admission(Items::open(served, &source, (column, "eligible_column"), "")?))
+        Ok(Admission(Items::open(served, &source, (column, "eligible_column"), None)?))
     }
 
     pub(super) fn look(&self, served: &Served<'_>, items: &[u32], standings: &mut [Standing]) -> Result<()> {
+        // No more of them than were asked for.
         let mut shown = HashSet::new();
         self.0.rows(served, items, &mut |item, _| {
             shown.insert(item);
+            Ok(())
         })?;
         for (item, standing) in items.iter().zip(standings) {
             standing.admitted &= shown.contains(item);
@@ -183,11 +159,15 @@ impl Admission {
     }
 }
 
-/// The categories of items, as a relation shows them.
+/// The categories of items, as a relation shows them. How many there are is up to whoever fills the relation.
 pub(super) struct Categories {
     items: Items,
     numbers: HashMap<String, u32>,
+    held: Held,
 }
+
+/// What is said to need the memory.
+const CATEGORIES: &str = "a relation of categories";
 
 impl Categories {
     pub(super) fn open(
@@ -199,9 +179,30 @@ impl Categories {
         const OPTION: &str = "categories";
         let source = relation(name, OPTION)?;
         let category = identity::quote(&source.column(category).map_err(named_by(OPTION))?.name);
-        let others = format!(", {category}::pg_catalog.text");
-        let items = Items::open(served, &source, (item, "item_column"), &others)?;
-        Ok(Categories { items, numbers: HashMap::new() })
+        let items = Items::open(served, &source, (item, "item_column"), Some(&category))?;
+        Ok(Categories { items, numbers: HashMap::new(), held: Held::new(CATEGORIES) })
+    }
+
+    /// The number of a category, the same in each look.
+    fn number(numbers: &mut HashMap<String, u32>, held: &mut Held, text: pg_sys::Datum) -> Result<u32> {
+        let refused = |_| memory::refused_for(CATEGORIES);
+        // SAFETY: the query selects a text.
+        unsafe {
+            with_text(text, Class::Text, |text| {
+                let text = String::from_utf8_lossy(text);
+                if let Some(&number) = numbers.get(&*text) {
+                    return Ok(number);
+                }
+                held.take(2 * size_of::<(String, u32)>() + text.len() + 16)?;
+                numbers.try_reserve(1).map_err(refused)?;
+                let mut owned = String::new();
+                owned.try_reserve_exact(text.len()).map_err(refused)?;
+                owned.push_str(&text);
+                let next = numbers.len() as u32;
+                numbers.insert(owned, next);
+                Ok(next)
+            })
+        }
     }
 
     pub(super) fn look(
@@ -210,17 +211,26 @@ impl Categories {
         items: &[u32],
         standings: &mut [Standing],
     ) -> Result<()> {
-        let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
-        let numbers = &mut self.numbers;
+        // Each pair once: a relation may have any number of rows of one.
+        let mut pairs = HashSet::new();
+        let (numbers, held) = (&mut self.numbers, &mut self.held);
         self.items.rows(served, items, &mut |item, category| {
-            let Some(category) = category else { return };
-            let next = numbers.len() as u32;
-            let number = *numbers.entry(category).or_insert(next);
-            let of_item = found.entry(item).or_default();
-            if !of_item.contains(&number) {
-                of_item.push(number);
+            let Some(category) = category else { return Ok(()) };
+            let pair = (item, Categories::number(numbers, held, category)?);
+            if !pairs.contains(&pair) {
+                // In the set, and in the list of its item.
+                held.take(2 * size_of_val(&pair) + 2 * size_of::<u32>())?;
+                pairs.try_reserve(1).map_err(|_| memory::refused_for(CATEGORIES))?;
+                pairs.insert(pair);
             }
+            Ok(())
         })?;
+        let mut found: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (item, number) in pairs {
+            let of_item = found.entry(item).or_default();
+            of_item.try_reserve(1).map_err(|_| memory::refused_for(CATEGORIES))?;
+            of_item.push(number);
+        }
         for (item, standing) in items.iter().zip(standings) {
             standing.categories = found.remove(item).unwrap_or_default();
         }

@@ -12,9 +12,12 @@ use std::collections::HashSet;
 use algorithms::recommender::{Filter, Recommendation};
 use pgrx::pg_sys;
 
+use crate::arrays;
 use crate::call::{Call, datum, null_argument};
 use crate::error::{Code, Result, fail};
+use crate::memory::{self, Held};
 use crate::options::Options;
+use crate::work;
 use served::{Served, by_name, by_relation};
 use wishes::Wishes;
 
@@ -28,6 +31,9 @@ fn count(call: &Call, index: usize) -> Result<usize> {
         fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"k\" must be at least 0, got {got}"))
     })
 }
+
+/// Bytes that `similar_users` may take for each user of the model.
+const OF_A_USER: usize = 96;
 
 fn no_options(call: &Call, index: usize) -> Result<()> {
     Options::new(call.object(index, "options")?, &[]).map(|_| ())
@@ -52,16 +58,27 @@ impl Asked {
         let candidates = served.items(call, self.candidates)?;
         let segment = self.wishes.segment(served).or_else(|| served.segment(user, id.as_ref()));
         let keep_seen = self.keep_seen;
-        let filter = Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen, segment };
+        let filter =
+            Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen, segment, control: None };
         let live = match id.filter(|_| self.fresh) {
             Some(id) => fresh::read(served, &id)?,
             None => None,
         };
         self.wishes.open(served)?.list(self.k, |n| match &live {
-            Some(live) => served.model.recommend_fresh(&live.items, &live.values, n, filter),
-            None => served.model.recommend(user, n, filter),
+            Some(live) => here(filter, |filter| {
+                served.model.recommend_fresh(&live.items, &live.values, n, filter)
+            }),
+            None => here(filter, |filter| served.model.recommend_with(user, n, filter)),
         })
     }
+}
+
+/// Asks on the main thread, under a control that interrupts cancel.
+fn here(
+    filter: Filter<'_>,
+    ask: impl Fn(Filter<'_>) -> algorithms::Result<Vec<Recommendation>>,
+) -> Result<Vec<Recommendation>> {
+    work::here(|control| ask(Filter { control: Some(control), ..filter }))
 }
 
 /// `remove_seen` and `fresh`, which follow each other, as the values of `keep_seen` and `fresh`.
@@ -71,9 +88,10 @@ fn switches(call: &Call, first: usize) -> (bool, bool) {
 
 /// `persona.recommend(model, user_id, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend(call: &Call) -> Answer {
-    let (k, (keep_seen, fresh), wishes) = (count(call, 2)?, switches(call, 5), Wishes::read(call, 7)?);
-    let asked = Asked { k, exclude: 3, candidates: 4, keep_seen, fresh, wishes };
+    let (k, (keep_seen, fresh)) = (count(call, 2)?, switches(call, 5));
     by_name(call, |served| {
+        let wishes = Wishes::read(call, 7)?;
+        let asked = Asked { k, exclude: 3, candidates: 4, keep_seen, fresh, wishes };
         let found = asked.find(call, served)?;
         served.push_text(&mut call.rows()?, &[], &found, asked.wishes.offset)
     })?;
@@ -82,9 +100,10 @@ pub(crate) fn recommend(call: &Call) -> Answer {
 
 /// `persona.recommend_as(model, user_id, item_type, k, exclude, candidates, remove_seen, fresh, options)`.
 pub(crate) fn recommend_as(call: &Call) -> Answer {
-    let (k, (keep_seen, fresh), wishes) = (count(call, 3)?, switches(call, 6), Wishes::read(call, 8)?);
-    let asked = Asked { k, exclude: 4, candidates: 5, keep_seen, fresh, wishes };
+    let (k, (keep_seen, fresh)) = (count(call, 3)?, switches(call, 6));
     by_name(call, |served| {
+        let wishes = Wishes::read(call, 8)?;
+        let asked = Asked { k, exclude: 4, candidates: 5, keep_seen, fresh, wishes };
         let found = asked.find(call, served)?;
         served.push_typed(&mut call.rows()?, &found, asked.wishes.offset)
     })?;
@@ -101,25 +120,31 @@ pub(crate) fn typed_recommend(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// `persona.recommend_for_users(model, user_ids, k, options)`.
+/// `persona.recommend_for_users(model, user_ids, k, options)`. The users are read one by one, each answered once.
 pub(crate) fn recommend_for_users(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    let wishes = Wishes::read(call, 3)?;
     by_name(call, |served| {
+        let wishes = Wishes::read(call, 3)?;
         let mut live = wishes.open(served)?;
         let mut rows = call.rows()?;
-        let mut answered = HashSet::new();
-        for text in call.texts(1).unwrap_or_default() {
-            let (text, id, user) = served.user_by_text(&text)?;
-            if answered.insert(text.clone()) {
-                let segment = wishes.segment(served).or_else(|| served.segment(user, Some(&id)));
-                let filter = Filter { segment, ..Filter::default() };
-                let found = live.list(k, |n| served.model.recommend(user, n, filter))?;
-                served.push_text(&mut rows, &[text], &found, wishes.offset)?;
-                pgrx::check_for_interrupts!();
+        let (mut answered, mut held) = (HashSet::new(), Held::new("a list of users"));
+        let Some(users) = call.datum(1) else { return Ok(()) };
+        arrays::each(users, &mut |element, type_oid| {
+            let id = served.user.read(element, type_oid)?;
+            if answered.contains(&id) {
+                return Ok(());
             }
-        }
-        Ok(())
+            held.take(id.bytes())?;
+            answered.try_reserve(1).map_err(|_| memory::refused_for("a list of users"))?;
+            let user = served.model.users.find(id.borrow());
+            let segment = wishes.segment(served).or_else(|| served.segment(user, Some(&id)));
+            let filter = Filter { segment, ..Filter::default() };
+            let found = live.list(k, |n| here(filter, |filter| served.model.recommend_with(user, n, filter)))?;
+            served.push_text(&mut rows, &[served.text_of_user(&id)], &found, wishes.offset)?;
+            answered.insert(id);
+            memory::interrupts();
+            Ok(())
+        })
     })?;
     Ok(None)
 }
@@ -127,14 +152,15 @@ pub(crate) fn recommend_for_users(call: &Call) -> Answer {
 fn for_items(call: &Call, served: &Served<'_>, k: usize, wishes: &Wishes) -> Result<Vec<Recommendation>> {
     let items = served.items(call, 1)?.unwrap_or_default();
     let filter = Filter { segment: wishes.segment(served), ..Filter::default() };
-    wishes.open(served)?.list(k, |n| served.model.recommend_for_items(&items, n, filter))
+    let ranking = |n| here(filter, |filter| served.model.recommend_for_items(&items, n, filter));
+    wishes.open(served)?.list(k, ranking)
 }
 
 /// `persona.recommend_for_items(model, items, k, options)`.
 pub(crate) fn recommend_for_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    let wishes = Wishes::read(call, 3)?;
     by_name(call, |served| {
+        let wishes = Wishes::read(call, 3)?;
         let found = for_items(call, served, k, &wishes)?;
         served.push_text(&mut call.rows()?, &[], &found, wishes.offset)
     })?;
@@ -157,11 +183,12 @@ fn similar(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendat
 
 /// `persona.similar_items(model, item_id, k, options)`; no rows for an item that is not known.
 pub(crate) fn similar_items(call: &Call) -> Answer {
-    let (k, wishes) = (count(call, 2)?, Wishes::of_items(call, 3)?);
+    let k = count(call, 2)?;
     by_name(call, |served| {
+        let wishes = Wishes::of_items(call, 3)?;
         let mut rows = call.rows()?;
         let Some(item) = served.item(call, 1)? else { return Ok(()) };
-        let found = wishes.open(served)?.list(k, |most| served.model.similar_items(item, most))?;
+        let found = wishes.open(served)?.list(k, |most| Ok(served.model.similar_items(item, most)))?;
         served.push_text(&mut rows, &[], &found, wishes.offset)
     })?;
     Ok(None)
@@ -177,8 +204,10 @@ pub(crate) fn typed_similar_items(call: &Call) -> Answer {
 /// `persona.similar_users(model, user_id, k, options)`; no rows for a user who is not known.
 pub(crate) fn similar_users(call: &Call) -> Answer {
     let k = count(call, 2)?;
-    no_options(call, 3)?;
     by_name(call, |served| {
+        no_options(call, 3)?;
+        let users = served.model.users.len();
+        memory::reserve(users.saturating_mul(OF_A_USER), "an answer of the model")?;
         let found = served.user(call, 1)?.map(|user| served.model.similar_users(user, k)).unwrap_or_default();
         let mut rows = call.rows()?;
         for (position, hit) in found.iter().enumerate() {
@@ -195,10 +224,11 @@ pub(crate) fn similar_users(call: &Call) -> Answer {
 
 /// `persona.popular_items(model, k, options)`.
 pub(crate) fn popular_items(call: &Call) -> Answer {
-    let (k, wishes) = (count(call, 1)?, Wishes::read(call, 2)?);
+    let k = count(call, 1)?;
     by_name(call, |served| {
+        let wishes = Wishes::read(call, 2)?;
         let filter = Filter { segment: wishes.segment(served), ..Filter::default() };
-        let found = wishes.open(served)?.list(k, |most| served.model.recommend(None, most, filter))?;
+        let found = wishes.open(served)?.list(k, |most| Ok(served.model.recommend(None, most, filter)))?;
         served.push_text(&mut call.rows()?, &[], &found, wishes.offset)
     })?;
     Ok(None)
@@ -237,7 +267,7 @@ fn factors<'a>(call: &Call, count: usize, at: &dyn Fn(u32) -> Option<Row<'a>>) -
     let mut rows = call.rows()?;
     for (id, (factors, bias)) in (0..count as u32).filter_map(at) {
         rows.push(&[datum(id), datum(factors.to_vec()), bias.and_then(datum)])?;
-        pgrx::check_for_interrupts!();
+        memory::interrupts();
     }
     Ok(None)
 }

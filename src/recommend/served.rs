@@ -9,6 +9,7 @@ use crate::call::{Call, Rows, datum};
 use crate::error::Result;
 use crate::ids::{Class, Id};
 use crate::images::{self, Loaded};
+use crate::memory;
 
 /// The live version of a model, and the types of its ids.
 pub(super) struct Served<'a> {
@@ -22,7 +23,7 @@ pub(super) struct Served<'a> {
 
 /// Asks the model that the first argument names, a text.
 pub(super) fn by_name<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     ask(&*images::serve_name(&name)?, body)
 }
 
@@ -32,11 +33,24 @@ pub(super) fn by_relation<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Resu
     ask(&*images::serve_relation(relation)?, body)
 }
 
+/// Bytes that an answer may take for each item of the model: the item, what bounds its score, the score, and whether it
+/// was seen; a list of all items holds them twice.
+const OF_AN_ITEM: usize = 96;
+
 fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
     let model = loaded.recommender()?;
+    memory::reserve(model.items.len().saturating_mul(OF_AN_ITEM), "an answer of the model")?;
     let user = Class::from_code(model.facts.user_class)?;
     let item = Class::from_code(model.facts.item_class)?;
     body(&Served { model, algorithm: loaded.algorithm(), user, item, model_id: loaded.model_id() })
+}
+
+/// Items of an argument up to which nobody looks for repeated ones on the way.
+const FEW: usize = 1024;
+
+fn rising(rows: &mut Vec<u32>) {
+    rows.sort_unstable();
+    rows.dedup();
 }
 
 /// The row of an id given as an argument of any type; NULL and unknown ids have none.
@@ -70,25 +84,31 @@ impl Served<'_> {
         self.model.segment_of(user, id?.borrow())
     }
 
-    /// The rows of the items in an argument, `text[]` or typed: rising, each once, without unknown ones.
+    /// The rows of the items in an argument, `text[]` or typed: rising, each once, without unknown ones. However long the
+    /// argument is, no more is kept than twice the items that it has.
     pub(super) fn items(&self, call: &Call, index: usize) -> Result<Option<Vec<u32>>> {
         let Some(value) = call.datum(index) else { return Ok(None) };
-        let mut rows = Vec::new();
+        let (mut rows, mut longest) = (Vec::new(), FEW);
         arrays::each(value, &mut |element, type_oid| {
             let id = self.item.read(element, type_oid)?;
-            rows.extend(self.model.items.find(id.borrow()));
+            let Some(row) = self.model.items.find(id.borrow()) else { return Ok(()) };
+            if rows.len() == longest {
+                rising(&mut rows);
+                longest = longest.max(2 * rows.len());
+            }
+            if rows.len() == rows.capacity() {
+                rows.try_reserve(1).map_err(|_| memory::refused_for("a list of items"))?;
+            }
+            rows.push(row);
             Ok(())
         })?;
-        rows.sort_unstable();
-        rows.dedup();
+        rising(&mut rows);
         Ok(Some(rows))
     }
 
-    /// A user written as text: the text as the type writes it, the id and the row.
-    pub(super) fn user_by_text(&self, text: &str) -> Result<(String, Id, Option<u32>)> {
-        let id = self.user.parse(text)?;
-        let (text, row) = (self.user.text(id.borrow()), self.model.users.find(id.borrow()));
-        Ok((text, id, row))
+    /// The id of a user as text, as the type writes it.
+    pub(super) fn text_of_user(&self, id: &Id) -> String {
+        self.user.text(id.borrow())
     }
 
     /// The id of a user as a datum of a type.

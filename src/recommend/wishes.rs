@@ -1,11 +1,14 @@
 //! `options` of the forms of `recommend`: paging, diversity, few of a category, only what a relation shows.
 
+use std::cell::Cell;
+
 use algorithms::recommender::{Arrangement, Look, Recommendation, Standing};
 
 use super::live::{Admission, Categories};
 use super::served::Served;
 use crate::call::Call;
 use crate::error::{Code, Result, fail};
+use crate::memory;
 use crate::options::Options;
 
 /// All keys.
@@ -121,12 +124,12 @@ impl Opened<'_> {
     pub(super) fn list(
         &mut self,
         k: usize,
-        ranking: impl Fn(usize) -> Vec<Recommendation>,
+        ranking: impl Fn(usize) -> Result<Vec<Recommendation>>,
     ) -> Result<Vec<Recommendation>> {
         let Wishes { offset, diversity, most_per_category, .. } = *self.wishes;
         let live = self.eligible.is_some() || self.categories.is_some();
         if offset == 0 && diversity == 0.0 && !live {
-            return Ok(ranking(k));
+            return ranking(k);
         }
         let arrangement =
             Arrangement { offset, k, diversity, most_per_category: most_per_category.unwrap_or(usize::MAX) };
@@ -142,8 +145,13 @@ impl Opened<'_> {
             Ok(standings)
         };
         let look: Option<&mut Look<'_, _>> = if live { Some(&mut look) } else { None };
-        served.model.arrange(arrangement, ranking, look, &mut || {
-            pgrx::check_for_interrupts!();
-        })
+        // A ranking that failed ends the list, and then nobody gets it.
+        let failed = Cell::new(None);
+        let ranking = |n| ranking(n).unwrap_or_else(|error| {
+            failed.set(Some(error));
+            Vec::new()
+        });
+        let list = served.model.arrange(arrangement, ranking, look, &mut memory::interrupts)?;
+        failed.take().map_or(Ok(list), Err)
     }
 }

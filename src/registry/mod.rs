@@ -250,7 +250,7 @@ pub(crate) fn read_image(
                 pg_sys::pfree(plain.cast());
             }
         }
-        pgrx::check_for_interrupts!();
+        crate::memory::interrupts();
     }
     Ok(any)
 }

@@ -2,13 +2,12 @@
 //! the statements of anybody. They run no SQL for that and take nobody's identity: rows are put into the table as
 //! Postgres puts those of a catalog.
 
-use std::collections::BTreeSet;
-
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::scan::{Scan, Seen, open_for};
 use super::{not_outrun, uuid_key, write};
 use crate::error::Result;
+use crate::memory;
 
 /// The tables whose changes are queued for a model.
 pub(crate) fn attached(model_id: Uuid, seen: Seen) -> Result<Vec<pg_sys::Oid>> {
@@ -44,46 +43,79 @@ pub(crate) fn append(model_id: Uuid, users: Option<&[String]>) -> Result<()> {
     Ok(())
 }
 
-/// What waits in the queue of a model, as the running statement sees it.
+/// What waits in the queue of a model, under the snapshot that was the active one when somebody asked. However long the queue
+/// is, this holds none of it.
 pub(crate) struct Pending {
     model_id: Uuid,
-    /// Whose rows changed; `None` where anything may have changed, or nobody keeps a queue.
-    pub(crate) users: Option<Vec<String>>,
-    /// The rows that were seen: rows of a transaction that ends later are not among them, whatever their age.
-    seen: Vec<Uuid>,
+    /// Whether anything waits.
+    any: bool,
+    snapshot: pg_sys::Snapshot,
+    /// When somebody asked. What the transaction itself queues from then on was not seen.
+    asked_at: pgrx::datum::TimestampWithTimeZone,
+}
+
+/// Whose rows changed.
+pub(crate) enum Changed {
+    /// Those that were passed on.
+    Users,
+    /// Anything may have changed, or nobody keeps a queue.
+    Unknown,
+    /// More than somebody wanted to hear of.
+    TooMany,
 }
 
 /// What waits in the queue of a model. Whoever reads the source under the same snapshot, or a later one, has all of
 /// these changes.
 pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
     let mut scan = Scan::start("queue", "queue_pkey", Seen::Statement, &[uuid_key(1, model_id)], false)?;
-    let (mut users, mut seen, mut lost) = (BTreeSet::new(), Vec::new(), false);
-    while let Some(row) = scan.next() {
-        seen.push(row.expect(2)?);
-        match row.get::<Vec<String>>(3) {
-            Some(_) if lost => {}
-            Some(more) => users.extend(more),
-            None => {
-                lost = true;
-                users.clear();
-            }
-        }
-        pgrx::check_for_interrupts!();
-    }
+    let any = scan.next().is_some();
     drop(scan);
-    let known = !lost && !attached(model_id, Seen::Latest)?.is_empty();
-    Ok(Pending { model_id, users: known.then(|| users.into_iter().collect()), seen })
+    // SAFETY: inside a transaction that has an active snapshot; `Drop` gives this one back, and an abort does if an error
+    // passes.
+    let (snapshot, asked_at) = unsafe {
+        (pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()), pg_sys::GetCurrentTimestamp())
+    };
+    let asked_at = asked_at.try_into().map_err(|_| write::damaged_clock())?;
+    Ok(Pending { model_id, any, snapshot, asked_at })
 }
 
 impl Pending {
+    /// Passes the users on whose rows changed, one by one and some of them repeatedly, until `each` wants no more.
+    pub(crate) fn users(&self, each: &mut dyn FnMut(&str) -> Result<bool>) -> Result<Changed> {
+        if attached(self.model_id, Seen::Latest)?.is_empty() {
+            return Ok(Changed::Unknown);
+        }
+        let keys = [uuid_key(1, self.model_id)];
+        let mut scan = Scan::start("queue", "queue_pkey", Seen::Statement, &keys, false)?;
+        while let Some(row) = scan.next() {
+            let Some(users) = row.get::<Vec<String>>(3) else { return Ok(Changed::Unknown) };
+            for user in &users {
+                if !each(user)? {
+                    return Ok(Changed::TooMany);
+                }
+            }
+            memory::interrupts();
+        }
+        Ok(Changed::Users)
+    }
+
     /// Removes what was seen, with the transaction that has worked it off.
-    pub(crate) fn forget(self) -> Result<()> {
-        if self.seen.is_empty() { Ok(()) } else { write::forget_changes(self.model_id, self.seen) }
+    pub(crate) fn forget(&self) -> Result<()> {
+        if self.any { write::forget_changes(self.model_id, self.snapshot, self.asked_at) } else { Ok(()) }
     }
 
     /// Keeps what was seen for the next version, and notes which one has read it and did not go live.
-    pub(crate) fn keep(self, version: i32) -> Result<()> {
-        if self.seen.is_empty() { Ok(()) } else { write::mark_changes(self.model_id, self.seen, version) }
+    pub(crate) fn keep(&self, version: i32) -> Result<()> {
+        if self.any { write::mark_changes(self.model_id, self.snapshot, self.asked_at, version) } else { Ok(()) }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: registered once, by `pending`.
+            unsafe { pg_sys::UnregisterSnapshot(self.snapshot) };
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 //! has checked the right to do so.
 
 use std::borrow::Cow;
+use std::ffi::CString;
 
 use algorithms::image::Layout;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};
+use pgrx::{IntoDatum, JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};
 
 use super::scan::{self, Seen};
 use super::{Metric, Output, queue};
@@ -171,28 +172,76 @@ pub(crate) fn delete_attachment(model_id: Uuid) -> Result<()> {
     })
 }
 
-/// Removes these rows of a model's queue.
-pub(crate) fn forget_changes(model_id: Uuid, changes: Vec<Uuid>) -> Result<()> {
+/// Removes the rows of a model's queue that a snapshot shows and that were there at a moment.
+pub(crate) fn forget_changes(
+    model_id: Uuid,
+    snapshot: pg_sys::Snapshot,
+    until: pgrx::datum::TimestampWithTimeZone,
+) -> Result<()> {
     as_registry_owner(|| {
-        run(
+        run_under(
+            snapshot,
             "DELETE FROM persona_internal.queue WHERE model_id OPERATOR(pg_catalog.=) $1
-               AND change_id OPERATOR(pg_catalog.=) ANY ($2)",
-            &[argument(model_id), argument(changes)],
-        )?;
-        Ok(())
+               AND queued_at OPERATOR(pg_catalog.<=) $2",
+            [(model_id.into_datum(), pg_sys::UUIDOID), (until.into_datum(), pg_sys::TIMESTAMPTZOID)],
+        )
     })
 }
 
-/// Notes that a version has read these rows of a model's queue.
-pub(crate) fn mark_changes(model_id: Uuid, changes: Vec<Uuid>, version: i32) -> Result<()> {
+/// Notes that a version has read these rows.
+pub(crate) fn mark_changes(
+    model_id: Uuid,
+    snapshot: pg_sys::Snapshot,
+    until: pgrx::datum::TimestampWithTimeZone,
+    version: i32,
+) -> Result<()> {
     as_registry_owner(|| {
-        run(
+        run_under(
+            snapshot,
             "UPDATE persona_internal.queue SET read_by = $3 WHERE model_id OPERATOR(pg_catalog.=) $1
-               AND change_id OPERATOR(pg_catalog.=) ANY ($2)",
-            &[argument(model_id), argument(changes), argument(version)],
-        )?;
-        Ok(())
+               AND queued_at OPERATOR(pg_catalog.<=) $2",
+            [
+                (model_id.into_datum(), pg_sys::UUIDOID),
+                (until.into_datum(), pg_sys::TIMESTAMPTZOID),
+                (version.into_datum(), pg_sys::INT4OID),
+            ],
+        )
     })
+}
+
+/// Runs a statement that changes what a snapshot shows, which may be older than the statement. No argument is NULL.
+fn run_under<const N: usize>(
+    snapshot: pg_sys::Snapshot,
+    statement: &str,
+    arguments: [(Option<pg_sys::Datum>, pg_sys::Oid); N],
+) -> Result<()> {
+    let statement = CString::new(statement).unwrap_or_default();
+    let mut types = arguments.map(|(_, type_oid)| type_oid);
+    let mut values = arguments.map(|(value, _)| value.unwrap_or(pg_sys::Datum::null()));
+    // SAFETY: SPI is connected and finished around what uses it, and an error unwinds through here without SPI_finish: the
+    // abort of the transaction does that. The arrays have as many entries as the statement has parameters.
+    let code = unsafe {
+        pg_sys::SPI_connect();
+        let plan = pg_sys::SPI_prepare(statement.as_ptr(), N as i32, types.as_mut_ptr());
+        let code = if plan.is_null() {
+            pg_sys::SPI_result
+        } else {
+            let none = std::ptr::null_mut();
+            pg_sys::SPI_execute_snapshot(plan, values.as_mut_ptr(), std::ptr::null(), snapshot, none, false, true, 0)
+        };
+        pg_sys::SPI_finish();
+        code
+    };
+    if code < 0 {
+        let message = format!("could not write the registry: SPI error {code}");
+        return Err(fail(Code::ERRCODE_INTERNAL_ERROR, message));
+    }
+    Ok(())
+}
+
+/// XX000 for a clock whose time is no time.
+pub(crate) fn damaged_clock() -> ErrorReport {
+    fail(Code::ERRCODE_INTERNAL_ERROR, "the clock of this machine is out of range")
 }
 
 /// Removes what a version has read of a model's queue; what other versions did counts as read by none.
@@ -377,7 +426,7 @@ pub(crate) fn insert_image(image_id: Uuid, image: &Layout<'_>) -> Result<()> {
                 if ordinal == 0 {
                     point("piece");
                 }
-                pgrx::check_for_interrupts!();
+                crate::memory::interrupts();
                 ordinal += 1;
                 Ok(())
             })

@@ -50,14 +50,14 @@ pub(crate) fn train_kmeans(call: &Call) -> Answer {
     spec.insert("id_column".into(), id.into());
     spec.insert("feature_columns".into(), call.names(3)?.into());
     spec.insert("k".into(), call.get::<i32>(4).into());
-    spec.insert("scaling".into(), call.get::<String>(5).unwrap_or_else(|| "standard".into()).into());
+    spec.insert("scaling".into(), call.text(5)?.unwrap_or_else(|| "standard".into()).into());
     spec.insert("n_init".into(), call.get::<i32>(6).unwrap_or(10).into());
     spec.insert("max_iterations".into(), call.get::<i32>(7).unwrap_or(300).into());
     spec.insert("tolerance".into(), crate::spec::finite(call.get(8), "tolerance")?);
-    spec.insert("holdout".into(), call.get::<String>(9).unwrap_or_else(|| "none".into()).into());
-    spec.insert("deploy".into(), call.get::<String>(10).unwrap_or_else(|| "auto".into()).into());
+    spec.insert("holdout".into(), call.text(9)?.unwrap_or_else(|| "none".into()).into());
+    spec.insert("deploy".into(), call.text(10)?.unwrap_or_else(|| "auto".into()).into());
     spec.insert("seed".into(), call.get::<i64>(11).unwrap_or(42).into());
-    if let Some(features) = call.get::<String>(12) {
+    if let Some(features) = call.text(12)? {
         return Err(fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("features => '{features}' is not supported yet"),
@@ -65,7 +65,7 @@ pub(crate) fn train_kmeans(call: &Call) -> Answer {
         .set_hint("Name the columns in \"feature_columns\"."));
     }
     spec.insert("options".into(), Value::Object(call.object(13, "options")?));
-    let model: String = call.required(0, "model")?;
+    let model = call.required_text(0, "model")?;
     let relation: pg_sys::Oid = call.required(1, "relation")?;
     let kept = spec.clone();
     run(call, model.into(), relation, spec, kept)

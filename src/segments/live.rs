@@ -75,9 +75,9 @@ fn text(spec: &Map<String, Value>, key: &str) -> String {
 /// `persona.label_segment(model, segment_id, label)`: names a segment for good; NULL gives the generated label back.
 pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.label_segment()");
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let segment_id: i32 = call.get(1).ok_or_else(|| null_argument("segment_id"))?;
-    let label: Option<String> = call.get(2);
+    let label = call.text(2)?;
     if label.as_ref().is_some_and(|label| label.trim().is_empty() || label.chars().count() > 200) {
         return Err(fail(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,

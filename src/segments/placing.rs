@@ -117,5 +117,5 @@ pub(crate) fn place(call: &Call) -> Result<Option<pg_sys::Datum>> {
         )
         .set_hint("Ask a model with persona.assign()."));
     };
-    Ok(placing.place(&arrays::floats(array)).into_datum())
+    Ok(placing.place(&arrays::floats(array)?).into_datum())
 }

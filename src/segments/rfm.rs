@@ -44,9 +44,9 @@ pub(crate) fn train_rfm(call: &Call) -> Answer {
     spec.insert("order_column".into(), call.name(5).into());
     spec.insert("as_of".into(), call.datum(6).map(iso).transpose()?.into());
     spec.insert("bins".into(), call.get::<i32>(7).unwrap_or(5).into());
-    spec.insert("deploy".into(), call.get::<String>(8).unwrap_or_else(|| "auto".into()).into());
+    spec.insert("deploy".into(), call.text(8)?.unwrap_or_else(|| "auto".into()).into());
     spec.insert("options".into(), Value::Object(call.object(9, "options")?));
-    let model: String = call.required(0, "model")?;
+    let model = call.required_text(0, "model")?;
     let relation: pg_sys::Oid = call.required(1, "relation")?;
     let kept = spec.clone();
     run(call, model.into(), relation, spec, kept)

@@ -19,7 +19,7 @@ fn names<'a>(segments: &Segments<'a>) -> Vec<&'a str> {
 }
 
 fn ask<T>(call: &Call, body: impl FnOnce(&Loaded, &Segments<'_>) -> Result<T>) -> Result<T> {
-    let name: String = call.required(0, "model")?;
+    let name = call.required_text(0, "model")?;
     let loaded = images::serve_name(&name)?;
     body(&loaded, &loaded.segments()?)
 }
@@ -27,7 +27,7 @@ fn ask<T>(call: &Call, body: impl FnOnce(&Loaded, &Segments<'_>) -> Result<T>) -
 /// The features of an argument `float8[]`; `None` where one is NULL. 22023 for another number of them.
 fn features(call: &Call, segments: &Segments<'_>) -> Result<Option<Vec<f64>>> {
     let Some(array) = call.datum(1) else { return Ok(None) };
-    let given = arrays::floats(array);
+    let given = arrays::floats(array)?;
     let names = names(segments);
     if given.len() != names.len() {
         return Err(fail(

@@ -6,7 +6,8 @@ use algorithms::interactions::InteractionsBuilder;
 use pgrx::pg_sys;
 
 use crate::error::{OrReport, Result};
-use crate::ids::{Class, enum_label, read_integer, read_text};
+use crate::ids::{Class, enum_label, read_integer, with_text};
+use crate::memory;
 use crate::work::Feeder;
 
 /// Rows that are handed over at a time: 160 kB of integer ids, a part of the second-level cache.
@@ -65,19 +66,28 @@ impl Ids {
 
     /// # Safety
     /// The datum is not NULL and has the class's type.
-    unsafe fn push(&mut self, class: Class, value: pg_sys::Datum) {
+    unsafe fn push(&mut self, class: Class, value: pg_sys::Datum) -> Result<()> {
         // SAFETY: promised by the caller.
         unsafe {
             match self {
                 Ids::Integer(ids) => ids.push(read_integer(class, value)),
                 Ids::Fixed16(ids) => ids.push(*value.cast_mut_ptr::<[u8; 16]>()),
                 Ids::Bytes { offsets, bytes } => {
-                    let id = if class == Class::Enum { enum_label(value) } else { read_text(value, class) };
-                    bytes.extend_from_slice(&id);
+                    let mut add = |id: &[u8]| {
+                        bytes.try_reserve(id.len()).map_err(|_| memory::refused_for("a long id"))?;
+                        bytes.extend_from_slice(id);
+                        Ok(())
+                    };
+                    if class == Class::Enum {
+                        add(&enum_label(value))?;
+                    } else {
+                        with_text(value, class, add)?;
+                    }
                     offsets.push(bytes.len() as u64);
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -107,14 +117,15 @@ impl Batch {
         item: (Class, pg_sys::Datum),
         value: f32,
         time: Option<i64>,
-    ) {
+    ) -> Result<()> {
         // SAFETY: promised by the caller.
         unsafe {
-            self.users.push(user.0, user.1);
-            self.items.push(item.0, item.1);
+            self.users.push(user.0, user.1)?;
+            self.items.push(item.0, item.1)?;
         }
         self.values.push(value);
         self.times.extend(time);
+        Ok(())
     }
 
     /// Moves the rows into the builder.

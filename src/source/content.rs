@@ -9,7 +9,7 @@ use super::{Column, Source, rows};
 use crate::arrays;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, quote};
-use crate::ids::{Class, base_type, read_text};
+use crate::ids::{Class, base_type, with_text};
 
 const TYPES: &str = "smallint, integer, bigint, real, double precision, numeric, boolean, interval, text, varchar, char, enums, text[] and varchar[]";
 
@@ -102,13 +102,12 @@ impl Content {
                     Kind::Number => builder.number(column, f64::from_bits(value.value() as u64)),
                     Kind::Category => {
                         // SAFETY: a text that is not NULL: `stream` compared the types.
-                        let word = unsafe { read_text(value, Class::Text) };
-                        builder.word(column, &word).or_report()?;
+                        unsafe { with_text(value, Class::Text, |word| builder.word(column, word)) }
+                            .or_report()?;
                     }
                     Kind::Tags => arrays::each(value, &mut |value, _| {
                         // SAFETY: an element of an array of texts.
-                        let word = unsafe { read_text(value, Class::Text) };
-                        builder.word(column, &word).or_report()
+                        unsafe { with_text(value, Class::Text, |word| builder.word(column, word)) }.or_report()
                     })?,
                 }
             }

@@ -96,8 +96,8 @@ impl Matrix {
     }
 }
 
-/// Rows that the matrix grows by at least, so that it is seldom copied.
-const STEP: usize = 1 << 16;
+/// Numbers that the matrix grows by at least, so that it is seldom copied.
+const STEP: usize = 1 << 19;
 
 /// Reads a query whose columns are all `double precision`. Rows with a NULL or a number that is not finite are left
 /// out and counted. What is kept stays taken from the control.
@@ -125,7 +125,7 @@ pub(crate) fn read_matrix(
             return Ok(true);
         }
         if matrix.values.capacity() - matrix.values.len() < columns {
-            let more = (matrix.values.len() / 2).max(STEP * columns);
+            let more = (matrix.values.len() / 2).max(STEP).max(columns);
             control
                 .take(more as u64 * 8, TASK, "Train from fewer rows or columns.")
                 .and_then(|()| {

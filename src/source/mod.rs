@@ -26,7 +26,7 @@ pub(crate) use content::{Content, Read};
 pub(crate) use features::{Feature, Matrix, read_matrix};
 pub(crate) use groups::Groups;
 use receiver::{Receiver, Skipped};
-pub(crate) use rows::stream;
+pub(crate) use rows::{run_with, stream};
 
 /// A relation to read from.
 pub(crate) struct Source {

@@ -97,7 +97,7 @@ impl<'a, 'b> Receiver<'a, 'b> {
         });
         let Some(batch) = &mut self.batch else { return Ok(false) };
         // SAFETY: not NULL, and of the classes of their columns.
-        unsafe { batch.push((self.user_class, values[0]), (self.item_class, values[1]), value, time) };
+        unsafe { batch.push((self.user_class, values[0]), (self.item_class, values[1]), value, time) }?;
         if batch.is_full() { self.flush() } else { Ok(true) }
     }
 }

@@ -29,6 +29,16 @@ pub(crate) fn stream(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>)
 /// Runs a query as the current user and passes its rows on. Its columns must have `types`: they are compared again when the
 /// query starts, since a relation that was checked by oid is read by name. 42804 where they have others.
 pub(super) fn run(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) -> Result<()> {
+    run_with(query, None, types, on_row)
+}
+
+/// The same for a query with a parameter `$1`, of the given value and type.
+pub(crate) fn run_with(
+    query: &str,
+    parameter: Option<(pg_sys::Datum, pg_sys::Oid)>,
+    types: &[pg_sys::Oid],
+    on_row: &mut OnRow<'_>,
+) -> Result<()> {
     let query: CString = c_string(query)?;
     let mut receiver = Receiver {
         head: pg_sys::DestReceiver {
@@ -47,6 +57,7 @@ pub(super) fn run(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) ->
         pg_sys::SPI_connect();
         let options = pg_sys::SPIExecuteOptions {
             read_only: true,
+            params: parameter.map_or(std::ptr::null_mut(), |(value, type_oid)| parameters(value, type_oid)),
             dest: std::ptr::from_mut(&mut receiver).cast::<pg_sys::DestReceiver>(),
             ..std::mem::zeroed()
         };
@@ -61,6 +72,18 @@ pub(super) fn run(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) ->
         ));
     }
     Ok(())
+}
+
+/// A list of one parameter, a constant to the planner.
+fn parameters(value: pg_sys::Datum, type_oid: pg_sys::Oid) -> pg_sys::ParamListInfo {
+    // SAFETY: the list has room for one parameter, which is set whole; it belongs to the current memory context.
+    unsafe {
+        let list = pg_sys::makeParamList(1);
+        let parameter =
+            pg_sys::ParamExternData { value, isnull: false, pflags: pg_sys::PARAM_FLAG_CONST as u16, ptype: type_oid };
+        (*list).params.as_mut_ptr().write(parameter);
+        list
+    }
 }
 
 #[pg_guard]
@@ -102,7 +125,7 @@ unsafe extern "C-unwind" fn startup(
         raise(
             fail(Code::ERRCODE_DATATYPE_MISMATCH, "the columns changed while the relation was being opened")
                 .set_detail("Another session renamed or replaced the relation or its schema.")
-                .set_hint("Call the trainer again."),
+                .set_hint("Run the statement again."),
         );
     }
 }

@@ -64,7 +64,7 @@ pub(crate) const LAST_WORDS: [&str; 2] = ["holdout", "deploy"];
 pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Result<Map<String, Value>> {
     let mut spec = Map::new();
     for (index, key) in (first..).zip(words) {
-        let word = call.get::<String>(index).unwrap_or_else(|| "auto".into());
+        let word = call.text(index)?.unwrap_or_else(|| "auto".into());
         spec.insert((*key).into(), word.into());
     }
     let seed = first + words.len();
@@ -364,7 +364,7 @@ pub(crate) fn run<A: Trains>(
 pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
     run::<A>(
         call,
-        call.required::<String>(0, "model")?.into(),
+        call.required_text(0, "model")?.into(),
         call.required(1, "relation")?,
         spec.clone(),
         spec,

@@ -139,7 +139,7 @@ pub(super) fn find(whom: &Whom) -> Result<Whose> {
         if let Some(found) = found {
             return Ok(found);
         }
-        pgrx::check_for_interrupts!();
+        crate::memory::interrupts();
     }
 }
 

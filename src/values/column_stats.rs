@@ -6,6 +6,7 @@ use pgrx::{IntoDatum, pg_sys};
 use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};
 use super::overflow;
+use crate::arrays;
 use crate::call::Call;
 use crate::error::{Code, Result, fail};
 
@@ -28,7 +29,8 @@ type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Adds an array to a state; strict. The first one says how many columns there are.
 pub(crate) fn column_stats_accum(call: &Call) -> Answer {
-    let Some(values) = flat::floats(call, 1) else { return Ok(None) };
+    let Some(array) = call.datum(1) else { return Ok(None) };
+    let values = arrays::floats(array)?;
     let Some((words, datum)) = with_columns(call, values.len())? else { return Ok(None) };
     for (column, value) in words.chunks_exact_mut(COLUMN).zip(values) {
         if let Some(x) = value {

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use pgrx::{IntoDatum, pg_sys};
 
 use super::{bad_bytes, bad_text, in_aggregate, message};
 use crate::call::Call;
@@ -158,11 +158,4 @@ pub(crate) fn send<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
 /// The receive function.
 pub(crate) fn receive<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
     decode::<T>(message(call)?)?.map(Some).ok_or_else(|| bad_bytes(T::NAME))
-}
-
-/// A float8 array argument as its elements, NULL as None.
-pub(crate) fn floats(call: &Call, index: usize) -> Option<Vec<Option<f64>>> {
-    let datum = call.datum(index)?;
-    // SAFETY: the declaration of the function makes the datum a float8[].
-    unsafe { Vec::<Option<f64>>::from_datum(datum, false) }
 }

@@ -111,7 +111,7 @@ fn read_sorted(window: Window, rows: i64, values: &mut [f64], only_finite: bool)
     }
     let mut scratch = Scratch::of(count);
     order::sort(&mut values[..count], scratch.slice(), || {
-        pgrx::check_for_interrupts!();
+        crate::memory::interrupts();
     });
     Ok(count)
 }

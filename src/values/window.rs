@@ -102,7 +102,7 @@ impl Window {
         let mut row = 0;
         let mut going = true;
         while going && row < rows {
-            pgrx::check_for_interrupts!();
+            crate::memory::interrupts();
             let end = rows.min(row + ROWS);
             // One guard for many rows. `each` belongs to the caller's frame and neither panics nor drops.
             // SAFETY: the object belongs to the running call, and the rows exist.

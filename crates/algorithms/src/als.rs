@@ -25,7 +25,7 @@ mod start;
 mod tests;
 
 pub use explain::explain;
-pub use fold::fold_in;
+pub use fold::{fold_in, fold_in_with};
 pub(crate) use gram::{gram_at, gram_bytes};
 pub use loss::loss;
 pub use refine::refine;

@@ -245,11 +245,11 @@ fn another_segment_folds_the_users_items_in() {
             assert_eq!((segment, whole.segment_named("x")), (Some(1), None));
             let filter = Filter { segment, ..Filter::default() };
             let own = built.local(1, whole.seen(user));
-            let expected = built.expected(1, of(1).recommend_for_items(&own, 5, Filter::default()));
+            let expected = built.expected(1, of(1).recommend_for_items(&own, 5, Filter::default()).unwrap());
             assert_eq!(whole.recommend(Some(user), 5, filter), expected);
-            assert_eq!(whole.recommend_for_items(whole.seen(user), 5, filter), expected);
+            assert_eq!(whole.recommend_for_items(whole.seen(user), 5, filter).unwrap(), expected);
             let ones = vec![1.0; whole.seen(user).len()];
-            let fresh = whole.recommend_fresh(whole.seen(user), &ones, 5, filter);
+            let fresh = whole.recommend_fresh(whole.seen(user), &ones, 5, filter).unwrap();
             let pairs = |found: &[Recommendation]| -> Vec<_> {
                 found.iter().map(|each| (each.item, each.score)).collect()
             };

@@ -254,7 +254,7 @@ fn new_users_are_unknown_to_the_fit_and_served_as_a_list_of_items() {
     let learned = Learned::Factors { factors: &factors, fold: PARAMS };
     let records = record(&split, &item_users, learned, plan, &control).unwrap();
     for (position, _) in split.users.iter().enumerate() {
-        let answer = served.recommend_for_items(known.row(position).0, 10, Filter::default());
+        let answer = served.recommend_for_items(known.row(position).0, 10, Filter::default()).unwrap();
         let ranked: Vec<u32> = answer.iter().map(|each| each.item).collect();
         let expected = rank_metrics(&ranked, split.held_out.row(position).0, 10);
         let found = records.figures(&[position as u32], None, &control).unwrap()[0].model;

@@ -100,7 +100,7 @@ fn values_weigh_as_in_training() {
         [(&[3], &[1.0]), (&[3], &[20.0]), (&[3, 25, 61], &[1.0, 9.0, 0.1]), (&[1, 2, 22, 23], &[5.0; 4])];
     for (items, values) in cases {
         let expected = scores(&factors, &exact(&factors, items, values));
-        let found = model.recommend_fresh(items, values, 100, Filter::default());
+        let found = model.recommend_fresh(items, values, 100, Filter::default()).unwrap();
         assert_eq!(found.len(), 100 - items.len());
         for each in &found {
             assert_eq!(each.source, Source::Fresh);
@@ -111,7 +111,7 @@ fn values_weigh_as_in_training() {
         assert!(found.is_sorted_by(|a, b| a.score >= b.score));
     }
     // What is had twenty times says more than what is had once.
-    let first = |value| model.recommend_fresh(&[3], &[value], 1, Filter::default())[0].score;
+    let first = |value| model.recommend_fresh(&[3], &[value], 1, Filter::default()).unwrap()[0].score;
     assert!(first(20.0) > first(1.0) + 0.01);
 }
 
@@ -124,7 +124,7 @@ fn filters_hold_and_own_items_come_where_asked() {
     let model = Recommender::new(&opened).unwrap();
     let (items, values) = ([3u32, 25], [1.0f32, 1.0]);
     let with = |filter| -> Vec<u32> {
-        model.recommend_fresh(&items, &values, 100, filter).iter().map(|each| each.item).collect()
+        model.recommend_fresh(&items, &values, 100, filter).unwrap().iter().map(|each| each.item).collect()
     };
     let all = with(Filter { keep_seen: true, ..Filter::default() });
     assert_eq!(all.len(), 100);
@@ -136,7 +136,7 @@ fn filters_hold_and_own_items_come_where_asked() {
     few.retain(|item| [9, 4].contains(item));
     assert_eq!(with(Filter { candidates: Some(&candidates), ..Filter::default() }), few);
     // Somebody with nothing gets what is popular, and it says so.
-    let nothing = model.recommend_fresh(&[], &[], 5, Filter::default());
+    let nothing = model.recommend_fresh(&[], &[], 5, Filter::default()).unwrap();
     assert!(nothing.len() == 5 && nothing.iter().all(|each| each.source == Source::Popular));
 }
 
@@ -152,7 +152,7 @@ fn neighbours_of_the_live_items_add_up() {
     let items = [1u32, 4, 66];
     let mut fresh = 0;
     // Neighbours were learned of who has what: however much there is of an item, it counts once.
-    for each in model.recommend_fresh(&items, &[9.0, 1.0, 0.5], 100, Filter::default()) {
+    for each in model.recommend_fresh(&items, &[9.0, 1.0, 0.5], 100, Filter::default()).unwrap() {
         let weight = |&own: &u32| neighbours.view().weight(own, each.item).map_or(0.0, f64::from);
         let expected: f64 = items.iter().map(weight).sum();
         assert!((each.score - expected).abs() < 1e-6 && !items.contains(&each.item));

@@ -90,7 +90,7 @@ proptest! {
             (item, score(item) + 0.0, source)
         }).collect();
         let mut scratch = Scratch::default();
-        let filter = Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen, segment: None };
+        let filter = Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen, segment: None, control: None };
         // Twice with the same scratch: a call leaves nothing behind.
         for _ in 0..2 {
             let found = view.recommend(&items, weights.as_deref(), k, filter, &by_popularity, &mut scratch);

@@ -107,7 +107,7 @@ fn somebody_who_likes_items_is_folded_in_with_the_highest_ratings() {
         let base = model.biases.mean + f64::from(user.bias) + f64::from(model.biases.items[item as usize]);
         confine(base + product, model.range)
     };
-    let found = served.recommend_for_items(&basket, 25, Filter::default());
+    let found = served.recommend_for_items(&basket, 25, Filter::default()).unwrap();
     assert_eq!(found.len(), 21);
     for each in found {
         assert!((each.score - expected(each.item)).abs() < 1e-5, "{each:?}");

@@ -93,14 +93,14 @@ fn every_way_to_ask_gives_the_score_by_definition() {
         let found = served.recommend(Some(user), 7, Filter::default());
         same(&found, &plain, Source::Model);
         assert_eq!(all[user as usize], found);
-        assert_eq!(served.recommend_for_items(own, 7, Filter::default()), found);
-        same(&served.recommend_fresh(own, values, 7, Filter::default()), &plain, Source::Fresh);
+        assert_eq!(served.recommend_for_items(own, 7, Filter::default()).unwrap(), found);
+        same(&served.recommend_fresh(own, values, 7, Filter::default()).unwrap(), &plain, Source::Fresh);
 
         // The user's own items among the others, each by what the rest says.
         let keep = Filter { keep_seen: true, ..Filter::default() };
         let with_own = best(&model, own, 12, |_| true);
         same(&served.recommend(Some(user), 12, keep), &with_own, Source::Model);
-        same(&served.recommend_fresh(own, values, 12, keep), &with_own, Source::Fresh);
+        same(&served.recommend_fresh(own, values, 12, keep).unwrap(), &with_own, Source::Fresh);
         assert_eq!(served.recommend(Some(user), 99, keep).len(), 25);
         let few =
             Filter { keep_seen: true, exclude: &exclude, candidates: Some(&candidates), ..Filter::default() };
@@ -119,10 +119,10 @@ fn every_way_to_ask_gives_the_score_by_definition() {
     }
     assert!(served.explains() && !served.rates());
     assert_eq!(served.recommend(None, 3, Filter::default())[0].source, Source::Popular);
-    assert_eq!(served.recommend_for_items(&[], 3, Filter::default())[0].source, Source::Popular);
+    assert_eq!(served.recommend_for_items(&[], 3, Filter::default()).unwrap()[0].source, Source::Popular);
     // An item that is not held says nothing.
     same(
-        &served.recommend_for_items(&[2, 77], 5, Filter::default()),
+        &served.recommend_for_items(&[2, 77], 5, Filter::default()).unwrap(),
         &best(&model, &[2], 5, |item| item != 2),
         Source::Model,
     );

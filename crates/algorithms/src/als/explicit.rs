@@ -19,7 +19,7 @@ use crate::wide::Wide;
 
 pub use super::biases::{Biases, Damping};
 pub use super::explain::explain_ratings as explain;
-pub use super::fold::{Folded, Items, fold_in_ratings as fold_in};
+pub use super::fold::{Folded, Items, fold_in_ratings as fold_in, fold_in_ratings_with as fold_in_with};
 pub use super::refine::refine_ratings as refine;
 
 /// How to train.

@@ -1,6 +1,6 @@
 //! Factors of one new user.
 
-use crate::budget::TRAINING;
+use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
@@ -34,6 +34,28 @@ pub fn fold_in(
     fold_in_at(level(), gram, item_factors, factors, items, values, regularization, alpha)
 }
 
+/// [`fold_in`] with looks at a control, whose budget counts what it takes: for a user of millions of items.
+///
+/// `Error::Cancelled`, `Error::Memory`, `Error::NoMemory`.
+#[allow(clippy::too_many_arguments, reason = "the arguments of fold_in and the control")]
+pub fn fold_in_with(
+    gram: &[f32],
+    item_factors: &[f32],
+    factors: usize,
+    items: &[u32],
+    values: &[f32],
+    regularization: f64,
+    alpha: f64,
+    control: &Control,
+) -> Result<Vec<f32>> {
+    let zeros = vec![0.0; factors];
+    if factors == 0 || gram.len() != factors * factors {
+        return Ok(zeros);
+    }
+    let x = solve_one(level(), gram, item_factors, factors, items, values, regularization, alpha, control)?;
+    Ok(if x.iter().all(|each| each.is_finite()) { x[..factors].to_vec() } else { zeros })
+}
+
 #[allow(clippy::too_many_arguments, reason = "the arguments of fold_in and the level that tests choose")]
 pub(super) fn fold_in_at(
     level: Level,
@@ -49,14 +71,15 @@ pub(super) fn fold_in_at(
     if factors == 0 || gram.len() != factors * factors {
         return zeros;
     }
-    let x = solve_one(level, gram, item_factors, factors, items, values, regularization, alpha);
+    let control = Control::unlimited();
+    let x = solve_one(level, gram, item_factors, factors, items, values, regularization, alpha, &control);
     match x {
         Ok(x) if x.iter().all(|each| each.is_finite()) => x[..factors].to_vec(),
         _ => zeros,
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "the arguments of fold_in and the level that tests choose")]
+#[allow(clippy::too_many_arguments, reason = "the arguments of fold_in_with and the level")]
 fn solve_one(
     level: Level,
     gram: &[f32],
@@ -66,17 +89,17 @@ fn solve_one(
     values: &[f32],
     regularization: f64,
     alpha: f64,
+    control: &Control,
 ) -> Result<Aligned<f32>> {
-    let control = Control::unlimited();
     let width = factors.next_multiple_of(16);
-    let (matrix, gathered) = gather(item_factors, factors, items, values, &control)?;
-    let gram = regularized(gram, factors, regularization, &control)?;
+    let (matrix, gathered) = gather(item_factors, factors, items, values, control)?;
+    let gram = regularized(gram, factors, regularization, control)?;
     let feedback = Feedback::Implicit { gram: &gram, alpha: alpha as f32 };
     let method = Method::converged(factors);
     // SAFETY: the matrix was made above, one row of `gathered` per index.
-    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, &control) };
-    let mut x = Aligned::zeros(TRAINING, width, &control)?;
-    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, &control)?)?.all;
+    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, control) };
+    let mut x = Aligned::zeros(TRAINING, width, control)?;
+    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, control)?)?.all;
     // The loss shows what the guards of the solver kept out of the factors.
     if !loss.is_finite() {
         x.fill(f32::NAN);
@@ -171,14 +194,42 @@ pub(super) fn fold_in_ratings_at(
     regularization: f64,
     damping: Option<Damping>,
 ) -> Folded {
-    let zeros = || Folded { bias: 0.0, factors: vec![0.0; model.factors] };
+    let control = Control::unlimited();
+    ratings_at(level, model, (items, values), regularization, damping, &control).unwrap_or_else(|_| nobody(model))
+}
+
+/// [`fold_in_ratings`] with looks at a control, whose budget counts what it takes: for a user of millions of ratings.
+///
+/// `Error::Cancelled`, `Error::Memory`, `Error::NoMemory`.
+pub fn fold_in_ratings_with(
+    model: Items<'_>,
+    entries: (&[u32], &[f32]),
+    regularization: f64,
+    damping: Option<Damping>,
+    control: &Control,
+) -> Result<Folded> {
+    ratings_at(level(), model, entries, regularization, damping, control)
+}
+
+/// What is known of somebody without ratings.
+fn nobody(model: Items<'_>) -> Folded {
+    Folded { bias: 0.0, factors: vec![0.0; model.factors] }
+}
+
+fn ratings_at(
+    level: Level,
+    model: Items<'_>,
+    (items, values): (&[u32], &[f32]),
+    regularization: f64,
+    damping: Option<Damping>,
+    control: &Control,
+) -> Result<Folded> {
     if model.factors == 0 || model.biases.len() != model.rows.len() / model.factors {
-        return zeros();
+        return Ok(nobody(model));
     }
-    match rated_one(level, model, items, values, regularization, damping) {
-        Ok(folded) if folded.bias.is_finite() && folded.factors.iter().all(|each| each.is_finite()) => folded,
-        _ => zeros(),
-    }
+    let folded = rated_one(level, model, items, values, regularization, damping, control)?;
+    let finite = folded.bias.is_finite() && folded.factors.iter().all(|each| each.is_finite());
+    Ok(if finite { folded } else { nobody(model) })
 }
 
 fn rated_one(
@@ -188,16 +239,17 @@ fn rated_one(
     values: &[f32],
     regularization: f64,
     damping: Option<Damping>,
+    control: &Control,
 ) -> Result<Folded> {
-    let control = Control::unlimited();
     let Items { factors, rows, biases, mean } = model;
     let width = factors.next_multiple_of(16);
-    let (matrix, gathered) = gather(rows, factors, items, values, &control)?;
-    let held = items.iter().filter_map(|&item| biases.get(item as usize).copied());
-    let fixed_biases: Vec<f32> = held.collect();
+    let (matrix, gathered) = gather(rows, factors, items, values, control)?;
+    let mut budget = Budget::new(control, TRAINING);
+    let mut fixed_biases: Vec<f32> = budget.with_capacity(items.len())?;
+    fixed_biases.extend(items.iter().filter_map(|&item| biases.get(item as usize)));
     let bias = match damping {
         Some(damping) => {
-            let mut pace = Pace::new(&control);
+            let mut pace = Pace::new(control);
             bias(&matrix.indices, &matrix.values, &fixed_biases, mean, damping.users, &mut pace)?
         }
         None => 0.0,
@@ -210,9 +262,9 @@ fn rated_one(
     };
     let method = Method::Cholesky { steps: factors };
     // SAFETY: the matrix was made above, one row of `gathered` per index.
-    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, &control) };
-    let mut x = Aligned::zeros(TRAINING, width, &control)?;
-    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, &control)?)?.all;
+    let task = unsafe { Task::new(&matrix, &gathered, factors, feedback, method, control) };
+    let mut x = Aligned::zeros(TRAINING, width, control)?;
+    let loss = solve(level, &task, 0, &mut x, &mut Scratch::new(width, method, control)?)?.all;
     let bias = if loss.is_finite() { bias } else { f32::NAN };
     Ok(Folded { bias, factors: x[..factors].to_vec() })
 }

@@ -3,8 +3,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::als::explicit::{self, Damping, Folded, Items, Model, confine, fold_in};
-use crate::budget::{Budget, EXPLAINING};
+use crate::als::explicit::{self, Damping, Folded, Items, Model, confine, fold_in_with};
+use crate::budget::{Budget, EXPLAINING, TRAINING};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::image::{Image, kinds};
@@ -82,15 +82,20 @@ impl<'a> Ratings<'a> {
         width: usize,
         (items, values): (&[u32], &[f32]),
         regularization: f64,
-    ) -> (Vec<f32>, f32) {
-        let Rated { own, biases, values } = Rated::of(rows, width, items, values);
+        control: &Control,
+    ) -> Result<(Vec<f32>, f32)> {
+        let mut budget = Budget::new(control, TRAINING);
+        // A row without its bias, the bias, the value and the number of each.
+        budget.take(items.len() as u64 * (width as u64 + 2) * 4)?;
+        let Rated { own, biases, values } = Rated::of(rows, width, items, values, &budget)?;
         let RatingFacts { mean, user_damping, item_damping, .. } = self.facts;
         let damping = (user_damping >= 0.0).then_some(Damping { users: user_damping, items: item_damping });
         let all: Vec<u32> = (0..values.len() as u32).collect();
         let model = Items { factors: width - 1, rows: &own, biases: &biases, mean };
-        let Folded { bias, factors: mut row } = fold_in(model, &all, &values, regularization, damping);
+        let Folded { bias, factors: mut row } =
+            fold_in_with(model, (&all, &values), regularization, damping, control)?;
         row.push(1.0);
-        (row, bias)
+        Ok((row, bias))
     }
 
     /// What a rating would be without the factors: the mean, the bias of the user and that of the item.
@@ -113,7 +118,7 @@ impl<'a> Ratings<'a> {
         let mut budget = Budget::new(control, EXPLAINING);
         // A row without its bias, the bias, the value and the number of each.
         budget.take(items.len() as u64 * (width as u64 + 2) * 4)?;
-        let Rated { own, biases, values } = Rated::of(rows, width, items, values);
+        let Rated { own, biases, values } = Rated::of(rows, width, items, values, &budget)?;
         let all: Vec<u32> = (0..values.len() as u32).collect();
         let model = Items { factors: width - 1, rows: &own, biases: &biases, mean: self.facts.mean };
         let target = &item_row[..width - 1];
@@ -129,9 +134,19 @@ struct Rated {
 }
 
 impl Rated {
-    /// From rows of the image; what it does not hold is left out.
-    fn of(rows: &[f32], width: usize, items: &[u32], values: &[f32]) -> Rated {
+    /// From rows of the image; what it does not hold is left out. `budget` has taken the memory.
+    fn of(
+        rows: &[f32],
+        width: usize,
+        items: &[u32],
+        values: &[f32],
+        budget: &Budget<'_>,
+    ) -> Result<Rated> {
         let mut rated = Rated { own: Vec::new(), biases: Vec::new(), values: Vec::new() };
+        let room = |vec: &mut Vec<f32>, len| vec.try_reserve_exact(len).map_err(|_| budget.refused());
+        room(&mut rated.own, items.len() * (width - 1))?;
+        room(&mut rated.biases, items.len())?;
+        room(&mut rated.values, items.len())?;
         for (&item, &value) in items.iter().zip(values) {
             let row = rows.get(item as usize * width..(item as usize + 1) * width);
             if let Some((&bias, factors)) = row.and_then(<[f32]>::split_last) {
@@ -140,7 +155,7 @@ impl Rated {
                 rated.values.push(value);
             }
         }
-        rated
+        Ok(rated)
     }
 }
 

@@ -219,12 +219,12 @@ impl<'a> Recommender<'a> {
         (items, values): (&[u32], Option<&[f32]>),
         k: usize,
         filter: Filter<'_>,
-    ) -> Vec<Recommendation> {
+    ) -> Result<Vec<Recommendation>> {
         let candidates = filter.candidates.map(|candidates| part.items(candidates));
         let exclude = part.items(filter.exclude);
         let within = Filter { exclude: &exclude, candidates: candidates.as_deref(), segment: None, ..filter };
         let found = match user.and_then(|user| part.user(user)) {
-            Some(user) => part.model.recommend(Some(user), k, within),
+            Some(user) => part.model.recommend_with(Some(user), k, within)?,
             None => {
                 let (mut own, mut of_own) = (Vec::new(), Vec::new());
                 for (at, &item) in items.iter().enumerate() {
@@ -234,10 +234,10 @@ impl<'a> Recommender<'a> {
                     }
                 }
                 let values = values.is_some().then_some(&of_own[..]);
-                part.model.for_entries(&own, values, k, within)
+                part.model.for_entries(&own, values, k, within)?
             }
         };
-        self.filled(part.out(found), k, items, filter)
+        Ok(self.filled(part.out(found), k, items, filter))
     }
 
     /// The most popular items of a segment.

@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use crate::als::fold_in;
+use crate::als::fold_in_with;
+use crate::budget::{Budget, TRAINING};
+use crate::control::Control;
+use crate::error::Result;
 use crate::neighbours::{NeighboursRef, Scratch};
 use crate::search::{Hit, Similarity};
 
@@ -59,6 +62,8 @@ pub struct Filter<'a> {
     pub keep_seen: bool,
     /// The segment that is to answer, in place of the one that the user had in the training.
     pub segment: Option<u32>,
+    /// Where given, what takes long looks at it, and what takes memory takes it of its budget.
+    pub control: Option<&'a Control>,
 }
 
 fn model(hits: Vec<Hit>) -> Vec<Recommendation> {
@@ -75,12 +80,19 @@ thread_local! {
 impl Recommender<'_> {
     /// The best `k` items of a user, by the model of their segment where it has one; the most popular ones, of the segment
     /// where there is one, for a user who is not known.
-    pub fn recommend(&self, user: Option<u32>, k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
+    ///
+    /// `Error::Cancelled`, `Error::Memory`, `Error::NoMemory`: as [`Self::recommend_for_items`], for a user of another segment.
+    pub fn recommend_with(
+        &self,
+        user: Option<u32>,
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Result<Vec<Recommendation>> {
         let own = user.map_or(&[][..], |user| self.seen(user));
         if let Some(part) = self.part(user, filter.segment) {
             let known = user.is_some_and(|user| (user as usize) < self.users.len());
             if !known {
-                return self.popular_in(&part, k, own, filter);
+                return Ok(self.popular_in(&part, k, own, filter));
             }
             if !own.is_empty() && self.is_like(&part.model) {
                 let values = user.and_then(|user| self.entries_of(user).1);
@@ -91,7 +103,7 @@ impl Recommender<'_> {
         let excluded =
             |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         let known = user.filter(|&user| (user as usize) < self.users.len());
-        match (&self.body, known) {
+        Ok(match (&self.body, known) {
             (Body::Neighbours(body), Some(_)) => self.by_neighbours(body, own, k, filter),
             (Body::Factors(body), Some(user)) => match self.user_factors(user) {
                 Some(query) if body.sums => body.best_by_sum((query, own), k, filter),
@@ -102,7 +114,12 @@ impl Recommender<'_> {
                 None => self.popular(k, filter.candidates, &excluded),
             },
             (Body::Popular(_), _) | (_, None) => self.popular(k, filter.candidates, &excluded),
-        }
+        })
+    }
+
+    /// [`Self::recommend_with`]; nothing in place of an error.
+    pub fn recommend(&self, user: Option<u32>, k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
+        self.recommend_with(user, k, filter).unwrap_or_default()
     }
 
     /// Products as ratings, where the model is one of ratings: they have the same order.
@@ -120,25 +137,34 @@ impl Recommender<'_> {
 
     /// The best `k` items for somebody who has exactly these items (rising): their factors are folded in, or their
     /// neighbours added up. Of ratings, all of them are taken to be the highest.
-    pub fn recommend_for_items(&self, items: &[u32], k: usize, filter: Filter<'_>) -> Vec<Recommendation> {
+    ///
+    /// `Error::Cancelled`, `Error::Memory`, `Error::NoMemory`: only folding in takes long or much, of very many items.
+    pub fn recommend_for_items(
+        &self,
+        items: &[u32],
+        k: usize,
+        filter: Filter<'_>,
+    ) -> Result<Vec<Recommendation>> {
         self.for_entries(items, None, k, Filter { keep_seen: false, ..filter })
     }
 
     /// The best `k` items for a user who has these items (rising) with these values at this moment, whatever the training
     /// saw of the user: folded in with the values as the training weighs them, or the neighbours added up. Neighbours, and
     /// factors whose users are sums, were learned of what users have, not of how much, and so are the items counted here.
+    ///
+    /// Errors as [`Self::recommend_for_items`].
     pub fn recommend_fresh(
         &self,
         items: &[u32],
         values: &[f32],
         k: usize,
         filter: Filter<'_>,
-    ) -> Vec<Recommendation> {
-        let mut answer = self.for_entries(items, Some(values), k, filter);
+    ) -> Result<Vec<Recommendation>> {
+        let mut answer = self.for_entries(items, Some(values), k, filter)?;
         for each in answer.iter_mut().filter(|each| each.source == Source::Model) {
             each.source = Source::Fresh;
         }
-        answer
+        Ok(answer)
     }
 
     pub(super) fn for_entries(
@@ -147,52 +173,66 @@ impl Recommender<'_> {
         values: Option<&[f32]>,
         k: usize,
         filter: Filter<'_>,
-    ) -> Vec<Recommendation> {
+    ) -> Result<Vec<Recommendation>> {
         let seen = if filter.keep_seen { &[] } else { items };
         let excluded =
             |item: u32| seen.binary_search(&item).is_ok() || filter.exclude.binary_search(&item).is_ok();
         if items.is_empty() {
-            return match self.part(None, filter.segment) {
+            return Ok(match self.part(None, filter.segment) {
                 Some(part) => self.popular_in(&part, k, items, filter),
                 None => self.popular(k, filter.candidates, &excluded),
-            };
+            });
         }
         if let Some(part) = self.own_part(None, filter.segment) {
             return self.by_part(&part, None, (items, values), k, filter);
         }
         let body = match &self.body {
-            Body::Neighbours(body) => return self.by_neighbours(body, items, k, filter),
-            Body::Popular(_) => return self.popular(k, filter.candidates, &excluded),
+            Body::Neighbours(body) => return Ok(self.by_neighbours(body, items, k, filter)),
+            Body::Popular(_) => return Ok(self.popular(k, filter.candidates, &excluded)),
             Body::Factors(body) => body,
         };
         let facts = &self.facts;
+        let own;
+        let control = match filter.control {
+            Some(control) => control,
+            None => {
+                own = Control::unlimited();
+                &own
+            }
+        };
+        let same = |value: f32| -> Result<Vec<f32>> {
+            let mut values = Budget::new(control, TRAINING).with_capacity(items.len())?;
+            values.resize(items.len(), value);
+            Ok(values)
+        };
         if body.sums {
             let query = sums::sum(body.items, facts.factors as usize, items);
-            return body.best_by_sum((&query, items), k, filter);
+            return Ok(body.best_by_sum((&query, items), k, filter));
         }
         if let Some(ratings) = &body.ratings {
             let highest;
             let values = match values {
                 Some(values) => values,
                 None => {
-                    highest = vec![ratings.high(); items.len()];
+                    highest = same(ratings.high())?;
                     &highest
                 }
             };
             let width = facts.factors as usize;
-            let (query, bias) = ratings.fold_in(body.items, width, (items, values), facts.regularization);
+            let (query, bias) =
+                ratings.fold_in(body.items, width, (items, values), facts.regularization, control)?;
             let found = body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded);
-            return self.rated(found, |_| bias);
+            return Ok(self.rated(found, |_| bias));
         }
         let ones;
         let values = match values {
             Some(values) => values,
             None => {
-                ones = vec![1.0; items.len()];
+                ones = same(1.0)?;
                 &ones
             }
         };
-        let query = fold_in(
+        let query = fold_in_with(
             body.gram,
             body.items,
             facts.factors as usize,
@@ -200,8 +240,10 @@ impl Recommender<'_> {
             values,
             facts.regularization,
             facts.alpha,
-        );
-        self.by_source(None, body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded))
+            control,
+        )?;
+        let found = body.best(&query, k, Similarity::InnerProduct, filter.candidates, &excluded);
+        Ok(self.by_source(None, found))
     }
 
     /// Says of each answer by factors whether they follow from features alone.

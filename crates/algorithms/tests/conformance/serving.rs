@@ -87,7 +87,7 @@ fn who_is_not_known_gets_what_is_popular() {
             assert_eq!(view.recommend(Some(stranger), usize::MAX, Filter::default()), popular);
             assert_eq!(view.score(stranger, 0), None);
         }
-        assert_eq!(view.recommend_for_items(&[], usize::MAX, Filter::default()), popular);
+        assert_eq!(view.recommend_for_items(&[], usize::MAX, Filter::default()).unwrap(), popular);
         let filter = Filter { candidates: Some(&[items as u32, 5, u32::MAX, 3, 5]), ..Filter::default() };
         let few: Vec<_> = popular.iter().copied().filter(|each| [3, 5].contains(&each.item)).collect();
         assert_eq!(view.recommend(None, 9, filter), few, "{}", algorithm.name);
@@ -125,7 +125,7 @@ fn what_a_user_has_now_is_answered_like_what_it_had() {
                     groups.rows.iter().find(is).unwrap().value
                 })
                 .collect();
-            let fresh = view.recommend_fresh(&own, &values, usize::MAX, Filter::default());
+            let fresh = view.recommend_fresh(&own, &values, usize::MAX, Filter::default()).unwrap();
             assert_sound(&fresh, usize::MAX, items, &own, &what);
             let as_trained = view.recommend(Some(user), usize::MAX, Filter::default());
             if !algorithm.recipe.draws() {
@@ -143,7 +143,7 @@ fn what_a_user_has_now_is_answered_like_what_it_had() {
             right += best.iter().filter(is_right).count();
             of += best.len();
             // Nothing said about the values: each of the items is liked.
-            let basket = view.recommend_for_items(&own, usize::MAX, Filter::default());
+            let basket = view.recommend_for_items(&own, usize::MAX, Filter::default()).unwrap();
             assert_sound(&basket, usize::MAX, items, &own, &what);
         }
         let share = right as f64 / of as f64;
@@ -165,7 +165,7 @@ fn what_explains_a_score_adds_up_to_it() {
             // last step of the training had the items of the step before.
             let scores = match rates {
                 true => view.recommend(Some(user), 10, Filter::default()),
-                false => view.recommend_for_items(own, 10, Filter::default()),
+                false => view.recommend_for_items(own, 10, Filter::default()).unwrap(),
             };
             let tolerance = if rates { 0.05 } else { 1e-5 };
             for each in &scores {

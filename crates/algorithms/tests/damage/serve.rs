@@ -121,7 +121,7 @@ fn recommend(model: &Recommender<'_>, choices: &mut dyn Choices) {
             for candidates in [None, Some(&listed[..]), Some(&[])] {
                 for keep_seen in [false, true] {
                     for segment in [None, Some(1), Some(any)] {
-                        let filter = Filter { exclude: &exclude, candidates, keep_seen, segment };
+                        let filter = Filter { exclude: &exclude, candidates, keep_seen, segment, control: None };
                         let found = model.recommend(user, k, filter);
                         if whole {
                             sane(&found, k, items, candidates, &exclude);
@@ -155,10 +155,10 @@ fn recommend(model: &Recommender<'_>, choices: &mut dyn Choices) {
     listed.dedup();
     for had in [&[][..], &[0], &listed] {
         let filter = Filter { exclude: &exclude, ..Filter::default() };
-        let found = model.recommend_for_items(had, 4, filter);
+        let found = model.recommend_for_items(had, 4, filter).unwrap();
         sane(&found, 4, items, None, &exclude);
         let segment = model.segment_named("two");
-        assert!(model.recommend_for_items(had, 4, Filter { segment, ..filter }).len() <= 4);
+        assert!(model.recommend_for_items(had, 4, Filter { segment, ..filter }).unwrap().len() <= 4);
     }
 }
 
