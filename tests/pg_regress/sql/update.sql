@@ -233,6 +233,8 @@ INSERT INTO tastes VALUES (61, 2, now());
 SELECT version, value, deployed FROM persona.update_model('guarded');
 SELECT version, deployed, live_value > value AS worse, deploy_reason ~ '^(not above popularity|more than 2 % below version 1)' AS held_back
 FROM persona.retrain('guarded', '{"regularization": 1000000}');
+-- The rows of the first training again, and so its figure, whatever the processor.
+DELETE FROM tastes WHERE u = 61;
 SELECT version, deployed, live_value IS NOT NULL AS compared, deploy_reason ~ '^not worse than version 1: ' AS with_the_first FROM persona.retrain('guarded');
 
 DROP SCHEMA follow CASCADE;
