@@ -127,7 +127,7 @@ check-docs: ## run the SQL of README.md and docs/ and compare what it prints
 harness: fault ## tests with many sessions, crashes and standbys; HARNESS=name for some
 	@python3 tests/harness/run.py $(HARNESS)
 
-test-long: ready fault ## what takes long: cancels on 10 million rows, fifty power failures, random SQL
+test-long: ready fault ## what takes long: cancels on 10 million rows, fifty power failures, random SQL, valgrind, load
 	@LONG=1 tests/deps.sh
 	@python3 tests/harness/run.py --long $(HARNESS)
 

@@ -26,8 +26,10 @@ missing() {
   command -v python3 >/dev/null || echo python3
   # make check-spot makes a virtual environment; Debian's python3 comes without what that needs.
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
-  # make test-long asks for it.
-  [[ -z ${LONG:-} ]] || have sqlsmith || echo sqlsmith
+  # make test-long asks for them.
+  if [[ -n ${LONG:-} ]]; then
+    for package in sqlsmith valgrind; do have "$package" || echo "$package"; done
+  fi
 } 2>/dev/null
 
 # make demo reads the package lists; small container images come without.

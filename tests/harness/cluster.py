@@ -174,6 +174,7 @@ class Cluster:
         self.data, self.log = self.directory / "data", self.directory / "log"
         self.host, self.port = str(self.directory), 5432
         self.standbys, self.sessions, self.expected = [], [], []
+        self.bindir = BINDIR
         if os.getuid() == 0:
             shutil.chown(self.directory, self.user)
         if source is None:
@@ -194,7 +195,7 @@ class Cluster:
         # Servers answer as those of users do: a developer's RUST_BACKTRACE would fill every DETAIL.
         locale = {**os.environ, "LC_ALL": "C.UTF-8", "RUST_BACKTRACE": "0"}
         done = subprocess.run(
-            [*become, BINDIR / program, *arguments],
+            [*become, self.bindir / program, *arguments],
             cwd=self.directory, env=locale, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         if done.returncode:

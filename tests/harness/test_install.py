@@ -1,7 +1,4 @@
-"""Creating and dropping the extension, copies of databases, and pg_upgrade."""
-
-import os
-import shutil
+"""Creating and dropping the extension, and copies of databases."""
 
 from models import answers, extension, interactions, live, same, scores, train
 
@@ -130,56 +127,3 @@ def test_progress_is_of_one_database(cluster):
     assert cluster.session("shop", "alice").run(seen) == row
     alice.wait()
     assert shop.run(seen) == []
-
-
-def test_pg_upgrade(cluster):
-    """pg_upgrade keeps models: they serve the same, train on, roll back, and dumps of the new cluster bind again."""
-    upgrade(cluster)
-
-
-def test_pg_upgrade_with_links(cluster):
-    """The same where the files are linked and not copied."""
-    upgrade(cluster, "--link")
-
-
-def upgrade(cluster, *options):
-    session = cluster.database("shop")
-    session.run("CREATE ROLE alice LOGIN")
-    extension(session)
-    interactions(session)
-    train(session)
-    train(session, factors=12)
-    train(session, '"For Two"', factors=6)
-    session.run("ALTER VIEW for_you OWNER TO alice; ALTER TABLE events OWNER TO alice; SELECT persona.grant_model('for_you', 'public')")
-    # The functions beside a model have owners of their own: check() tells, its hints put it right.
-    hints = [row[0] for row in session.run("SELECT hint FROM persona.check()")]
-    assert len(hints) == 3
-    for hint in hints:
-        session.run(hint)
-    before = answers(session, "for_you", '"For Two"')
-    for each in cluster.sessions:
-        each.close()
-    cluster.stop()
-    new = cluster.directory / "new"
-    cluster.command("initdb", "-D", new, "-U", "postgres", "-A", "trust", "-N", "-k")
-    bindir = cluster.command("pg_config", "--bindir").strip()
-    cluster.command("pg_upgrade", "-b", bindir, "-B", bindir, "-d", cluster.data, "-D", new, "-U", "postgres", "-j", "2", "--no-sync", *options)
-    # The cluster goes on in its new directory.
-    shutil.copyfile(cluster.data / "postgresql.conf", new / "postgresql.conf")
-    shutil.rmtree(cluster.data)
-    os.rename(new, cluster.data)
-    cluster.start()
-    session = cluster.session("shop")
-    same(answers(session, "for_you", '"For Two"'), before)
-    assert train(session, factors=16) == [("3", "t")]
-    assert session.value("SELECT persona.rollback('for_you')") == "2"
-    same(answers(session, "for_you", views=False), {k: v for k, v in before.items() if k.startswith("for_you: ")})
-    assert session.run("SELECT * FROM persona.check()") == []
-    assert session.value("SELECT owner FROM persona.models WHERE model = 'for_you'") == "alice"
-    # Oids of the old cluster are kept; a dump of the new one is bound by names all the same.
-    before = scores(session)
-    path = str(cluster.directory / "dump")
-    cluster.command("pg_dump", *cluster.address(), "-Fc", "-f", path, "shop")
-    cluster.session().run("CREATE DATABASE copy TEMPLATE template0 ENCODING 'UTF8'")
-    cluster.command("pg_restore", *cluster.address(), "-e", "-d", "copy", path)
-    assert scores(cluster.session("copy")) == before
