@@ -20,6 +20,13 @@ CREATE TABLE persona_internal.queue (
 COMMENT ON TABLE persona_internal.attachment IS 'tables whose changes are queued for a model: its source and those below it';
 COMMENT ON TABLE persona_internal.queue IS 'users whose rows changed since a model was brought up to date; a row without users: anything may have changed';
 
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.attachment
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.attachment ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.queue
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.queue ENABLE ALWAYS TRIGGER only_library;
+
 GRANT SELECT ON persona_internal.attachment, persona_internal.queue TO pg_database_owner;
 -- What a dump holds of a model is as old as what it holds of the source: the queue says what lies between.
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.attachment', '');
@@ -62,12 +69,12 @@ COMMENT ON COLUMN persona.queue.kept_back IS 'version that has read all that wai
 CREATE PROCEDURE persona.work_queue(model text DEFAULT NULL, max_seconds float8 DEFAULT NULL)
 LANGUAGE plpgsql AS $$
 DECLARE
-  started CONSTANT timestamptz := pg_catalog.clock_timestamp();
-  waiting text[];
-  name text;
-  lost bool;
-  detail text;
-  hint text;
+  started CONSTANT pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  waiting pg_catalog.text[];
+  name pg_catalog.text;
+  lost pg_catalog.bool;
+  detail pg_catalog.text;
+  hint pg_catalog.text;
 BEGIN
   CALL persona._outside_block('persona.work_queue()');
   IF work_queue.max_seconds OPERATOR(pg_catalog.<=) 0 OR work_queue.max_seconds OPERATOR(pg_catalog.=) 'NaN' THEN
