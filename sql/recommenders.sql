@@ -84,8 +84,8 @@ $$Trains the best recommender for these rows: tries popularity, item-kNN, EASE, 
 budget: the time that it may take in all, above 0; what would not fit in it or in persona.max_memory is passed over, popularity never. The choice depends on the budget only where it is too short; deploy_reason says what was tried, and persona.training_log has a line for each try with its nDCG@10 in validation.
 retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "elsa" (where nothing is said, only where ease does not fit the memory), "warp", "als"; "item_features" and "user_features" as train_als: then only "warp" and "als" are tried, which learn from features, and deploy_reason says so; "segments" and "segment_models" as train_als, for the winner; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
 
--- What may read a relation, for options or fresh, stays out of parallel workers: they can read no temporary table, and
--- nothing that writes. The functions without such arguments are for these.
+-- What may read a relation, for options or fresh, stays out of parallel workers, which can read no temporary table.
+-- The functions without such arguments are for these.
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
   remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')
