@@ -39,6 +39,12 @@ pub(crate) fn publish_own(call: &Call) -> Answer {
     let setting: String = call.required(2, "setting")?;
     let claim: Option<String> = call.get(3);
     known(&setting)?;
+    if claim.as_ref().is_some_and(|claim| claim.is_empty() || claim.len() > LONGEST) {
+        return Err(fail(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("\"claim\" must have 1 to {LONGEST} bytes"),
+        ));
+    }
     let model = Publication::of(call)?;
     let _snapshot = Snapshot::latest();
     let _owner = as_owner(&model.named)?;
@@ -67,13 +73,23 @@ pub(crate) fn publish_own(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// 42704 for a setting that there cannot be: one of an extension has a dot in its name.
+/// The longest name of a setting or a claim, in bytes.
+const LONGEST: usize = 200;
+
+/// 42704 for a setting that there cannot be: what is none of Postgres is words with dots between them. Asked for by a
+/// misspelt name, everybody would be nobody.
 fn known(setting: &str) -> Result<()> {
+    let is_word = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+            && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$')
+    };
+    let words = setting.len() <= LONGEST && setting.split('.').all(is_word);
     let name = CString::new(setting).unwrap_or_default();
     // SAFETY: the name lives through the call, which answers NULL for a setting that is missing.
-    let there = setting.contains('.')
+    let is_known =
         || !unsafe { pg_sys::GetConfigOptionByName(name.as_ptr(), std::ptr::null_mut(), true) }.is_null();
-    if there {
+    if words && (setting.contains('.') || is_known()) {
         return Ok(());
     }
     Err(fail(

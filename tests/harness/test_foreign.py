@@ -397,9 +397,13 @@ def test_everybody_gets_his_own(cluster):
     assert alice.error("SELECT persona.publish_own('for_you', 'api', NULL)").sqlstate == "22004"
     assert mallory.error("SELECT persona.publish_own('alice.for_you', 'api')").sqlstate == "42501"
     assert root.run("SELECT * FROM persona.check()") == []
-    # A setting that looks like SQL is a name of a setting.
-    alice.run("SELECT persona.publish_own('for_you', 'api', $$x.y', true); DROP TABLE alice.events; --$$, $$a'b$$)")
-    assert web.run(own) == of["NULL::bigint"]
+    for setting in ("x.y'', true); DROP TABLE alice.events; --", "a..b", ".a", "a.1", "a b.c", "", "a." + "b" * 300):
+        assert alice.error(f"SELECT persona.publish_own('for_you', 'api', '{setting}')").sqlstate == "42704", setting
+    assert alice.error("SELECT persona.publish_own('for_you', 'api', claim => '')").sqlstate == "22023"
+    # A claim that looks like SQL is a key.
+    alice.run("SELECT persona.publish_own('for_you', 'api', claim => $$a'; DROP TABLE alice.events; --$$)")
+    web.run("""SELECT set_config('request.jwt.claims', '{"a''; DROP TABLE alice.events; --": "7"}', false)""")
+    assert web.run(own) == of["7"]
     # They go with their model, and follow its new versions and names.
     alice.run("ALTER VIEW by_role RENAME TO renamed")
     assert web.run(mine)
