@@ -20,6 +20,13 @@ CREATE TABLE persona_internal.queue (
 COMMENT ON TABLE persona_internal.attachment IS 'tables whose changes are queued for a model: its source and those below it';
 COMMENT ON TABLE persona_internal.queue IS 'users whose rows changed since a model was brought up to date; a row without users: anything may have changed';
 
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.attachment
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.attachment ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.queue
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.queue ENABLE ALWAYS TRIGGER only_library;
+
 GRANT SELECT ON persona_internal.attachment, persona_internal.queue TO pg_database_owner;
 -- What a dump holds of a model is as old as what it holds of the source: the queue says what lies between.
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.attachment', '');
@@ -62,12 +69,12 @@ COMMENT ON COLUMN persona.queue.kept_back IS 'version that has read all that wai
 CREATE PROCEDURE persona.work_queue(model text DEFAULT NULL, max_seconds float8 DEFAULT NULL)
 LANGUAGE plpgsql AS $$
 DECLARE
-  started CONSTANT timestamptz := pg_catalog.clock_timestamp();
-  waiting text[];
-  name text;
-  lost bool;
-  detail text;
-  hint text;
+  started CONSTANT pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  waiting pg_catalog.text[];
+  name pg_catalog.text;
+  lost pg_catalog.bool;
+  detail pg_catalog.text;
+  hint pg_catalog.text;
 BEGIN
   CALL persona._outside_block('persona.work_queue()');
   IF work_queue.max_seconds OPERATOR(pg_catalog.<=) 0 OR work_queue.max_seconds OPERATOR(pg_catalog.=) 'NaN' THEN
@@ -110,6 +117,10 @@ BEGIN
           WHEN lock_not_available THEN RAISE;
           -- A model that cannot follow the changed rows alone, or a version that is too old to.
           WHEN feature_not_supported OR object_not_in_prerequisite_state THEN PERFORM persona.retrain(name);
+          -- A training from all rows lists no users: a queue that is too long for the memory is worked off all the same.
+          WHEN out_of_memory THEN
+            RAISE LOG 'model "%" is trained from all rows: %', name, SQLERRM;
+            PERFORM persona.retrain(name);
         END;
       END IF;
     EXCEPTION
@@ -124,5 +135,5 @@ BEGIN
   END LOOP;
 END $$;
 COMMENT ON PROCEDURE persona.work_queue(text, float8) IS
-$$Brings attached models up to date, by persona.update_model() where they can follow the changed rows alone and by persona.retrain() otherwise: those with something in their queue that no version has read yet and that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
+$$Brings attached models up to date, by persona.update_model() where they can follow the changed rows alone and by persona.retrain() otherwise, also if the list of changed users is too long for persona.max_memory, which the server log then says: those with something in their queue that no version has read yet and that the caller may train, or the one named, the longest waiting first, each in a transaction of its own. What one of them fails with is a WARNING, and the next one goes on; one that is being trained elsewhere is left out, so that several sessions may run it at once. No further model is begun after max_seconds (above 0; NULL: no limit).
 CALL it outside of a transaction block (25001). 22023 for max_seconds, 42501 where the named model is not the caller's, 55000 where it is not attached.$$;

@@ -7,7 +7,7 @@ COMMENT ON FUNCTION persona_internal.library_functions() IS 'the functions that 
 CREATE FUNCTION persona_internal.model_of(relation oid) RETURNS uuid
   LANGUAGE c STABLE STRICT PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'persona_model_of';
 COMMENT ON FUNCTION persona_internal.model_of(oid) IS
-  'the id that the body of a view carries; unlike pg_get_viewdef, which runs a query along the search path of the caller, it runs none';
+  'the id that the body of a view carries; unlike pg_get_viewdef, which runs a query along the search path of the caller, it runs none, and it waits for no lock';
 
 CREATE PROCEDURE persona._outside_block(procedure text)
   LANGUAGE c AS 'MODULE_PATHNAME', 'persona_outside_block';

@@ -84,11 +84,13 @@ $$Trains the best recommender for these rows: tries popularity, item-kNN, EASE, 
 budget: the time that it may take in all, above 0; what would not fit in it or in persona.max_memory is passed over, popularity never. The choice depends on the budget only where it is too short; deploy_reason says what was tried, and persona.training_log has a line for each try with its nDCG@10 in validation.
 retrain tries again and may change "budget", "deploy", "seed". options: {"algorithms": the ones that may be tried, of "popularity", "item_knn", "ease", "elsa" (where nothing is said, only where ease does not fit the memory), "warp", "als"; "item_features" and "user_features" as train_als: then only "warp" and "als" are tried, which learn from features, and deploy_reason says so; "segments" and "segment_models" as train_als, for the winner; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.$$;
 
+-- What may read a relation, for options or fresh, stays out of parallel workers, which can read no temporary table.
+-- The functions without such arguments are for these.
 CREATE FUNCTION persona.recommend(
   model text, user_id anycompatible, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
   remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend';
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_recommend';
 COMMENT ON FUNCTION persona.recommend(text, anycompatible, int, text[], text[], bool, bool, jsonb) IS
 $$The best k items for a user, best first, equal scores by id: all k whenever k items are eligible.
 user_id: text or any type that fits the ids; NULL and unknown users get the most popular items (source 'popular', of their segment 'segment'); source 'content' marks items and users whose factors follow from their features alone. exclude: items that must not come. candidates: the only items that may come. remove_seen: false lets the user's own items come. fresh: true reads the user's rows in the model's source now, with the rights of the caller, and answers from these (source 'fresh') instead of those of the training; without rows of known items as false. It needs SELECT on the source (42501) and, to be quick, an index on its user column.
@@ -100,7 +102,7 @@ CREATE FUNCTION persona.recommend_as(
   model text, user_id anycompatible, item_type anyelement, k int DEFAULT 10, exclude text[] DEFAULT NULL, candidates text[] DEFAULT NULL,
   remove_seen bool DEFAULT true, fresh bool DEFAULT false, options jsonb DEFAULT '{}')
   RETURNS TABLE(item_id anyelement, score real, rank int, source text) ROWS 10
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_as';
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_recommend_as';
 COMMENT ON FUNCTION persona.recommend_as(text, anycompatible, anyelement, int, text[], text[], bool, bool, jsonb) IS
   'As recommend, with item ids of the type of item_type: recommend_as(''for_you'', 42, NULL::bigint). 42804 where the items have another type.';
 
@@ -122,7 +124,7 @@ COMMENT ON FUNCTION persona._recommend_all(regclass, int, anyarray, anycompatibl
 
 CREATE FUNCTION persona.recommend_for_items(model text, items text[], k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_items';
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_recommend_for_items';
 COMMENT ON FUNCTION persona.recommend_for_items(text, text[], int, jsonb) IS
   'The best k items for somebody who has exactly these items, without them: a basket, a new user. Their factors are folded in. Unknown items are passed over; without a known one the most popular items come. options as in recommend.';
 
@@ -133,13 +135,13 @@ COMMENT ON FUNCTION persona._recommend_for_items(regclass, anyarray, int) IS 'be
 
 CREATE FUNCTION persona.recommend_for_users(model text, user_ids text[], k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.user_recommendation ROWS 1000
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_recommend_for_users';
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_recommend_for_users';
 COMMENT ON FUNCTION persona.recommend_for_users(text, text[], int, jsonb) IS
   'recommend for many users in one call, in the given order; repeated ids are answered once, NULLs are skipped. options as in recommend.';
 
 CREATE FUNCTION persona.similar_items(model text, item_id anycompatible, k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_similar_items';
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_similar_items';
 COMMENT ON FUNCTION persona.similar_items(text, anycompatible, int, jsonb) IS
   'The k items nearest to an item by cosine of their factors, without itself; no rows for an unknown item. options as in recommend, but for segment.';
 
@@ -156,7 +158,7 @@ COMMENT ON FUNCTION persona.similar_users(text, anycompatible, int, jsonb) IS
 
 CREATE FUNCTION persona.popular_items(model text, k int DEFAULT 10, options jsonb DEFAULT '{}')
   RETURNS SETOF persona.recommendation ROWS 10
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'persona_popular_items';
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_popular_items';
 COMMENT ON FUNCTION persona.popular_items(text, int, jsonb) IS
   'The k items with the most users; score is the share of all interactions, each pair of a user and an item counted once. options as in recommend; "segment": name of the segment whose interactions count; a name that the model does not know is passed over.';
 

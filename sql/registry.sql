@@ -130,6 +130,37 @@ COMMENT ON TABLE persona_internal.output IS 'tables beside a model: members, seg
 COMMENT ON TABLE persona_internal.label IS 'labels of segments that people gave';
 COMMENT ON TABLE persona_internal.chunk IS 'the images of the kept versions, in pieces';
 
+-- A right to write all tables of a database, as that of pg_write_all_data, is none to say what the library does with the
+-- rights of whoever calls it. Always: also where session_replication_role keeps other triggers from firing.
+CREATE FUNCTION persona_internal.only_library() RETURNS trigger
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_only_library';
+COMMENT ON FUNCTION persona_internal.only_library() IS
+  'The trigger of the tables of the registry: 42501 for whoever writes to them and neither owns them nor is a superuser. 39P01 outside of a trigger.';
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.model
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.model ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.version
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.version ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.deployment
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.deployment ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.metric
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.metric ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.training_log
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.training_log ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.output
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.output ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.label
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.label ENABLE ALWAYS TRIGGER only_library;
+CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.chunk
+  FOR EACH STATEMENT EXECUTE FUNCTION persona_internal.only_library();
+ALTER TABLE persona_internal.chunk ENABLE ALWAYS TRIGGER only_library;
+
 -- The owner of the database may dump it; nobody else reads the registry. One call a statement: two in one
 -- statement would update the same catalog row.
 GRANT SELECT ON ALL TABLES IN SCHEMA persona_internal TO pg_database_owner;

@@ -26,11 +26,11 @@ CREATE PROCEDURE persona.tune(
   folds int DEFAULT 1, deploy text DEFAULT 'auto', seed bigint DEFAULT 42, options jsonb DEFAULT '{}')
 LANGUAGE plpgsql AS $$
 DECLARE
-  started CONSTANT timestamptz := pg_catalog.clock_timestamp();
-  allowed int := tune.trials;
+  started CONSTANT pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  allowed pg_catalog.int4 := tune.trials;
   view pg_catalog.regclass;
-  trial int;
-  problem text;
+  trial pg_catalog.int4;
+  problem pg_catalog.text;
 BEGIN
   CALL persona._outside_block('persona.tune()');
   IF tune.budget OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN

@@ -103,25 +103,21 @@ CREATE FUNCTION persona_internal.training_progress(
   OUT pid int, OUT backend_start timestamptz, OUT role oid, OUT model text, OUT algorithm text, OUT phase text, OUT iteration int,
   OUT iterations int, OUT fraction float8, OUT rows_read bigint, OUT memory_bytes bigint, OUT started_at timestamptz, OUT eta timestamptz)
   RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'persona_training_progress';
-COMMENT ON FUNCTION persona_internal.training_progress() IS 'behind the view persona.training_progress';
-REVOKE ALL ON FUNCTION persona_internal.training_progress() FROM PUBLIC;
+COMMENT ON FUNCTION persona_internal.training_progress() IS 'behind the view persona.training_progress: the records that the caller may see';
 
-CREATE FUNCTION persona_internal.visible_progress(
-  OUT pid int, OUT model text, OUT algorithm text, OUT phase text, OUT iteration int, OUT iterations int, OUT fraction float8,
-  OUT rows_read bigint, OUT memory_bytes bigint, OUT started_at timestamptz, OUT eta timestamptz, OUT role oid)
-  RETURNS SETOF record LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- pg_stat_activity shows others when a backend of theirs began to nobody else.
+CREATE FUNCTION persona_internal.still_runs(pid int, backend_start timestamptz) RETURNS bool
+  LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   BEGIN ATOMIC
-    SELECT p.pid, p.model, p.algorithm, p.phase, p.iteration, p.iterations, p.fraction, p.rows_read, p.memory_bytes,
-           p.started_at, p.eta, p.role
-    FROM persona_internal.training_progress() p
-    JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND a.backend_start = p.backend_start;
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+                   WHERE a.pid = still_runs.pid AND a.backend_start = still_runs.backend_start);
   END;
-COMMENT ON FUNCTION persona_internal.visible_progress() IS 'records whose backends still run';
+COMMENT ON FUNCTION persona_internal.still_runs(int, timestamptz) IS 'whether the backend of a record still runs';
 
 CREATE VIEW persona.training_progress WITH (security_barrier) AS
 SELECT p.pid, p.model, p.algorithm, p.phase, p.iteration, p.iterations, p.fraction, p.rows_read, p.memory_bytes, p.started_at, p.eta
-FROM persona_internal.visible_progress() p
-WHERE pg_catalog.pg_has_role(p.role, 'USAGE') OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+FROM persona_internal.training_progress() p
+WHERE persona_internal.still_runs(p.pid, p.backend_start);
 COMMENT ON VIEW persona.training_progress IS 'trainings that run now: your own, and all for members of pg_read_all_stats';
 COMMENT ON COLUMN persona.training_progress.pid IS 'process of the training, as in pg_stat_activity';
 COMMENT ON COLUMN persona.training_progress.model IS 'name of the model as it was given';
@@ -149,12 +145,12 @@ live AS (
   FROM persona_internal.deployment d ORDER BY d.model_id, d.deployment_id DESC),
 -- Functions that serve one of these models and belong to somebody else.
 foreign_functions AS (
-  SELECT DISTINCT m.name AS model, m.relowner, p.oid, p.proowner, p.prosecdef, p.pronamespace
+  SELECT DISTINCT m.name AS model, m.relowner, p.oid, p.proname, p.proowner, p.prosecdef, p.pronamespace
   FROM mine m
   JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = m.relation::oid
                              AND d.classid = 'pg_catalog.pg_proc'::regclass
   JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proowner <> m.relowner
-                           AND p.proname ~ '_(recommend|similar_items|recommend_for_items)$'
+                           AND p.proname ~ '_(recommend|similar_items|recommend_for_items|recommend_own)$'
   JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_proc'::regclass AND u.objid = p.oid
                              AND u.refclassid = 'pg_catalog.pg_proc'::regclass
   JOIN pg_catalog.pg_proc s ON s.oid = u.refobjid
@@ -224,8 +220,11 @@ FROM foreign_functions f WHERE NOT f.prosecdef
 UNION ALL
 -- Made anew and not given away: what it does with the owner's rights is what stands in it.
 SELECT 'warning', f.model, 'function ' || f.oid::regprocedure || ', published with SECURITY DEFINER, runs as ' || pg_catalog.pg_get_userbyid(f.proowner),
-       'DROP FUNCTION ' || f.oid::regprocedure || '; and when all of them are dropped: SELECT persona.publish('
-         || pg_catalog.quote_literal(f.model) || ', ' || pg_catalog.quote_literal(n.nspname) || ', security_definer => true);'
+       'DROP FUNCTION ' || f.oid::regprocedure
+         || CASE WHEN f.proname LIKE '%\_recommend\_own' THEN '; SELECT persona.publish_own('
+                 ELSE '; and when all of them are dropped: SELECT persona.publish(' END
+         || pg_catalog.quote_literal(f.model) || ', ' || pg_catalog.quote_literal(n.nspname)
+         || CASE WHEN f.proname LIKE '%\_recommend\_own' THEN ', ...);' ELSE ', security_definer => true);' END
 FROM foreign_functions f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
 WHERE f.prosecdef AND pg_catalog.obj_description(f.oid, 'pg_proc') LIKE '% Published by persona.publish().'
 UNION ALL

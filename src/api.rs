@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
-    als, attach, automatic, deploy, ease, evaluate, identity, images, lifecycle, neighbours, popularity,
-    procedures, progress, publish, queue, recommend, segments, sgd, tune, update, values,
+    als, attach, automatic, body, deploy, ease, evaluate, identity, images, lifecycle, neighbours,
+    popularity, procedures, progress, publish, queue, recommend, registry, segments, sgd, tune, update,
+    values,
 };
 
 /// A function as the library declares it.
@@ -50,7 +51,8 @@ sql_functions! {
     persona_relation_out("persona_internal.relation") -> "cstring" = identity::relation_out;
     persona_library_functions("") -> "SETOF record" = library_functions;
 
-    persona_model_of("oid") -> "uuid" = identity::model_of;
+    persona_only_library("") -> "trigger" = registry::closed::only_library;
+    persona_model_of("oid") -> "uuid" = body::model_of;
     persona_model_facts("uuid") -> "SETOF record" = recommend::model_facts;
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
@@ -62,6 +64,7 @@ sql_functions! {
     persona_grant_model("text, name") -> "void" = lifecycle::grant_model;
     persona_revoke_model("text, name") -> "void" = lifecycle::revoke_model;
     persona_publish("text, name, boolean") -> "void" = publish::publish;
+    persona_publish_own("text, name, text, text") -> "void" = publish::publish_own;
     persona_training_progress("") -> "SETOF record" = progress::training_progress;
 
     persona_outside_block("text") -> "void" = procedures::outside_block;

@@ -88,10 +88,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
             // The new line continues where the older one did, so that the next rollback goes further back.
             let (version, image, previous) = (candidate.version, candidate.image_id, candidate.previous);
             let Some(facts) = registry::version(model.model_id, Some(version), Seen::Latest)? else {
-                return Err(fail(
-                    Code::ERRCODE_DATA_CORRUPTED,
-                    "a row of the registry of pg_persona is damaged",
-                ));
+                return Err(registry::stored::damaged());
             };
             bring_in(&named, &model, &facts)?;
             queue::deployed(model.model_id, version, true)?;

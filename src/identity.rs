@@ -7,9 +7,10 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{FromDatum, Uuid, pg_sys};
+use pgrx::{Uuid, pg_sys};
 
-use crate::call::{Call, datum};
+use crate::body::id_of_view;
+use crate::call::Call;
 use crate::error::{Code, Result, fail};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model};
@@ -220,75 +221,6 @@ fn served(named: Named) -> Result<Served> {
     }
 }
 
-/// The id that a view passes to `persona.model_facts`; the caller holds a lock on the relation.
-fn id_of_view(relation: pg_sys::Oid) -> Option<Uuid> {
-    // SAFETY: the relation is locked; its rules are read while it is open, and nodes are checked for their type
-    // before they are read as such.
-    unsafe {
-        let opened = pg_sys::relation_open(relation, pg_sys::NoLock as _);
-        let rules = (*opened).rd_rules;
-        let is_view = (*(*opened).rd_rel).relkind as u8 == pg_sys::RELKIND_VIEW;
-        // Its body is the rule for SELECT; an owner may add rules for other commands.
-        let count = if is_view && !rules.is_null() { (*rules).numLocks as usize } else { 0 };
-        let id = (0..count)
-            .map(|at| *(*rules).rules.add(at))
-            .find(|&rule| (*rule).event == pg_sys::CmdType::CMD_SELECT)
-            .and_then(|rule| cells::<pg_sys::Query>((*rule).actions).next())
-            .and_then(|query| id_in_query(query));
-        pg_sys::relation_close(opened, pg_sys::NoLock as _);
-        id
-    }
-}
-
-/// The pointers of a list.
-///
-/// # Safety
-/// The list is NULL or a valid list of pointers to `T` that outlives the iterator.
-unsafe fn cells<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
-    // SAFETY: promised by the caller; a list has as many elements as its length says.
-    let length = if list.is_null() { 0 } else { unsafe { (*list).length } };
-    // SAFETY: as above.
-    (0..length as usize).map(move |at| unsafe { (*(*list).elements.add(at)).ptr_value.cast::<T>() })
-}
-
-/// # Safety
-/// The query is a valid one, such as the action of a rule.
-unsafe fn id_in_query(query: *mut pg_sys::Query) -> Option<Uuid> {
-    // SAFETY: promised by the caller; a node is read as what its tag says.
-    unsafe {
-        for entry in cells::<pg_sys::RangeTblEntry>((*query).rtable) {
-            if (*entry).rtekind != pg_sys::RTEKind::RTE_FUNCTION {
-                continue;
-            }
-            for function in cells::<pg_sys::RangeTblFunction>((*entry).functions) {
-                let call = (*function).funcexpr.cast::<pg_sys::FuncExpr>();
-                if !pgrx::is_a(call.cast(), pg_sys::NodeTag::T_FuncExpr) || !is_model_facts((*call).funcid) {
-                    continue;
-                }
-                let argument = cells::<pg_sys::Const>((*call).args).next()?;
-                let is_id = pgrx::is_a(argument.cast(), pg_sys::NodeTag::T_Const)
-                    && (*argument).consttype == pg_sys::UUIDOID;
-                return if is_id {
-                    Uuid::from_datum((*argument).constvalue, (*argument).constisnull)
-                } else {
-                    None
-                };
-            }
-        }
-    }
-    None
-}
-
-fn is_model_facts(function: pg_sys::Oid) -> bool {
-    // SAFETY: system cache look-ups; a function that is gone has no name.
-    unsafe {
-        let name = pg_sys::get_func_name(function);
-        !name.is_null()
-            && CStr::from_ptr(name) == c"model_facts"
-            && pg_sys::get_func_namespace(function) == pg_sys::get_namespace_oid(c"persona".as_ptr(), true)
-    }
-}
-
 /// The schema-qualified name of a relation, or `None` where it is gone.
 pub(crate) fn qualified_name(relation: pg_sys::Oid) -> Option<String> {
     // SAFETY: system cache look-ups that answer NULL for what is missing; results are copied at once.
@@ -344,15 +276,6 @@ fn not_stored(named: &Named) -> ErrorReport {
     fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, error)
         .set_detail("Its view is here, its row in the registry is not: a dump without the tables of schema persona_internal leaves that out.")
         .set_hint("Call its trainer again under this name, for example persona.train_als(): the view, its grants and what stands beside it are kept.")
-}
-
-/// `persona_internal.model_of(relation)`: the id that the body of a view carries.
-pub(crate) fn model_of(call: &Call) -> Result<Option<pg_sys::Datum>> {
-    let relation: pg_sys::Oid = call.required(0, "relation")?;
-    let id = if hold(relation) { id_of_view(relation) } else { None };
-    // SAFETY: gives back the lock that `hold` took.
-    unsafe { pg_sys::UnlockRelationOid(relation, pg_sys::AccessShareLock as _) };
-    Ok(id.and_then(datum))
 }
 
 /// `persona_internal.relation_in(cstring)`: the oid of a relation by name, 0 where there is none.

@@ -16,9 +16,13 @@ use crate::registry::{self, Model, write};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::spec::Spec;
+use crate::subtransaction::{attempt, report};
 use crate::train::{Whom, by_segment, content};
 use crate::trainers::{self, Column};
 use crate::{attach, deploy, locks, outputs};
+
+/// How often a GRANT is tried beside others.
+const GRANTS: u32 = 20;
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -207,8 +211,26 @@ fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer
     let role = if everybody { "PUBLIC".to_string() } else { identity::quote(&role) };
     let mut relations = tables(model.model_id)?;
     relations.push(full_name(&named));
-    outputs::execute(&format!("{verb} SELECT ON {} {preposition} {role}", relations.join(", ")))?;
+    give(&format!("{verb} SELECT ON {} {preposition} {role}", relations.join(", ")))?;
     Ok(None)
+}
+
+/// Runs a GRANT or REVOKE. It takes no lock that another GRANT would wait for: of two at once on a relation the later one
+/// fails when the earlier one ends, and is right then when it is run again.
+fn give(statement: &str) -> Result<()> {
+    for _ in 0..GRANTS {
+        let Err(caught) = attempt(|| outputs::execute(statement)) else { return Ok(()) };
+        let error = report(&caught);
+        if error.sql_error_code() != Code::ERRCODE_INTERNAL_ERROR || !error.message().contains("concurrently")
+        {
+            caught.rethrow();
+        }
+        crate::memory::interrupts();
+    }
+    let message = "could not serialize access due to concurrent update";
+    Err(fail(Code::ERRCODE_T_R_SERIALIZATION_FAILURE, message)
+        .set_detail("Other transactions keep changing the privileges of the model.")
+        .set_hint("The transaction might succeed if retried."))
 }
 
 /// The row of `persona.model_facts`: algorithm, version, trained_at, rows, metric, value, baseline, bytes.

@@ -7,6 +7,7 @@ use crate::error::{Code, Result, fail};
 use crate::identity::{self, Place};
 use crate::ids::{type_name, type_title};
 use crate::registry::write;
+use crate::snapshot::Snapshot;
 
 /// Runs one DDL statement as the current user, with a search path in which nobody can plant types.
 pub(crate) fn execute(statement: &str) -> Result<()> {
@@ -78,6 +79,31 @@ pub(crate) fn copy_grants(view: pg_sys::Oid, table: &str) -> Result<()> {
         .try_for_each(|reader| execute(&format!("GRANT SELECT ON {table} TO {reader}")))
 }
 
+/// Has deferrable constraints of tables beside a model checked with each statement, until the transaction ends, where the
+/// owner's work is done on behalf of somebody else. At its end they would run as somebody else, so Postgres refuses them.
+pub(crate) fn check_at_once(tables: &[pg_sys::Oid]) -> Result<()> {
+    // SAFETY: reads the state of this process.
+    if tables.is_empty() || !unsafe { pg_sys::InSecurityRestrictedOperation() } {
+        return Ok(());
+    }
+    let tables: Vec<String> = tables.iter().map(|table| table.to_u32().to_string()).collect();
+    let names = {
+        let _path = Identity::pinned_path();
+        let _snapshot = Snapshot::latest();
+        let query = format!(
+            "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
+             FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
+             WHERE c.condeferrable AND (c.conrelid IN ({0}) OR c.confrelid IN ({0}))",
+            tables.join(", ")
+        );
+        Spi::connect(|client| client.select(&query, None, &[])?.first().get_one::<String>())
+    };
+    let names = names.map_err(|error| {
+        fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the catalog: {error}"))
+    })?;
+    names.map_or(Ok(()), |names| execute(&format!("SET CONSTRAINTS {names} IMMEDIATE")))
+}
+
 /// A typed function of a recommender. The model stands in it as a constant of type regclass, which follows RENAME and
 /// SET SCHEMA.
 pub(crate) struct TypedFunction {
@@ -88,7 +114,7 @@ pub(crate) struct TypedFunction {
     pub(crate) types: String,
     /// What its rows come from.
     pub(crate) source: String,
-    pub(crate) comment: &'static str,
+    pub(crate) comment: String,
 }
 
 /// What a function for these items answers, and how it is called.
@@ -110,7 +136,9 @@ pub(crate) fn functions_beside(place: &Place, user: &str, item: &str) -> [TypedF
             ),
             types: format!("{user}, int, {item}[], {item}[]"),
             source: format!("persona._recommend({model}, user_id, k, exclude, candidates)"),
-            comment: "The best k items for a user, best first; popular ones for a user who is unknown or NULL.",
+            comment:
+                "The best k items for a user, best first; popular ones for a user who is unknown or NULL."
+                    .into(),
         },
         TypedFunction {
             suffix: "_similar_items",
@@ -118,14 +146,14 @@ pub(crate) fn functions_beside(place: &Place, user: &str, item: &str) -> [TypedF
             types: format!("{item}, int"),
             // $1: the argument shares its name with a result column.
             source: format!("persona._similar_items({model}, $1, k)"),
-            comment: "The k items nearest to an item by cosine of their factors.",
+            comment: "The k items nearest to an item by cosine of their factors.".into(),
         },
         TypedFunction {
             suffix: "_recommend_for_items",
             arguments: format!("items {item}[], k int DEFAULT 10"),
             types: format!("{item}[], int"),
             source: format!("persona._recommend_for_items({model}, items, k)"),
-            comment: "The best k items for somebody who has exactly the given ones.",
+            comment: "The best k items for somebody who has exactly the given ones.".into(),
         },
     ]
 }
@@ -145,7 +173,7 @@ pub(crate) fn create_recommender_functions(
              BEGIN ATOMIC SELECT r.item_id, r.score, r.rank, r.source FROM {source} AS r; END",
             result_of(&item)
         ))?;
-        execute(&format!("COMMENT ON FUNCTION {name}({types}) IS {}", literal(comment)))?;
+        execute(&format!("COMMENT ON FUNCTION {name}({types}) IS {}", literal(&comment)))?;
     }
     Ok(())
 }
@@ -157,8 +185,10 @@ pub(crate) const PUBLISHED: &str = " Published by persona.publish().";
 /// What stands under the name of a function to publish.
 pub(crate) enum Published {
     Nothing,
-    /// One function, published from this model before.
-    Ours,
+    /// One function, published from this model before; with the rights of its owner?
+    Ours {
+        security_definer: bool,
+    },
     Other,
 }
 
@@ -168,7 +198,8 @@ pub(crate) fn published(relation: pg_sys::Oid, schema: &str, name: &str) -> Resu
         let _path = Identity::pinned_path();
         let query = format!(
             "SELECT p.oid::pg_catalog.regprocedure::text,
-                    coalesce(pg_catalog.obj_description(p.oid, 'pg_proc') LIKE '%' || {}, false)
+                    coalesce(pg_catalog.obj_description(p.oid, 'pg_proc') LIKE '%' || {}, false),
+                    p.prosecdef
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
              WHERE n.nspname = {} AND p.proname = {}",
             literal(PUBLISHED),
@@ -177,7 +208,7 @@ pub(crate) fn published(relation: pg_sys::Oid, schema: &str, name: &str) -> Resu
         );
         let found = Spi::connect(|client| {
             let rows = client.select(&query, None, &[])?;
-            rows.map(|row| Ok((row.get::<String>(1)?, row.get::<bool>(2)?)))
+            rows.map(|row| Ok((row.get::<String>(1)?, row.get::<bool>(2)?, row.get::<bool>(3)?)))
                 .collect::<pgrx::spi::Result<Vec<_>>>()
         });
         found.map_err(|error| {
@@ -186,7 +217,9 @@ pub(crate) fn published(relation: pg_sys::Oid, schema: &str, name: &str) -> Resu
     };
     match found.as_slice() {
         [] => Ok(Published::Nothing),
-        [(Some(function), Some(true))] if functions(relation)?.contains(function) => Ok(Published::Ours),
+        [(Some(function), Some(true), definer)] if functions(relation)?.contains(function) => {
+            Ok(Published::Ours { security_definer: *definer == Some(true) })
+        }
         _ => Ok(Published::Other),
     }
 }
@@ -201,7 +234,7 @@ pub(crate) fn functions(relation: pg_sys::Oid) -> Result<Vec<String>> {
             &format!(
                 "SELECT p.oid::pg_catalog.regprocedure::text
                  FROM pg_catalog.pg_proc p
-                 WHERE p.proname ~ '_(recommend|similar_items|recommend_for_items)$'
+                 WHERE p.proname ~ '_(recommend|similar_items|recommend_for_items|recommend_own)$'
                    AND (NOT p.prosecdef OR pg_catalog.obj_description(p.oid, 'pg_proc') LIKE '%' || {1})
                    AND p.proowner = (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = {0})
                    AND EXISTS (SELECT FROM pg_catalog.pg_depend d

@@ -123,8 +123,18 @@ impl Drop for Progress {
     }
 }
 
-/// `persona_internal.training_progress()`: the records of this database whose backends still run. The view
-/// over it joins pg_stat_activity and leaves out what the reader may not see.
+/// Whether the current user may see a training of a role: its own, or of anybody as a member of pg_read_all_stats.
+fn may_see(role: pg_sys::Oid) -> bool {
+    // SAFETY: reads the system caches.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        pg_sys::has_privs_of_role(user, role)
+            || pg_sys::has_privs_of_role(user, pg_sys::ROLE_PG_READ_ALL_STATS.into())
+    }
+}
+
+/// `persona_internal.training_progress()`: the records of this database that the current user may see. The view over it
+/// leaves out those whose backends are gone.
 pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let mut rows = call.rows()?;
     // The folder is absent on a fresh cluster.
@@ -143,6 +153,10 @@ pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
             continue;
         }
         let number = |name: &str| record[name].as_i64();
+        let role = number("role").map(|role| pg_sys::Oid::from(role as u32));
+        if !role.is_some_and(may_see) {
+            continue;
+        }
         let text = |name: &str| record[name].as_str().map(str::to_string);
         let time = |at: i64| TimestampWithTimeZone::try_from(at as pg_sys::TimestampTz).ok();
         let started = number("started_at").unwrap_or(0);
@@ -153,7 +167,7 @@ pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
         rows.push(&[
             number("pid").and_then(|pid| datum(pid as i32)),
             number("backend_start").and_then(time).and_then(datum),
-            number("role").and_then(|role| datum(pg_sys::Oid::from(role as u32))),
+            role.and_then(datum),
             text("model").and_then(datum),
             text("algorithm").and_then(datum),
             text("phase").and_then(datum),

@@ -4,17 +4,16 @@
 
 use std::collections::HashSet;
 use std::ffi::CStr;
-use std::panic::AssertUnwindSafe;
 
-use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{PgTryBuilder, Uuid, pg_sys};
+use pgrx::{Uuid, pg_sys};
 
-use crate::call::{Call, raise};
+use crate::call::Call;
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::ids::{Class, Id, read_integer};
 use crate::registry::scan::Seen;
 use crate::registry::{self, queue};
+use crate::subtransaction::{attempt, report};
 use crate::{identity, notice};
 
 /// More users of one statement than this are not listed: reading everything is then the shorter way.
@@ -125,7 +124,8 @@ fn record(firing: &Firing) {
     let Some(model_id) = firing.model_id() else {
         return tell(firing, "the model", "the argument of the trigger is no model id", &farewell(firing));
     };
-    let Err(reason) = attempt(|| changes(firing, model_id)) else { return };
+    let Err(caught) = attempt(|| changes(firing, model_id)) else { return };
+    let reason = report(&caught).message().to_string();
     let marked = attempt(|| {
         point("mark");
         follows(firing, model_id)?;
@@ -281,46 +281,3 @@ fn users(firing: &Firing, column: &str) -> Result<Option<(Class, HashSet<Id>)>> 
     }
     Ok(Some((class, users)))
 }
-
-/// Runs a piece of work in a subtransaction, which its error undoes: what it failed with. A cancel passes.
-fn attempt(body: impl FnOnce() -> Result<()>) -> std::result::Result<(), String> {
-    // SAFETY: the subtransaction is released or rolled back on every way out, and the memory context and resource
-    // owner of before are set again, as PL/pgSQL does around a block with EXCEPTION.
-    unsafe {
-        let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::MemoryContextSwitchTo(context);
-        let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
-            if let Err(error) = body() {
-                raise(error);
-            }
-            Ok(())
-        }))
-        .catch_others(Err)
-        .execute();
-        match outcome {
-            Ok(()) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
-        }
-        pg_sys::MemoryContextSwitchTo(context);
-        pg_sys::CurrentResourceOwner = owner;
-        outcome.map_err(|caught| {
-            let (CaughtError::PostgresError(report)
-            | CaughtError::ErrorReport(report)
-            | CaughtError::RustPanic { ereport: report, .. }) = &caught;
-            if PASSES.contains(&report.sql_error_code()) {
-                caught.rethrow();
-            }
-            report.message().to_string()
-        })
-    }
-}
-
-/// What ends the statement or the session, and not this piece of work alone.
-const PASSES: [Code; 5] = [
-    Code::ERRCODE_QUERY_CANCELED,
-    Code::ERRCODE_ADMIN_SHUTDOWN,
-    Code::ERRCODE_CRASH_SHUTDOWN,
-    Code::ERRCODE_CANNOT_CONNECT_NOW,
-    Code::ERRCODE_DATABASE_DROPPED,
-];

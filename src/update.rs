@@ -251,7 +251,7 @@ fn newest(version: &Version) -> Option<i64> {
 /// rows, and Postgres makes several copies of it.
 const PART: u64 = 32;
 
-/// The users that a queue lists, sorted; 55000 if it does not list all, or more than the memory is for.
+/// The users that a queue lists, sorted; 55000 if it does not list all, 53200 if they are more than the memory is for.
 fn queued(
     control: &Control,
     named: &Named,
@@ -267,12 +267,18 @@ fn queued(
         Ok(bytes <= most)
     })?;
     let name = identity::shown(&named.name);
-    let message = match changed {
+    let (code, message) = match changed {
         Changed::Users => return Ok(ids.finish().or_report()?.ids),
-        Changed::Unknown => format!("the queue of model {name} does not know all that changed"),
-        Changed::TooMany => format!("more users of model {name} changed than \"persona.max_memory\" has room for"),
+        Changed::Unknown => (
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("the queue of model {name} does not know all that changed"),
+        ),
+        Changed::TooMany => (
+            Code::ERRCODE_OUT_OF_MEMORY,
+            format!("more users of model {name} changed than \"persona.max_memory\" has room for"),
+        ),
     };
-    Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).set_hint(format!(
+    Err(fail(code, message).set_hint(format!(
         "Read everything once: SELECT persona.retrain({});",
         literal(&named.name)
     )))

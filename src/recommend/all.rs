@@ -12,8 +12,9 @@ use crate::call::{Call, datum};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named, Place};
 use crate::ids::stored_type;
-use crate::outputs::{check_free, copy_grants, execute, literal};
+use crate::outputs::{check_at_once, check_free, copy_grants, execute, literal};
 use crate::registry::scan::Seen;
+use crate::registry::stored::id_type;
 use crate::registry::{self, Model, Output, write};
 use crate::source::Source;
 use crate::sql::{argument, bulk};
@@ -99,6 +100,7 @@ pub(crate) fn recommend_all(call: &Call) -> Answer {
 
 /// The table, and how its columns are called and typed.
 struct Table {
+    relation: pg_sys::Oid,
     name: String,
     user: String,
     item: String,
@@ -111,11 +113,12 @@ impl Table {
         let text = |key: &str| model.spec.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
         let (user, item) = (text("user_column"), text("item_column"));
         let mut table = Table {
+            relation: pg_sys::InvalidOid,
             name: String::new(),
             user: identity::quote(&user),
             item: identity::quote(&item),
-            user_type: text("user_type"),
-            item_type: text("item_type"),
+            user_type: id_type(&model.spec, "user_type")?,
+            item_type: id_type(&model.spec, "item_type")?,
         };
         let known = registry::outputs(model.model_id, Seen::Latest)?;
         let known = known.into_iter().find(|(output, _)| *output == Output::Recs);
@@ -127,6 +130,7 @@ impl Table {
             table.user = named(0).unwrap_or_default();
             table.item = named(2).unwrap_or_default();
             table.name = columns.name;
+            table.relation = relation;
             return Ok(table);
         }
         if let Some(name) = TAKEN.iter().find(|name| **name == user || **name == item) {
@@ -146,11 +150,12 @@ impl Table {
         })?;
         copy_grants(named.relation, &table.name)?;
         write::insert_outputs(model.model_id, &[(Output::Recs, made.relation)])?;
+        table.relation = made.relation;
         Ok(table)
     }
 
     fn create(&self) -> Result<()> {
-        let Table { name, user, item, user_type, item_type } = self;
+        let Table { name, user, item, user_type, item_type, .. } = self;
         execute(&format!(
             "CREATE TABLE {name} ({user} {}, rank int, {item} {} NOT NULL, score real NOT NULL, source text NOT NULL,
                model_version int NOT NULL, computed_at timestamptz NOT NULL, PRIMARY KEY ({user}, rank))",
@@ -176,7 +181,8 @@ impl Table {
     }
 
     fn fill(&self, named: &Named, k: i32, version: i32) -> Result<i64> {
-        let Table { name, user, item, user_type, item_type } = self;
+        let Table { name, user, item, user_type, item_type, relation } = self;
+        check_at_once(&[*relation])?;
         let _path = Identity::pinned_path();
         bulk();
         let model = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());

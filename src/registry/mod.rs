@@ -1,7 +1,9 @@
 //! The registry: models, versions, deployments and images, as the tables of sql/registry.sql hold them.
 
+pub(crate) mod closed;
 pub(crate) mod queue;
 pub(crate) mod scan;
+pub(crate) mod stored;
 pub(crate) mod write;
 
 use algorithms::image::ALIGNMENT;
@@ -85,7 +87,7 @@ pub(crate) fn model(model_id: Uuid, seen: Seen) -> Result<Option<Model>> {
     let mut scan = Scan::start("model", "model_pkey", seen, &[uuid_key(1, model_id)], false)?;
     let Some(row) = scan.next() else { return Ok(None) };
     let JsonB(Value::Object(spec)) = row.expect(5)? else {
-        return Err(fail(Code::ERRCODE_DATA_CORRUPTED, "a row of the registry of pg_persona is damaged"));
+        return Err(stored::damaged());
     };
     Ok(Some(Model { model_id: row.expect(1)?, relation: row.expect(2)?, kind: row.expect(4)?, spec }))
 }

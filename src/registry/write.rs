@@ -498,11 +498,14 @@ pub(crate) fn insert_deployment(
     action: &str,
     user: String,
 ) -> Result<()> {
+    // The newest line is the one that counts: a sequence that somebody set back must not make it an older one.
+    let next = super::live(model_id, Seen::Latest)?.map(|live| live.deployment_id.saturating_add(1));
     as_registry_owner(|| {
         run(
             "INSERT INTO persona_internal.deployment
-               (model_id, version, image_id, previous, action, deployed_by, deployed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp())",
+               (deployment_id, model_id, version, image_id, previous, action, deployed_by, deployed_at)
+             VALUES (GREATEST(pg_catalog.nextval('persona_internal.deployment_deployment_id_seq'), $7),
+               $1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp())",
             &[
                 argument(model_id),
                 argument(version),
@@ -510,6 +513,7 @@ pub(crate) fn insert_deployment(
                 argument(previous),
                 argument(action.to_string()),
                 argument(user),
+                argument(next),
             ],
         )?;
         Ok(())

@@ -15,6 +15,7 @@ use crate::access::Identity;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::identity;
+use crate::outputs::check_at_once;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Output};
 use crate::source::Source;
@@ -30,6 +31,7 @@ pub(super) struct Tables {
     /// The columns of the ids, quoted: those that the tables were made with, whatever the source calls its own now.
     members_id: String,
     history_id: String,
+    relations: Vec<pg_sys::Oid>,
 }
 
 impl Tables {
@@ -62,6 +64,7 @@ impl Tables {
             segments: open(Output::Segments)?.name,
             profile: open(Output::Profile)?.name,
             history: history.name,
+            relations: outputs.iter().map(|(_, relation)| *relation).collect(),
         })
     }
 }
@@ -97,6 +100,7 @@ pub(super) fn publish(
 /// Makes the tables show a version. The caller acts as the owner of the model.
 pub(super) fn refresh(tables: &Tables, fresh: &Fresh<'_>, begin: &mut dyn FnMut(&'static str)) -> Result<()> {
     let _path = Identity::pinned_path();
+    check_at_once(&tables.relations)?;
     bulk();
     let now = now()?;
     let placing = Placing::new(fresh.model);
@@ -303,6 +307,7 @@ pub(super) fn highest_id(outputs: &[(Output, pg_sys::Oid)]) -> Result<u32> {
 /// Shows the label of a segment in the tables. The caller acts as the owner of the model.
 pub(super) fn relabel(tables: &Tables, segment_id: i32, label: &str) -> Result<()> {
     let _path = Identity::pinned_path();
+    check_at_once(&tables.relations)?;
     for table in [&tables.segments, &tables.members] {
         run(
             &format!("UPDATE {table} SET label = $2 WHERE segment_id = $1 AND label <> $2"),

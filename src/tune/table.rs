@@ -9,7 +9,7 @@ use super::space::Space;
 use crate::access::Identity;
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named, Place};
-use crate::outputs::{check_free, copy_grants, execute, literal};
+use crate::outputs::{check_at_once, check_free, copy_grants, execute, literal};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Output, write};
 use crate::sql::argument;
@@ -125,11 +125,9 @@ impl Table {
     pub(super) fn find(model: &Model) -> Result<Option<Table>> {
         let known = registry::outputs(model.model_id, Seen::Latest)?;
         let known = known.into_iter().find(|(output, _)| *output == Output::Trials);
-        Ok(known
-            .and_then(|(_, relation)| {
-                Some(relation).filter(|&table| identity::hold(table)).and_then(identity::qualified_name)
-            })
-            .map(|name| Table { name }))
+        let Some((_, relation)) = known.filter(|&(_, table)| identity::hold(table)) else { return Ok(None) };
+        check_at_once(&[relation])?;
+        Ok(identity::qualified_name(relation).map(|name| Table { name }))
     }
 
     pub(super) fn create(named: &Named, model: &Model) -> Result<Table> {

@@ -39,6 +39,7 @@ FUNCTIONS = {
     "persona.explain(text,anycompatible,text,jsonb)": (SERVED, f"persona.explain({M}, 7, 'item-03')"),
     "persona.explain(text,anycompatible,anyelement,jsonb)": (SERVED, f"persona.explain({M}, 7, 'item-03'::varchar)"),
     "persona.publish(text,name,boolean)": (OWNERS, f"persona.publish({M}, 'alice_api')"),
+    "persona.publish_own(text,name,text,text)": (OWNERS, f"persona.publish_own({M}, 'alice_api')"),
     "persona.grant_model(text,name)": (OWNERS, f"persona.grant_model({M}, 'mallory')"),
     "persona.item_factors(text)": (SERVED, f"persona.item_factors({M})"),
     "persona.model_facts(uuid)": (SERVED, "persona.model_facts('{id}')"),
@@ -85,8 +86,8 @@ FUNCTIONS = {
     "persona_internal.relation_in(cstring)": (DUMPERS, "persona_internal.relation_in('alice.for_you')"),
     "persona_internal.relation_out(persona_internal.relation)":
         (DUMPERS, f"persona_internal.relation_out({M}::regclass::oid::persona_internal.relation)"),
-    "persona_internal.training_progress()": (ROOT, "persona_internal.training_progress()"),
-    "persona_internal.visible_progress()": (DUMPERS, "persona_internal.visible_progress()"),
+    "persona_internal.still_runs(integer,timestamp with time zone)": (DUMPERS, "persona_internal.still_runs(1, NULL)"),
+    "persona_internal.training_progress()": (DUMPERS, "persona_internal.training_progress()"),
     "alice.for_you_recommend(bigint,integer,text[],text[])": (TYPED, "alice.for_you_recommend(7)"),
     "alice.for_you_recommend_for_items(text[],integer)": (TYPED, "alice.for_you_recommend_for_items('{item-03}')"),
     "alice.for_you_similar_items(text,integer)": (TYPED, "alice.for_you_similar_items('item-03')"),
@@ -109,6 +110,7 @@ PLACE = "persona._place(double precision[])"
 # No functions of a query: the trigger of attached tables, the procedure that works queues off, and the one that tunes.
 TRIGGER, WORKER = "persona._queue_changes()", "persona.work_queue(text,double precision)"
 OUTSIDE = "persona._outside_block(text)"  # their first step
+REFUSER = "persona_internal.only_library()"  # the trigger of the tables of the registry
 TUNER = "persona.tune(text,integer,text,jsonb,interval,integer,text,bigint,jsonb)"
 # Of the views that everybody may read, these show something to those who may be served only.
 FILTERED = ("persona.models", "persona.versions", "persona.metrics", "persona.training_log")
@@ -188,11 +190,12 @@ def test_every_function_by_every_role(cluster):
     sessions, model = world(cluster)
     root = sessions["postgres"]
     known = {name for (name,) in root.run(CATALOG)}
-    known -= {PLACE, TRIGGER, WORKER, TUNER, OUTSIDE}
+    known -= {PLACE, TRIGGER, WORKER, TUNER, OUTSIDE, REFUSER}
     assert known == FUNCTIONS.keys(), ("not in the table", known - FUNCTIONS.keys(), "gone", FUNCTIONS.keys() - known)
     for role, session in sessions.items():
         assert session.error("SELECT persona._place('{1,2}')").sqlstate == ("55000" if role in CALLERS else "42501"), role
         assert session.error("SELECT persona._queue_changes()").sqlstate == ("39P01" if role in CALLERS else "42501"), role
+        assert session.error("SELECT persona_internal.only_library()").sqlstate == ("39P01" if role in DUMPERS else "42501"), role
         # Everybody with USAGE may work off what is theirs; nothing is attached here.
         if role in CALLERS:
             session.run("CALL persona.work_queue()")

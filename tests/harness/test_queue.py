@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from pathlib import Path
 
 from cluster import SqlError
 from models import extension, interactions, train
@@ -333,3 +334,35 @@ def test_the_extension_goes(cluster):
     session.run(insert(1001))
     assert "WARNING" not in session.notices
     assert session.value("SELECT count(*) FROM pg_trigger WHERE tgname ~ '^persona_'") == "0"
+
+
+def test_a_queue_that_is_too_long_heals(cluster):
+    """More changed users than the memory has room for: the model is trained from all rows, within the limit, and once."""
+    session = cluster.session()
+    extension(session)
+    interactions(session)
+    train(session, holdout="none")
+    session.run("SELECT persona.attach('for_you')")
+    session.run("CALL persona.work_queue()")
+    session.run("INSERT INTO events SELECT g, 'item-01', 1, now() FROM generate_series(1000, 600999) g")
+    session.run("DELETE FROM events WHERE user_id >= 1000")
+    session.run("SET persona.max_memory = '8MB'")
+    before = memory(session, "RssAnon")
+    error = session.error("SELECT persona.update_model('for_you')")
+    assert (error.sqlstate, "has room for" in error.message) == ("53200", True), error
+    session.run("CALL persona.work_queue()")
+    assert "WARNING" not in session.notices, session.notices
+    assert "is trained from all rows: more users" in cluster.log.read_text()
+    assert session.run("SELECT oldest, lost FROM persona.queue") == [(None, "f")]
+    assert session.value("SELECT count(*) FROM persona_internal.queue") == "0"
+    grown = memory(session, "VmHWM") - before
+    print(f"       {grown >> 20} MB at most, of 8 MB allowed", flush=True)
+    assert grown < 64 << 20
+    # What comes in while a version is being made, by the same transaction too, waits for the next one.
+    session.run("""BEGIN; SELECT persona.retrain('for_you'); INSERT INTO events VALUES (77, 'item-03', 1, now()); COMMIT""")
+    assert session.value("SELECT pending FROM persona.queue") == "1"
+
+
+def memory(session, field):
+    status = Path(f"/proc/{session.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field + ":")) << 10

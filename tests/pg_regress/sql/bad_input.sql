@@ -70,6 +70,7 @@ FROM (VALUES
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
   ('prewarm', $$'m'::text$$),
   ('publish', $$'m'::text | 'public'::name | false$$),
+  ('publish_own', $$'m'::text | 'public'::name | 'app.user_id'::text | NULL::text$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('_recommend_all', $$'m'::regclass | 3 | NULL::int[] | NULL::text[]$$),
   ('recommend_all', $$'m'::text | 3$$),
@@ -101,7 +102,7 @@ FROM (VALUES
   ('_tune_measure', $$'m'::regclass | 2$$),
   ('_tune_next', $$'m'::regclass | 3 | NULL::text$$),
   ('user_factors', $$'m'::text$$),
-  ('visible_progress', $$$$)
+  ('still_runs', $$1 | '2024-01-01'::timestamptz$$)
 ) AS s (name, text), LATERAL (SELECT string_to_array(s.text, ' | ')) AS a (arguments)
 JOIN pg_proc p ON p.pronargs = cardinality(a.arguments)
 WHERE p.proname = s.name AND p.pronamespace IN ('persona'::regnamespace, 'persona_internal'::regnamespace, 'bad'::regnamespace);

@@ -242,7 +242,7 @@ SELECT count(*) FROM m;
 SELECT count(*) FROM persona.models;
 SELECT count(*) FROM persona.versions WHERE model = 'm';
 SELECT count(*) FROM persona."check"();
-SELECT persona.recommend('nothing', 1);
+SELECT persona.score('nothing', 1, 'x');
 SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
