@@ -1,7 +1,7 @@
 //! How a long computation and its caller talk: cancellation, progress and the memory budget.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
 
@@ -14,6 +14,7 @@ pub struct Control {
     used: AtomicU64,
     peak: AtomicU64,
     limit: u64,
+    watched: Option<&'static AtomicI32>,
     #[cfg(test)]
     pub(crate) gaps: crate::gaps::Gaps,
 }
@@ -39,6 +40,7 @@ impl Control {
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             limit,
+            watched: None,
             #[cfg(test)]
             gaps: crate::gaps::Gaps::default(),
         }
@@ -47,6 +49,11 @@ impl Control {
     /// A control without a limit.
     pub fn unlimited() -> Self {
         Self::new(u64::MAX)
+    }
+
+    /// Cancelled also as soon as `flag` is not 0: for a computation on the very thread whose signal handlers set it.
+    pub fn watching(self, flag: &'static AtomicI32) -> Self {
+        Self { watched: Some(flag), ..self }
     }
 
     /// Asks the computation to stop; it does so within 50 ms.
@@ -59,12 +66,13 @@ impl Control {
         Canceller(Arc::clone(&self.cancelled))
     }
 
-    /// `Err(Cancelled)` once `cancel` was called. Cheap: loops call it every few milliseconds.
+    /// `Err(Cancelled)` once `cancel` was called, or the watched flag is set. Cheap: loops call it every few milliseconds.
     #[cfg_attr(test, track_caller)]
     pub fn check(&self) -> Result<()> {
         #[cfg(test)]
         self.gaps.look();
-        if self.cancelled.load(Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        let flagged = self.watched.is_some_and(|flag| flag.load(Relaxed) != 0);
+        if flagged || self.cancelled.load(Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     /// Starts a phase of `total` steps.
@@ -118,5 +126,21 @@ impl Control {
     /// The most bytes that were taken at one time.
     pub fn peak(&self) -> u64 {
         self.peak.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watched_flag_cancels_for_as_long_as_it_is_set() {
+        static FLAG: AtomicI32 = AtomicI32::new(0);
+        let control = Control::unlimited().watching(&FLAG);
+        assert!(control.check().is_ok());
+        FLAG.store(1, Relaxed);
+        assert!(matches!(control.check(), Err(Error::Cancelled)));
+        FLAG.store(0, Relaxed);
+        assert!(control.check().is_ok());
     }
 }
