@@ -4,11 +4,15 @@
 mod exit;
 
 use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use algorithms::Control;
+use algorithms::{Control, Error};
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::{Code, OrReport, Result, fail};
 pub(crate) use exit::AtExit;
@@ -64,7 +68,7 @@ fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     control: &Control,
     body: impl FnOnce() -> T + Send + 'scope,
-) -> Result<Worker<'scope, T>> {
+) -> io::Result<Worker<'scope, T>> {
     let (alive, ended) = channel::<Infallible>();
     let canceller = control.canceller();
     let exit = AtExit::run(move || {
@@ -77,11 +81,13 @@ fn start<'scope, T: Send + 'scope>(
         let _alive = alive;
         body()
     };
-    let handle = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body);
-    let handle = handle.map_err(|error| {
-        fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
-    })?;
+    let handle = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body)?;
     Ok(Worker { handle, _exit: exit })
+}
+
+/// The error of a thread that the system refused.
+fn refused(error: io::Error) -> ErrorReport {
+    fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
 }
 
 /// Runs `work` on another thread and waits for it. `tick` runs on the main thread every 20 ms and may call
@@ -89,16 +95,29 @@ fn start<'scope, T: Send + 'scope>(
 /// joined before the error goes on. So does one that ends the backend. A panic of the work becomes one of the caller.
 pub(crate) fn run<T: Send>(
     control: &Control,
-    mut tick: impl FnMut(),
+    tick: impl FnMut(),
     work: impl FnOnce() -> algorithms::Result<T> + Send,
 ) -> Result<T> {
+    run_if_started(control, tick, work)?.map_err(refused)
+}
+
+/// The same, but a thread that the system refuses is an answer.
+fn run_if_started<T: Send>(
+    control: &Control,
+    mut tick: impl FnMut(),
+    work: impl FnOnce() -> algorithms::Result<T> + Send,
+) -> Result<io::Result<T>> {
     std::thread::scope(|scope| {
         let cancel = CancelOnDrop(control);
         let (sender, receiver) = channel();
         let worker = start(scope, control, move || {
             // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
             let _ = sender.send(work());
-        })?;
+        });
+        let worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => return Ok(Err(error)),
+        };
         let answer = loop {
             match receiver.recv_timeout(TICK) {
                 Ok(answer) => break Some(answer),
@@ -111,13 +130,42 @@ pub(crate) fn run<T: Send>(
         };
         std::mem::forget(cancel);
         match (answer, worker.handle.join()) {
-            (Some(answer), Ok(())) => answer.or_report(),
+            (Some(answer), Ok(())) => answer.or_report().map(Ok),
             (_, Err(panic)) => std::panic::resume_unwind(panic),
             (None, Ok(())) => {
                 Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer"))
             }
         }
     })
+}
+
+/// Runs `work` as above, or on this thread where the system refuses another one (RLIMIT_NPROC, pids.max): for what serving
+/// cannot do without.
+pub(crate) fn run_or_here<T: Send>(work: impl Fn(&Control) -> algorithms::Result<T> + Sync) -> Result<T> {
+    let control = Control::unlimited();
+    match run_if_started(&control, || {}, || work(&control))? {
+        Ok(answer) => Ok(answer),
+        Err(_) => here(work),
+    }
+}
+
+/// Runs `work` on this thread. It ends for an interrupt, and begins again if that one did not end the statement; after
+/// many, as when a server is being flooded with signals, it goes through.
+fn here<T>(work: impl Fn(&Control) -> algorithms::Result<T>) -> Result<T> {
+    const PATIENT: usize = 20;
+    // SAFETY: a variable of the server that is as long and as aligned, and lives as long as the process.
+    let interrupted: &'static AtomicI32 = unsafe { AtomicI32::from_ptr(&raw mut pg_sys::InterruptPending) };
+    for _ in 0..PATIENT {
+        pgrx::check_for_interrupts!();
+        // Where interrupts are held off, the flag stays.
+        if interrupted.load(Relaxed) == 0 {
+            match work(&Control::unlimited().watching(interrupted)) {
+                Err(Error::Cancelled) => {}
+                answer => return answer.or_report(),
+            }
+        }
+    }
+    work(&Control::unlimited()).or_report()
 }
 
 /// The main thread's end of a pipe: full buffers go, empty ones come back.
@@ -166,7 +214,8 @@ pub(crate) fn pipe<S: Send, B: Send, T>(
                     Err(RecvTimeoutError::Disconnected) => return Ok(state),
                 }
             }
-        })?;
+        })
+        .map_err(refused)?;
         let produced = produce(Feeder { full: full_sender, empty });
         std::mem::forget(cancel);
         match consumer.handle.join() {
