@@ -1,12 +1,14 @@
 //! The settings `persona.*`.
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 
 static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static MAX_IMAGE_CACHE: GucSetting<i32> = GucSetting::<i32>::new(4 * 1024 * 1024);
+static IMAGE_IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static MAX_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static VERBOSE: GucSetting<bool> = GucSetting::<bool>::new(false);
 
@@ -33,6 +35,16 @@ pub(crate) fn register() {
         i32::MAX,
         GucContext::Suset,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"persona.image_idle_timeout",
+        c"Time after which a connection without transactions unmaps the shared images that it was served from.",
+        c"Mapped images count for persona.max_image_cache and cannot make room. 0 keeps them mapped.",
+        &IMAGE_IDLE_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"persona.max_threads",
@@ -65,6 +77,11 @@ pub(crate) fn max_memory() -> u64 {
 /// `persona.max_image_cache` in bytes.
 pub(crate) fn max_image_cache() -> u64 {
     MAX_IMAGE_CACHE.get() as u64 * 1024
+}
+
+/// `persona.image_idle_timeout`; zero for never.
+pub(crate) fn image_idle_timeout() -> Duration {
+    Duration::from_millis(IMAGE_IDLE_TIMEOUT.get() as u64)
 }
 
 /// `persona.max_threads`.

@@ -4,13 +4,15 @@
 mod exit;
 
 use std::convert::Infallible;
-use std::sync::atomic::AtomicI32;
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use algorithms::Control;
+use algorithms::{Control, Error};
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::{Code, OrReport, Result, fail};
 use crate::{memory, settings};
@@ -67,7 +69,7 @@ fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     control: &Control,
     body: impl FnOnce() -> T + Send + 'scope,
-) -> Result<Worker<'scope, T>> {
+) -> io::Result<Worker<'scope, T>> {
     let (alive, ended) = channel::<Infallible>();
     let canceller = control.canceller();
     let exit = AtExit::run(move || {
@@ -81,10 +83,7 @@ fn start<'scope, T: Send + 'scope>(
         let _alive = alive;
         body()
     };
-    let handle = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body);
-    let handle = handle.map_err(|error| {
-        fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
-    })?;
+    let handle = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body)?;
     Ok(Worker { handle, _exit: exit })
 }
 
@@ -93,11 +92,19 @@ const OF_A_THREAD: usize = 64 << 10;
 
 /// Sees to it that the first allocations of a thread find memory: those of its thread-local variables cannot fail. What is
 /// freed here stays with the process, and all threads share it.
-fn room_for_a_thread() -> Result<()> {
+fn room_for_a_thread() -> io::Result<()> {
     let mut room: Vec<u8> = Vec::new();
-    room.try_reserve_exact(OF_A_THREAD).map_err(|_| memory::refused_for("a thread"))?;
+    room.try_reserve_exact(OF_A_THREAD).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     std::hint::black_box(&mut room);
     Ok(())
+}
+
+/// The error of a thread that the system refused.
+fn refused(error: io::Error) -> ErrorReport {
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        return memory::refused_for("a thread");
+    }
+    fail(Code::ERRCODE_INSUFFICIENT_RESOURCES, "could not start a thread").set_detail(format!("{error}."))
 }
 
 /// Runs `work` on another thread and waits for it. `tick` runs on the main thread every 20 ms and may call
@@ -105,16 +112,29 @@ fn room_for_a_thread() -> Result<()> {
 /// joined before the error goes on. So does one that ends the backend. A panic of the work becomes one of the caller.
 pub(crate) fn run<T: Send>(
     control: &Control,
-    mut tick: impl FnMut(),
+    tick: impl FnMut(),
     work: impl FnOnce() -> algorithms::Result<T> + Send,
 ) -> Result<T> {
+    run_if_started(control, tick, work)?.map_err(refused)
+}
+
+/// The same, but a thread that the system refuses is an answer.
+fn run_if_started<T: Send>(
+    control: &Control,
+    mut tick: impl FnMut(),
+    work: impl FnOnce() -> algorithms::Result<T> + Send,
+) -> Result<io::Result<T>> {
     std::thread::scope(|scope| {
         let cancel = CancelOnDrop(control);
         let (sender, receiver) = channel();
         let worker = start(scope, control, move || {
             // The receiver is gone only when the main thread has left, and then nobody waits for the answer.
             let _ = sender.send(work());
-        })?;
+        });
+        let worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => return Ok(Err(error)),
+        };
         let answer = loop {
             match receiver.recv_timeout(TICK) {
                 Ok(answer) => break Some(answer),
@@ -127,7 +147,7 @@ pub(crate) fn run<T: Send>(
         };
         std::mem::forget(cancel);
         match (answer, worker.handle.join()) {
-            (Some(answer), Ok(())) => answer.or_report(),
+            (Some(answer), Ok(())) => answer.or_report().map(Ok),
             (_, Err(panic)) => std::panic::resume_unwind(panic),
             (None, Ok(())) => {
                 Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a computation ended without an answer"))
@@ -136,18 +156,30 @@ pub(crate) fn run<T: Send>(
     })
 }
 
-/// Times that a computation on the main thread is begun anew, after interrupts that ended nothing.
-const ANEW: u32 = 3;
+/// Runs `work` as above, or on this thread where the system refuses another one (RLIMIT_NPROC, pids.max): for what serving
+/// cannot do without.
+pub(crate) fn run_or_here<T: Send>(work: impl Fn(&Control) -> algorithms::Result<T> + Sync) -> Result<T> {
+    let control = Control::unlimited();
+    match run_if_started(&control, || {}, || work(&control))? {
+        Ok(answer) => Ok(answer),
+        Err(_) => here(work),
+    }
+}
 
-/// Runs a short computation on the main thread, which costs no thread and still ends at an interrupt: the control that it
-/// gets is cancelled as soon as one is pending. What is pending may end nothing; then it begins anew.
-pub(crate) fn here<T>(mut work: impl FnMut(&Control) -> algorithms::Result<T>) -> Result<T> {
-    // SAFETY: a variable of this process that lives as long as it and that signal handlers set; an i32 by its declaration.
-    let pending = unsafe { AtomicI32::from_ptr(&raw mut pg_sys::InterruptPending) };
-    for _ in 0..ANEW {
-        match work(&Control::new(settings::max_memory()).watching(pending)) {
-            Err(algorithms::Error::Cancelled) => memory::interrupts(),
-            answer => return answer.or_report(),
+/// Runs `work` on this thread. It ends for an interrupt, and begins again if that one did not end the statement; after
+/// many, as when a server is being flooded with signals, it goes through.
+pub(crate) fn here<T>(work: impl Fn(&Control) -> algorithms::Result<T>) -> Result<T> {
+    const PATIENT: usize = 20;
+    // SAFETY: a variable of the server that is as long and as aligned, and lives as long as the process.
+    let interrupted: &'static AtomicI32 = unsafe { AtomicI32::from_ptr(&raw mut pg_sys::InterruptPending) };
+    for _ in 0..PATIENT {
+        memory::interrupts();
+        // Where interrupts are held off, the flag stays.
+        if interrupted.load(Relaxed) == 0 {
+            match work(&Control::new(settings::max_memory()).watching(interrupted)) {
+                Err(Error::Cancelled) => {}
+                answer => return answer.or_report(),
+            }
         }
     }
     work(&Control::new(settings::max_memory())).or_report()
@@ -199,7 +231,8 @@ pub(crate) fn pipe<S: Send, B: Send, T>(
                     Err(RecvTimeoutError::Disconnected) => return Ok(state),
                 }
             }
-        })?;
+        })
+        .map_err(refused)?;
         let produced = produce(Feeder { full: full_sender, empty });
         std::mem::forget(cancel);
         match consumer.handle.join() {

@@ -10,6 +10,7 @@ use algorithms::image::Layout;
 use algorithms::image::files::{Claim, Folder, Mapped, Name, Pending};
 use pgrx::{PgXactCallbackEvent, Uuid, pg_sys, register_xact_callback};
 
+use super::cache;
 use super::load::{MAPPED_FROM, is_sound, verify, whole};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::registry::scan::Seen;
@@ -18,6 +19,9 @@ use crate::{registry, settings};
 
 /// How often a waiting backend looks whether the file is there.
 const POLL: Duration = Duration::from_millis(5);
+
+/// What is left free of a disk at the least; of a large one it is a twentieth.
+const KEPT_FREE: u64 = 128 << 20;
 
 /// Takes the next piece of a stored image.
 pub(super) type Sink<'s> = dyn FnMut(&[u8]) -> Result<()> + 's;
@@ -65,14 +69,12 @@ pub(super) fn obtain(
     loop {
         let outcome = match folder.claim(name, bytes) {
             Ok(Claim::Ready(mapped)) if check && !is_sound(&mapped)? => {
-                folder.remove(&|each| each == name);
-                check = false;
-                continue;
+                folder.discard(name).map_err(Failed::from).map(|()| None)
             }
-            Ok(Claim::Ready(mapped)) => Ok(mapped),
+            Ok(Claim::Ready(mapped)) => Ok(Some(mapped)),
             Ok(Claim::Mine(pending)) => {
                 let _at_exit = removed_at_exit(&pending);
-                write(&folder, pending, bytes, &read)
+                write(&folder, pending, bytes, &read).map(|()| None)
             }
             Ok(Claim::Busy) => {
                 crate::memory::interrupts();
@@ -82,7 +84,12 @@ pub(super) fn obtain(
             Err(error) => Err(error.into()),
         };
         return match outcome {
-            Ok(mapped) => Ok(Obtained::Mapped(mapped)),
+            Ok(Some(mapped)) => Ok(Obtained::Mapped(mapped)),
+            // What this backend has just written and checked is opened like any other, and then keeps its name.
+            Ok(None) => {
+                check = false;
+                continue;
+            }
             Err(Failed::NoRoom(reason)) => Ok(Obtained::NoRoom(reason)),
             Err(Failed::Error(error)) => Err(error),
         };
@@ -94,7 +101,7 @@ fn write(
     mut pending: Pending,
     bytes: u64,
     read: &dyn Fn(&mut Sink<'_>) -> Result<()>,
-) -> std::result::Result<Mapped, Failed> {
+) -> std::result::Result<(), Failed> {
     allocate(folder, &pending, bytes)?;
     let mut full = None;
     let passed = read(&mut |piece| {
@@ -113,21 +120,40 @@ fn write(
     };
     verify(&mapped)?;
     crate::fault::point("image checked");
-    pending.publish()?;
-    Ok(mapped)
+    Ok(pending.publish()?)
 }
 
 /// Takes the space of a file.
 fn allocate(folder: &Folder, pending: &Pending, bytes: u64) -> std::result::Result<(), Failed> {
     let limit = settings::max_image_cache();
-    if !folder.make_room(bytes, limit, &mut is_dead)? {
+    let fits = || folder.make_room(bytes, limit, &mut is_dead);
+    // What this backend keeps mapped and does not need must not be in its own way.
+    let room = fits()? || cache::give_up_unheld() && fits()?;
+    if !room {
         return Err(Failed::NoRoom(format!("\"persona.max_image_cache\" is {} MB.", limit >> 20)));
     }
+    spare(folder, bytes)?;
     pending.allocate(&mut || {
         crate::memory::interrupts();
     })?;
+    // Others may have taken space at the same time.
+    spare(folder, 0)?;
     crate::fault::point("image allocated");
     Ok(())
+}
+
+/// Fails if `bytes` more would leave too little of the disk: a file can be done without, the server's log of writes cannot.
+fn spare(folder: &Folder, bytes: u64) -> std::result::Result<(), Failed> {
+    let disk = folder.disk()?;
+    let kept = (disk.size / 20).max(KEPT_FREE);
+    if disk.free >= kept.saturating_add(bytes) {
+        return Ok(());
+    }
+    Err(Failed::NoRoom(format!(
+        "The disk has {} MB free, and {} MB of it are not for shared images.",
+        disk.free >> 20,
+        kept >> 20
+    )))
 }
 
 /// Where the process ends meanwhile, no destructor takes the unfinished file away.
@@ -217,12 +243,14 @@ fn fill(pending: &mut Pending, image: &Layout<'_>, control: &Control) -> bool {
     written && pending.map().ok().flatten().is_some_and(|mapped| whole(&mapped, control).is_ok())
 }
 
-/// Removes the files of images when the transaction that deletes them commits.
+/// Removes the files of images when the transaction that deletes them commits. What another backend maps stays, and is
+/// removed by whoever makes room.
 pub(crate) fn forget_at_commit(image_ids: Vec<Uuid>) {
     if image_ids.is_empty() {
         return;
     }
     register_xact_callback(PgXactCallbackEvent::Commit, move || {
+        cache::forget(&image_ids);
         // SAFETY: set in every backend.
         let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
         folder().remove(&|name| {

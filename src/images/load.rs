@@ -10,6 +10,7 @@ use pgrx::{Uuid, pg_sys};
 
 use super::Bytes;
 use super::files::{Obtained, Sink, obtain};
+use super::slots::Kept;
 use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, Named, Served};
 use crate::outputs::literal;
@@ -43,8 +44,17 @@ impl<'a> Wanted<'a> {
 
     /// The image. `check` reads all of a file that is there already, and replaces it if it is damaged.
     pub(super) fn load(&self, check: bool) -> Result<Bytes> {
+        match self.map(check)? {
+            Some(Obtained::Mapped(mapped)) => Ok(Bytes::Mapped(Kept::new(mapped))),
+            Some(Obtained::NoRoom(reason)) => self.private(Some(reason)),
+            None => self.private(None),
+        }
+    }
+
+    /// Its file; `None` for an image that needs none.
+    pub(super) fn map(&self, check: bool) -> Result<Option<Obtained>> {
         if self.bytes < MAPPED_FROM || settings::max_image_cache() == 0 {
-            return self.private(None);
+            return Ok(None);
         }
         let head = registry::image_head(self.image_id, self.seen)?.ok_or_else(|| self.missing())?;
         // SAFETY: set in every backend.
@@ -55,10 +65,7 @@ impl<'a> Wanted<'a> {
         else {
             return Err(algorithms::Error::Corrupted("not the header of this version")).or_report();
         };
-        match obtain(&name, self.bytes, check, |sink| self.read(sink))? {
-            Obtained::Mapped(mapped) => Ok(Bytes::Mapped(mapped)),
-            Obtained::NoRoom(reason) => self.private(Some(reason)),
-        }
+        obtain(&name, self.bytes, check, |sink| self.read(sink)).map(Some)
     }
 
     /// Loads into private memory. `reason` says why not into a file.
@@ -129,19 +136,13 @@ pub(super) fn whole(bytes: &[u8], control: &Control) -> algorithms::Result<()> {
 
 /// Checks every byte, away from the main thread, which answers interrupts meanwhile.
 pub(super) fn verify(bytes: &[u8]) -> Result<()> {
-    let control = Control::unlimited();
-    work::run(&control, || {}, || whole(bytes, &control))
+    work::run_or_here(|control| whole(bytes, control))
 }
 
 /// The same for a file that is there already: false where it is damaged.
 pub(super) fn is_sound(mapped: &Mapped) -> Result<bool> {
-    let control = Control::unlimited();
-    work::run(
-        &control,
-        || {},
-        || match whole(mapped, &control) {
-            Err(algorithms::Error::Cancelled) => Err(algorithms::Error::Cancelled),
-            checked => Ok(checked.is_ok()),
-        },
-    )
+    work::run_or_here(|control| match whole(mapped, control) {
+        Err(algorithms::Error::Cancelled) => Err(algorithms::Error::Cancelled),
+        checked => Ok(checked.is_ok()),
+    })
 }

@@ -1,14 +1,17 @@
 //! The images that this backend serves from. Small ones lie in private memory, larger ones in files that all
 //! backends map. Keyed by the image's own id: which image a statement serves is resolved anew under its snapshot,
-//! so a deploy or a rollback is seen exactly as MVCC says, and nothing here can be stale.
+//! so a deploy or a rollback is seen exactly as MVCC says, and nobody is served from what is stale.
 
+mod cache;
 mod files;
+mod idle;
 mod load;
+mod slots;
+mod timer;
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
-use algorithms::image::files::Mapped;
 use algorithms::image::{AlignedBytes, Image};
 use algorithms::model::Model as Contents;
 use algorithms::recommender::Recommender;
@@ -21,21 +24,21 @@ use crate::error::{Code, OrReport, Result, fail};
 use crate::identity::{self, Named, Served};
 use crate::registry;
 use crate::registry::scan::Seen;
-use crate::{access, deploy, settings};
+use crate::{access, deploy};
+pub(crate) use cache::Held;
+use files::Obtained;
 pub(crate) use files::{Ready, forget_at_commit, write_beside};
-use load::Wanted;
+use load::{MAPPED_FROM, Wanted};
+use slots::Kept;
 
-/// Images that a backend keeps at most.
-const MOST: usize = 16;
-
-/// Images of one model that it keeps at most: the live one, and the one before for a rollback or an older snapshot.
-/// More would pin the space of deleted versions for as long as a connection lives.
-const MOST_OF_A_MODEL: usize = 2;
+/// How long a backend keeps its own copy of an image that there was no room for before it asks for room again: else a pool
+/// would keep a hundred copies of it for good.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where the bytes of an image are.
 enum Bytes {
     Private(AlignedBytes),
-    Mapped(Mapped),
+    Mapped(Kept),
 }
 
 impl std::ops::Deref for Bytes {
@@ -44,7 +47,8 @@ impl std::ops::Deref for Bytes {
     fn deref(&self) -> &[u8] {
         match self {
             Bytes::Private(bytes) => bytes,
-            Bytes::Mapped(bytes) => bytes,
+            // Whoever is served has it by way of a `Held`, which counts as a user.
+            Bytes::Mapped(kept) => kept.bytes(),
         }
     }
 }
@@ -55,9 +59,33 @@ pub(crate) struct Loaded {
     image_id: Uuid,
     algorithm: String,
     bytes: Bytes,
+    /// When it came into private memory, or room for a file was asked for last.
+    since: Cell<Instant>,
+    /// Whether anybody has used it lately.
+    used: Cell<bool>,
 }
 
 impl Loaded {
+    fn new(model_id: Uuid, image_id: Uuid, algorithm: String, bytes: Bytes) -> Loaded {
+        Loaded {
+            model_id,
+            image_id,
+            algorithm,
+            bytes,
+            since: Cell::new(Instant::now()),
+            used: Cell::new(true),
+        }
+    }
+
+    /// Whether it is time to ask again for a file instead of private memory. Asking begins a new time.
+    fn asks_again(&self) -> bool {
+        let due = self.private() >= MAPPED_FROM && self.since.get().elapsed() >= ASK_AGAIN;
+        if due {
+            self.since.set(Instant::now());
+        }
+        due
+    }
+
     /// The recommender in it; opening looks at lengths only and takes about a microsecond. 42809 for another kind.
     pub(crate) fn recommender(&self) -> Result<Recommender<'_>> {
         match self.contents()? {
@@ -103,25 +131,38 @@ fn wrong_kind(message: &str) -> ErrorReport {
     fail(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
 }
 
-thread_local! {
-    static CACHE: RefCell<Vec<Rc<Loaded>>> = const { RefCell::new(Vec::new()) };
-}
-
 /// The live image of a model that the current user may be served by, by name.
-pub(crate) fn serve_name(name: &str) -> Result<Rc<Loaded>> {
+pub(crate) fn serve_name(name: &str) -> Result<Held> {
     serve(&identity::served_by_name(name)?)
 }
 
 /// The same by the oid of the model's view.
-pub(crate) fn serve_relation(relation: pg_sys::Oid) -> Result<Rc<Loaded>> {
+pub(crate) fn serve_relation(relation: pg_sys::Oid) -> Result<Held> {
     serve(&identity::served_by_relation(relation)?)
 }
 
-fn serve(model: &Served) -> Result<Rc<Loaded>> {
+fn serve(model: &Served) -> Result<Held> {
     let (image_id, version) = live(model)?;
-    match cached(image_id) {
-        Some(loaded) => Ok(loaded),
+    get(model, image_id, version)
+}
+
+fn get(model: &Served, image_id: Uuid, version: i32) -> Result<Held> {
+    match cache::find(image_id) {
+        Some(held) if held.asks_again() => Ok(mapped_instead(model, image_id, version).unwrap_or(held)),
+        Some(held) => Ok(held),
         None => load(model, image_id, version, false),
+    }
+}
+
+/// An image that is in private memory, from a file if there is one to be had by now.
+fn mapped_instead(model: &Served, image_id: Uuid, version: i32) -> Option<Held> {
+    let wanted = Wanted::new(model, image_id, version).ok()?;
+    match wanted.map(false).ok()? {
+        Some(Obtained::Mapped(mapped)) => {
+            let bytes = Bytes::Mapped(Kept::new(mapped));
+            Some(cache::insert(Loaded::new(model.model_id, image_id, wanted.algorithm, bytes)))
+        }
+        _ => None,
     }
 }
 
@@ -134,43 +175,16 @@ fn live(model: &Served) -> Result<(Uuid, i32)> {
     }
 }
 
-fn cached(image_id: Uuid) -> Option<Rc<Loaded>> {
-    CACHE.with_borrow_mut(|cache| {
-        let found = cache.iter().position(|each| each.image_id == image_id)?;
-        cache[..=found].rotate_right(1);
-        cache.first().cloned()
-    })
-}
-
-fn load(model: &Served, image_id: Uuid, version: i32, check: bool) -> Result<Rc<Loaded>> {
+fn load(model: &Served, image_id: Uuid, version: i32, check: bool) -> Result<Held> {
     let wanted = Wanted::new(model, image_id, version)?;
     let bytes = wanted.load(check)?;
-    let loaded = Rc::new(Loaded { model_id: model.model_id, image_id, algorithm: wanted.algorithm, bytes });
-    CACHE.with_borrow_mut(|cache| {
-        cache.retain(|each| each.image_id != image_id);
-        cache.insert(0, Rc::clone(&loaded));
-        let mut of_this_model = 0;
-        cache.retain(|each| {
-            of_this_model += usize::from(each.model_id == model.model_id);
-            each.model_id != model.model_id || of_this_model <= MOST_OF_A_MODEL
-        });
-        cache.truncate(MOST);
-        // The newest stays in any case; the others go while all together exceed the limit.
-        while cache.len() > 1 && cache.iter().map(|each| each.private()).sum::<u64>() > settings::max_memory()
-        {
-            cache.pop();
-        }
-    });
-    Ok(loaded)
+    Ok(cache::insert(Loaded::new(model.model_id, image_id, wanted.algorithm, bytes)))
 }
 
 /// Loads a version that is about to go live: no request has to, and damaged data never go live.
-pub(crate) fn prepare(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<Rc<Loaded>> {
+pub(crate) fn prepare(named: &Named, model_id: Uuid, image_id: Uuid, version: i32) -> Result<Held> {
     let served = Served { named: named.clone(), model_id, seen: Seen::Latest };
-    match cached(image_id) {
-        Some(loaded) => Ok(loaded),
-        None => load(&served, image_id, version, false),
-    }
+    get(&served, image_id, version)
 }
 
 /// `persona.prewarm(model)`: loads the live version, checks all of it, and answers its bytes.

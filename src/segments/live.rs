@@ -1,8 +1,6 @@
 //! A version of a model of segments goes live: its tables follow. And labels, which belong to the model, not to a
 //! version.
 
-use std::rc::Rc;
-
 use algorithms::segments::Segments;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
@@ -14,7 +12,7 @@ use super::{RFM, has_segments};
 use crate::call::{Call, null_argument};
 use crate::error::{Code, Result, fail};
 use crate::identity::{self, Named};
-use crate::images::Loaded;
+use crate::images::{Held, Loaded};
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version, write};
 use crate::source::Source;
@@ -125,7 +123,7 @@ pub(super) fn next_id(target: &Target) -> Result<u32> {
 
 /// The image of the live version, where there is one to be had: a training must not need what it may be there to
 /// replace.
-pub(super) fn live_image(target: &Target) -> Result<Option<Rc<Loaded>>> {
+pub(super) fn live_image(target: &Target) -> Result<Option<Held>> {
     let Some(live) = registry::live(target.model_id, Seen::Latest)? else { return Ok(None) };
     if !registry::has_image(live.image_id, Seen::Latest)? {
         return Ok(None);

@@ -9,9 +9,13 @@ use super::overflow;
 use crate::arrays;
 use crate::call::Call;
 use crate::error::{Code, Result, fail};
+use crate::memory;
 
 /// Values of `persona.column_stats`: the fields of a `persona.stats` for each column.
 pub(crate) struct ColumnStats;
+
+/// Columns between two looks at interrupts.
+const LOOK: usize = 16 << 10;
 
 /// Words of one column.
 const COLUMN: usize = Stats::FIELDS.len();
@@ -32,10 +36,13 @@ pub(crate) fn column_stats_accum(call: &Call) -> Answer {
     let Some(array) = call.datum(1) else { return Ok(None) };
     let values = arrays::floats(array)?;
     let Some((words, datum)) = with_columns(call, values.len())? else { return Ok(None) };
-    for (column, value) in words.chunks_exact_mut(COLUMN).zip(values) {
-        if let Some(x) = value {
-            stats(column).push(x).map_err(|_| overflow())?;
+    for (columns, values) in words.chunks_mut(LOOK * COLUMN).zip(values.chunks(LOOK)) {
+        for (column, value) in columns.chunks_exact_mut(COLUMN).zip(values) {
+            if let Some(x) = value {
+                stats(column).push(*x).map_err(|_| overflow())?;
+            }
         }
+        looked(columns);
     }
     Ok(Some(datum))
 }
@@ -47,12 +54,22 @@ pub(crate) fn column_stats_combine(call: &Call) -> Answer {
         return Ok(call.datum(0));
     }
     let Some((words, datum)) = with_columns(call, other.len() / COLUMN)? else { return Ok(None) };
-    for (column, other) in words.chunks_exact_mut(COLUMN).zip(other.chunks_exact(COLUMN)) {
-        let mut copy = [0; COLUMN];
-        copy.copy_from_slice(other);
-        stats(column).merge(stats(&mut copy)).map_err(|_| overflow())?;
+    for (columns, others) in words.chunks_mut(LOOK * COLUMN).zip(other.chunks(LOOK * COLUMN)) {
+        for (column, other) in columns.chunks_exact_mut(COLUMN).zip(others.chunks_exact(COLUMN)) {
+            let mut copy = [0; COLUMN];
+            copy.copy_from_slice(other);
+            stats(column).merge(stats(&mut copy)).map_err(|_| overflow())?;
+        }
+        looked(columns);
     }
     Ok(Some(datum))
+}
+
+/// Looks at interrupts after so many columns; arrays of a few are spared the call.
+fn looked(columns: &[u64]) {
+    if columns.len() == LOOK * COLUMN {
+        memory::interrupts();
+    }
 }
 
 /// The state with that many columns: empty ones where it has none yet.

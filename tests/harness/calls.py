@@ -60,6 +60,9 @@ BY_NAME = {
     "optimizer": "'adagrad'",
     "alpha": "0.99",
     "learning_rate": "0.05",
+    "setting": "'app.user_id'",
+    "claim": "NULL",
+    "pid": "1",
     "num_buckets": "4",
     "max_seconds": "1",
 }

@@ -3,10 +3,10 @@
 import random
 import threading
 import time
-from pathlib import Path
 
 from cluster import SqlError
 from models import extension, interactions, train
+from test_cancel import highest
 from test_dumps import dump, restore
 from test_races import until_blocked
 from test_survival import hold, marker
@@ -346,8 +346,9 @@ def test_a_queue_that_is_too_long_heals(cluster):
     session.run("CALL persona.work_queue()")
     session.run("INSERT INTO events SELECT g, 'item-01', 1, now() FROM generate_series(1000, 600999) g")
     session.run("DELETE FROM events WHERE user_id >= 1000")
-    session.run("SET persona.max_memory = '8MB'")
-    before = memory(session, "RssAnon")
+    session = cluster.session()
+    session.run("SET persona.max_memory = '8MB'; SELECT count(*) FROM persona.recommend('for_you', 1)")
+    before = highest(session)
     error = session.error("SELECT persona.update_model('for_you')")
     assert (error.sqlstate, "has room for" in error.message) == ("53200", True), error
     session.run("CALL persona.work_queue()")
@@ -355,14 +356,9 @@ def test_a_queue_that_is_too_long_heals(cluster):
     assert "is trained from all rows: more users" in cluster.log.read_text()
     assert session.run("SELECT oldest, lost FROM persona.queue") == [(None, "f")]
     assert session.value("SELECT count(*) FROM persona_internal.queue") == "0"
-    grown = memory(session, "VmHWM") - before
+    grown = highest(session) - before
     print(f"       {grown >> 20} MB at most, of 8 MB allowed", flush=True)
     assert grown < 64 << 20
     # What comes in while a version is being made, by the same transaction too, waits for the next one.
     session.run("""BEGIN; SELECT persona.retrain('for_you'); INSERT INTO events VALUES (77, 'item-03', 1, now()); COMMIT""")
     assert session.value("SELECT pending FROM persona.queue") == "1"
-
-
-def memory(session, field):
-    status = Path(f"/proc/{session.pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field + ":")) << 10

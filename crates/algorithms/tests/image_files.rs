@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use algorithms::image::files::{Claim, Folder, Mapped, Name};
+use algorithms::image::files::{Claim, Folder, Mapped, Name, Opened};
 use algorithms::image::{AlignedBytes, Image, Writer};
 
 const PREFIX: &str = "pgsql_tmp_persona.";
@@ -55,9 +55,9 @@ fn write(folder: &Folder, bytes: &[u8]) -> Mapped {
     let Claim::Mine(mut pending) = folder.claim(&name, length).unwrap() else { panic!("not mine") };
     pending.allocate(&mut || ()).unwrap();
     bytes.chunks(1000).for_each(|piece| pending.write(piece).unwrap());
-    let mapped = pending.map().unwrap().expect("the whole image");
+    assert_eq!(*pending.map().unwrap().expect("the whole image"), *bytes);
     pending.publish().unwrap();
-    mapped
+    ready(folder, bytes)
 }
 
 fn ready(folder: &Folder, bytes: &[u8]) -> Mapped {
@@ -97,7 +97,7 @@ fn one_writes_and_the_others_wait() {
                             written.fetch_add(1, Relaxed);
                             bytes.chunks(10_000).for_each(|piece| pending.write(piece).unwrap());
                             // Nobody sees it before it has its name.
-                            assert!(folder.open(&name, length).unwrap().is_none());
+                            assert!(matches!(folder.open(&name, length), Ok(Opened::Missing)));
                             pending.publish().unwrap();
                         }
                     }
@@ -155,16 +155,52 @@ fn a_file_that_cannot_be_the_image_is_written_again() {
 }
 
 #[test]
-fn removing_a_file_hurts_nobody_who_has_it() {
+fn what_is_mapped_keeps_its_name_unless_it_is_damaged() {
     let scratch = Scratch::new("removed");
     let (folder, bytes) = (scratch.folder(), image(1, 500_000));
-    let mapped = write(&folder, &bytes);
+    let (first, second) = (write(&folder, &bytes), ready(&folder, &bytes));
+    let remove = || folder.remove(&|name| name.database == 5 && name.uuid == [1; 16]);
+    drop(first);
+    remove();
+    assert_eq!(scratch.names().len(), 1, "the second one has it");
+    let size = bytes.len() as u64;
+    assert!(!folder.make_room(1, size, &mut |_| false).unwrap(), "it counts");
+    assert!(folder.make_room(1, size + 1, &mut |_| true).unwrap(), "dead or not");
+    // The parts of a mapping keep it too.
+    let (address, length) = second.into_parts();
+    remove();
+    assert_eq!(scratch.names().len(), 1);
+    // SAFETY: from above, and only here.
+    drop(unsafe { Mapped::from_parts(address, length) });
     folder.remove(&|name| name.database == 6);
     assert_eq!(scratch.names().len(), 1);
-    folder.remove(&|name| name.database == 5 && name.uuid == [1; 16]);
+    remove();
     assert_eq!(scratch.names(), [""; 0]);
-    assert_eq!(*mapped, *bytes);
+    let mapped = write(&folder, &bytes);
+    folder.discard(&name(&bytes).0).unwrap();
+    assert_eq!((&*mapped, scratch.names()), (&*bytes, Vec::new()), "who has it keeps it");
     assert_eq!(*write(&folder, &bytes), *bytes);
+}
+
+#[test]
+fn room_is_made_by_what_nobody_maps() {
+    let scratch = Scratch::new("held");
+    let folder = scratch.folder();
+    let images: Vec<_> = (1..=3).map(|number| image(number, 1000)).collect();
+    let size = images[0].len() as u64;
+    // The one that was opened longest ago is mapped: the next one goes.
+    let held = write(&folder, &images[0]);
+    drop(write(&folder, &images[1]));
+    drop(write(&folder, &images[2]));
+    assert!(!folder.make_room(2 * size + 1, 3 * size, &mut |_| false).unwrap());
+    assert_eq!(scratch.names().len(), 3, "nothing goes in vain");
+    assert!(folder.make_room(size, 3 * size, &mut |_| false).unwrap());
+    assert_eq!(scratch.names().len(), 2);
+    assert_eq!(*ready(&folder, &images[0]), *held);
+    assert!(folder.make_room(2 * size, 3 * size, &mut |_| false).unwrap());
+    assert_eq!(scratch.names().len(), 1);
+    let disk = folder.disk().unwrap();
+    assert!(disk.free > 0 && disk.free <= disk.size);
 }
 
 #[test]
@@ -207,7 +243,8 @@ fn no_folder_and_no_header() {
     let scratch = Scratch::new("absent");
     let (folder, bytes) = (scratch.folder(), image(1, 10));
     assert!(folder.entries().is_empty());
-    assert!(folder.open(&name(&bytes).0, 1).unwrap().is_none());
+    assert!(matches!(folder.open(&name(&bytes).0, 1), Ok(Opened::Missing)));
+    assert!(folder.disk().is_err());
     assert!(folder.make_room(1, 1, &mut |_| true).unwrap());
     for text in [&b""[..], &[0; 63], &[0; 64], &[255; 64]] {
         assert_eq!(Name::of(1, text), None);

@@ -5,6 +5,11 @@
 //! From then on it is never written, never truncated and never grown, only unlinked: who has it mapped keeps the
 //! pages, whereas reading a mapped page that a file no longer has kills a process.
 //!
+//! Who maps a file holds a shared lock on it (flock), and who removes it an exclusive one: what is mapped keeps its
+//! name, so that a listing of the folder shows all the space that is taken. The lock belongs to what was opened, which a
+//! mapping keeps on Linux after the file is closed, so no descriptor is held. On a system where the lock goes with the
+//! descriptor, files are unlinked while they are mapped.
+//!
 //! Names are `<prefix><database>.<uuid>.<crc>`, and `.new` behind it while it is written. The checksum is that of
 //! the image's header and so of all contents: an image with other contents has another name.
 
@@ -15,9 +20,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use memmap2::Mmap;
+pub use mapped::Mapped;
+pub use room::{Disk, Entry};
 
 use super::{Header, Image};
+
+mod mapped;
+mod room;
 
 const TEMPORARY: &str = ".new";
 
@@ -59,18 +68,6 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// An image mapped for reading.
-#[derive(Debug)]
-pub struct Mapped(Mmap);
-
-impl std::ops::Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// The folder of the files.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -89,16 +86,15 @@ pub enum Claim {
     Busy,
 }
 
-/// A file of the folder.
+/// What opening a file comes to.
 #[derive(Debug)]
-pub struct Entry {
-    /// What it holds.
-    pub name: Name,
-    /// Its size in bytes.
-    pub bytes: u64,
-    used: SystemTime,
-    path: PathBuf,
-    temporary: bool,
+pub enum Opened {
+    /// The image, whose file keeps its name for as long as it is mapped.
+    Mapped(Mapped),
+    /// There is no such file.
+    Missing,
+    /// Somebody is just giving it its name, or removing it: ask again later.
+    Busy,
 }
 
 impl Folder {
@@ -111,31 +107,42 @@ impl Folder {
         self.path.join(format!("{}{name}", self.prefix))
     }
 
-    /// Maps a file of `length` bytes. Only its header is checked: whoever wrote it checked all of it. `None` where
-    /// it is missing; one that cannot be this image is removed.
-    pub fn open(&self, name: &Name, length: u64) -> io::Result<Option<Mapped>> {
+    /// Maps a file of `length` bytes. Only its header is checked: whoever wrote it checked all of it. One that cannot be
+    /// this image is removed, whoever maps it, and missing.
+    pub fn open(&self, name: &Name, length: u64) -> io::Result<Opened> {
         let path = self.path_of(name);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Opened::Missing),
             Err(error) => return Err(error),
         };
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Opened::Busy),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Whoever had the lock before may have removed it.
+        if !is_at(&file, &path)? {
+            return Ok(Opened::Missing);
+        }
         if file.metadata()?.len() == length
-            && let Some(mapped) = map(&file)?
+            && let Some(mapped) = Mapped::of(&file)?
             && is(&mapped, name)
         {
             // Who makes room takes the file that was opened longest ago.
             let _ = file.set_modified(SystemTime::now());
-            return Ok(Some(mapped));
+            return Ok(Opened::Mapped(mapped));
         }
-        remove(&path)?;
-        Ok(None)
+        room::remove(&path)?;
+        Ok(Opened::Missing)
     }
 
     /// Opens the file, or makes the caller the one who writes it.
     pub fn claim(&self, name: &Name, length: u64) -> io::Result<Claim> {
-        if let Some(mapped) = self.open(name, length)? {
-            return Ok(Claim::Ready(mapped));
+        match self.open(name, length)? {
+            Opened::Mapped(mapped) => return Ok(Claim::Ready(mapped)),
+            Opened::Busy => return Ok(Claim::Busy),
+            Opened::Missing => {}
         }
         match fs::create_dir(&self.path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
@@ -155,88 +162,10 @@ impl Folder {
         }
         let pending = Pending { file, temporary, path, name: *name, length, published: false };
         match self.open(name, length)? {
-            Some(mapped) => Ok(Claim::Ready(mapped)),
-            None => Ok(Claim::Mine(pending)),
+            Opened::Mapped(mapped) => Ok(Claim::Ready(mapped)),
+            Opened::Busy => Ok(Claim::Busy),
+            Opened::Missing => Ok(Claim::Mine(pending)),
         }
-    }
-
-    /// All files of the folder.
-    pub fn entries(&self) -> Vec<Entry> {
-        let mut found = Vec::new();
-        // The folder may be absent, and files may go while it is read.
-        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            let (file, path) = (entry.file_name(), entry.path());
-            let Some(text) = file.to_str().and_then(|text| text.strip_prefix(&self.prefix)) else { continue };
-            let (text, temporary) = match text.strip_suffix(TEMPORARY) {
-                Some(text) => (text, true),
-                None => (text, false),
-            };
-            if let (Some(name), Ok(facts)) = (Name::parse(text), entry.metadata()) {
-                let used = facts.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                found.push(Entry { name, bytes: facts.len(), used, path, temporary });
-            }
-        }
-        found
-    }
-
-    /// Removes the files that are `dead`, then those that were opened longest ago, until `needed` more bytes stay
-    /// within `limit`; false where they cannot, and then nothing is removed but what is dead. Files that somebody
-    /// writes stay and count.
-    pub fn make_room(
-        &self,
-        needed: u64,
-        limit: u64,
-        dead: &mut dyn FnMut(&Name) -> bool,
-    ) -> io::Result<bool> {
-        let mut kept = Vec::new();
-        for entry in self.entries() {
-            if !(dead(&entry.name) && entry.remove()?) {
-                kept.push(entry);
-            }
-        }
-        kept.sort_by_key(|entry| entry.used);
-        let mut bytes: u64 = kept.iter().map(|entry| entry.bytes).sum();
-        let fixed: u64 = kept.iter().filter(|entry| entry.temporary).map(|entry| entry.bytes).sum();
-        if needed.saturating_add(fixed) > limit {
-            return Ok(false);
-        }
-        for entry in kept {
-            if needed.saturating_add(bytes) <= limit {
-                break;
-            }
-            if !entry.temporary {
-                remove(&entry.path)?;
-                bytes -= entry.bytes;
-            }
-        }
-        Ok(needed.saturating_add(bytes) <= limit)
-    }
-
-    /// Removes files that are `dead`.
-    pub fn remove(&self, dead: &dyn Fn(&Name) -> bool) {
-        for entry in self.entries() {
-            if dead(&entry.name) {
-                // What stays is removed by whoever makes room.
-                let _ = entry.remove();
-            }
-        }
-    }
-}
-
-impl Entry {
-    /// Unlinks the file; false for one that somebody writes.
-    fn remove(&self) -> io::Result<bool> {
-        if self.temporary {
-            let Ok(file) = File::open(&self.path) else { return Ok(true) };
-            if file.try_lock().is_err() {
-                return Ok(false);
-            }
-            // Removed under its lock: who opened it meanwhile finds that it is at its path no more.
-            remove(&self.path)?;
-            return Ok(true);
-        }
-        remove(&self.path)?;
-        Ok(true)
     }
 }
 
@@ -280,12 +209,15 @@ impl Pending {
         self.file.write_all(piece)
     }
 
-    /// Maps what was written, to check it before it is published; `None` where it is not the announced image.
+    /// Maps what was written, to check it before it is published; `None` where it is not the announced image. What this
+    /// maps may be removed meanwhile: whoever is to serve from it opens the file when it is published.
     pub fn map(&self) -> io::Result<Option<Mapped>> {
         if self.file.metadata()?.len() != self.length {
             return Ok(None);
         }
-        Ok(map(&self.file)?.filter(|mapped| is(mapped, &self.name)))
+        // Not the file that is locked: its lock must end when it is published, not when this is unmapped.
+        let file = File::open(&self.temporary)?;
+        Ok(Mapped::of(&file)?.filter(|mapped| is(mapped, &self.name)))
     }
 
     /// Gives the file its final name.
@@ -309,22 +241,6 @@ fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(TEMPORARY);
     name.into()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Maps a file; `None` for an empty one.
-fn map(file: &File) -> io::Result<Option<Mapped>> {
-    if file.metadata()?.len() == 0 {
-        return Ok(None);
-    }
-    // SAFETY: nobody truncates or writes a file after it is complete: that is the rule of this module.
-    unsafe { Mmap::map(file) }.map(|mapped| Some(Mapped(mapped)))
 }
 
 /// Whether a mapped file is the named image, by its header.
