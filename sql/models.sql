@@ -37,6 +37,14 @@ COMMENT ON FUNCTION persona.prewarm(text) IS
 $$Loads the live version of a model and checks every byte of it; answers its size in bytes. From 8 MB on that is the file that all connections of the server share: written if it is missing, replaced if it is damaged, so that no request waits for it. Below, only this connection profits.
 Run it on each standby after a deployment; training, deploy and rollback do it on the primary. For whoever may be served by the model (42501). 53100 no space and no private memory either, 55000 not deployed or not stored.$$;
 
+CREATE FUNCTION persona.prune(model text DEFAULT NULL, keep_log int DEFAULT NULL) RETURNS SETOF persona.prune_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_prune';
+COMMENT ON FUNCTION persona.prune(text, int) IS
+$$Removes at once what trainings remove bit by bit: the facts of the versions of a model before the newest keep_log, with their figures, logs and deployments, and the data of versions that are not among its "keep_versions". Kept in any case are the live version, those that rollback may return to, the newest one, and the versions whose figures the guard compares with. Without a model, of all models of the caller; then those that somebody deploys or drops right now are passed over, and what is left of models whose view is gone is removed, too.
+keep_log: 1 to 1000000; NULL = the option of that name of the model's trainer, 10000.
+Answers a row a model: versions whose facts, and whose data were removed. Changes no later training: give its trainer the option for that. For the owner of the model.
+Errors: 42704 no such model, 42501 not its owner, 22023 another keep_log.$$;
+
 CREATE FUNCTION persona.retrain(model text, options jsonb DEFAULT '{}') RETURNS persona.training_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_retrain';
 COMMENT ON FUNCTION persona.retrain(text, jsonb) IS

@@ -16,7 +16,7 @@ model: name of a new or an existing model, 1 to 40 bytes. relation: one row per 
 feature_columns: what rows are compared by: smallint, integer, bigint, real, double precision, numeric, boolean (0 and 1) or interval (days); NULL = all columns but the id. Rows with a NULL, NaN or infinite feature are not learned from and become members with segment NULL and the reason.
 k: 1 to 1000 segments, fewer where fewer rows differ; NULL = the number from 2 to options.k_max with the greatest silhouette. scaling: 'standard' (mean 0, population deviation 1), 'min_max', 'robust' (median 0, distance of the quartiles 1) or 'none'; stored with the model. A column that does not vary counts for nothing.
 n_init: 1 to 1000 starts, of which the best counts, 10. max_iterations: 1 to 10000 per start, 300. tolerance: movement of the centres, relative to the mean variance, at which a start ends, 1e-4. holdout: 'none'. deploy: 'auto' (like 'always': segments have no guard), 'always', 'never'. seed: makes the result repeatable, for the same rows in any order. features: not supported yet (0A000).
-options: {"k_max": 2 to 1000, 10; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
+options: {"k_max": 2 to 1000, 10; "keep_log": 1 to 1000000, 10000; "keep_versions": 1 to 1000, 2; "threads": at most persona.max_threads}.
 A segment keeps its id, and the label that label_segment gave it, as long as it is the nearest continuation of itself (minimum-cost matching of the centres).
 metric is 'silhouette' of up to 25000 rows, -1 to 1. Errors: 42703, 0A000 columns; 42701 a column that is named twice; 23505 ids that are not unique; 22023 parameters; 02000 nothing to learn from; 53200 memory; 55P03 trained by another session; 42501 not the owner.
 Source: Lloyd 1982; Arthur, Vassilvitskii 2007; Rousseeuw 1987; results as those of sklearn.cluster.KMeans.$$;
@@ -32,7 +32,7 @@ id_column: the customer, of the types of train_kmeans. time_column: timestamptz,
 Amounts of at least 0 are purchases; a refund, below 0, lowers monetary and is no purchase. Rows with NULL, with an amount or a time that is not finite, and rows after as_of do not count; a customer without a purchase is a member with segment NULL and the reason.
 as_of: the time that recency is counted to, in days; NULL = the newest time in the data, anew with each training.
 bins: 2 to 10 scores, 5. A score says between which quantiles (linear interpolation) of all customers a value lies, the highest is the best: most recent, most orders, most money. Equal values share a score; where so many are equal that cut points coincide, scores between them stay empty and a NOTICE says so.
-options: {"labels": 5 arrays of 5 names, from those who bought longest ago, each from those who bought least; "keep_versions": 1 to 1000, 2}. Labels keep their ids over trainings; persona.label_segment renames one.
+options: {"labels": 5 arrays of 5 names, from those who bought longest ago, each from those who bought least; "keep_log": 1 to 1000000, 10000; "keep_versions": 1 to 1000, 2}. Labels keep their ids over trainings; persona.label_segment renames one.
 Errors: as train_kmeans, 22008 as_of that is not finite.$$;
 
 CREATE FUNCTION persona.assign(model text, features float8[]) RETURNS int

@@ -31,6 +31,8 @@ CREATE TYPE persona.factor AS (id text, factors real[], bias real);
 COMMENT ON TYPE persona.factor IS 'the factors of a user or an item; bias is NULL for implicit models';
 CREATE TYPE persona.check_result AS (level text, model text, message text, hint text);
 COMMENT ON TYPE persona.check_result IS 'something that needs attention; level: error or warning';
+CREATE TYPE persona.prune_result AS (model text, versions_removed bigint, images_removed bigint);
+COMMENT ON TYPE persona.prune_result IS 'what was removed of the history of a model: facts of versions, and data of versions';
 CREATE TYPE persona.evaluation AS (
   model text, version int, slice text, metric text, k int, value float8, baseline float8, ci_low float8, ci_high float8, users bigint);
 COMMENT ON TYPE persona.evaluation IS 'a metric of a version on held-out rows, beside that of the most popular items, with a 95 % interval over users';

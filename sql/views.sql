@@ -31,7 +31,8 @@ COMMENT ON COLUMN persona.models.bytes IS 'size of the live version: on disk, in
 
 CREATE VIEW persona.versions WITH (security_barrier) AS
 SELECT m.relation::oid::regclass::text AS model, v.version, v.version IS NOT DISTINCT FROM d.version AS is_live,
-       EXISTS (SELECT FROM persona_internal.chunk k WHERE k.image_id = v.image_id) AS is_stored,
+       -- Of the few that should be: a dump may lack the pieces.
+       v.stored AND (SELECT true FROM persona_internal.chunk k WHERE k.image_id = v.image_id LIMIT 1) IS NOT NULL AS is_stored,
        v.algorithm, v.trained_at, v.trained_by, v.rows_used, v.rows_skipped, v.users, v.items, v.iterations, v.converged,
        v.metric, v.value, v.baseline, v.live_value, v.seconds, v.bytes, v.deploy_reason, v.hyperparameters
 FROM persona_internal.model m
@@ -39,7 +40,7 @@ JOIN persona_internal.version v ON v.model_id = m.model_id
 LEFT JOIN LATERAL (SELECT * FROM persona_internal.deployment l WHERE l.model_id = m.model_id
                    ORDER BY l.deployment_id DESC LIMIT 1) d ON true
 WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
-COMMENT ON VIEW persona.versions IS 'every version ever trained of the models that you may use';
+COMMENT ON VIEW persona.versions IS 'the versions of the models that you may use: the newest "keep_log" of each, and older ones that still matter';
 COMMENT ON COLUMN persona.versions.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.versions.version IS 'number of the version, from 1';
 COMMENT ON COLUMN persona.versions.is_live IS 'whether it serves';
@@ -71,7 +72,7 @@ JOIN persona_internal.version v ON v.model_id = r.model_id AND v.version = r.ver
 LEFT JOIN LATERAL (SELECT * FROM persona_internal.deployment l WHERE l.model_id = m.model_id
                    ORDER BY l.deployment_id DESC LIMIT 1) d ON true
 WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
-COMMENT ON VIEW persona.metrics IS 'holdout figures of every version, one row each: what a chart of model quality reads';
+COMMENT ON VIEW persona.metrics IS 'holdout figures of the versions, one row each: what a chart of model quality reads';
 COMMENT ON COLUMN persona.metrics.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.metrics.version IS 'number of the version';
 COMMENT ON COLUMN persona.metrics.is_live IS 'whether the version serves';
@@ -141,8 +142,10 @@ WITH mine AS (
   FROM persona_internal.model m JOIN pg_catalog.pg_class c ON c.oid = m.relation::oid
   WHERE pg_catalog.has_table_privilege(m.relation::oid, 'SELECT')),
 live AS (
-  SELECT DISTINCT ON (d.model_id) d.model_id, d.version, d.image_id
-  FROM persona_internal.deployment d ORDER BY d.model_id, d.deployment_id DESC),
+  SELECT m.model_id, d.version, d.image_id
+  FROM mine m
+  CROSS JOIN LATERAL (SELECT * FROM persona_internal.deployment l WHERE l.model_id = m.model_id
+                      ORDER BY l.deployment_id DESC LIMIT 1) d),
 -- Functions that serve one of these models and belong to somebody else.
 foreign_functions AS (
   SELECT DISTINCT m.name AS model, m.relowner, p.oid, p.proname, p.proowner, p.prosecdef, p.pronamespace
@@ -164,7 +167,7 @@ left_over AS (
 SELECT 'error' AS level, m.name AS model, 'no version is deployed' AS message,
        coalesce((SELECT 'SELECT persona.deploy(' || pg_catalog.quote_literal(m.name) || ', ' || max(v.version) || ');'
                  FROM persona_internal.version v
-                 WHERE v.model_id = m.model_id
+                 WHERE v.model_id = m.model_id AND v.stored
                    AND EXISTS (SELECT FROM persona_internal.chunk c WHERE c.image_id = v.image_id)
                  HAVING count(*) > 0),
                 'SELECT persona.retrain(' || pg_catalog.quote_literal(m.name) || ');') AS hint

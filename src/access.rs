@@ -47,6 +47,12 @@ pub(crate) fn require_select(relation: pg_sys::Oid, name: &str) -> Result<()> {
     .set_hint(format!("Its owner can run: GRANT SELECT ON {name} TO <role>;")))
 }
 
+/// The current user.
+pub(crate) fn user() -> pg_sys::Oid {
+    // SAFETY: set in every backend.
+    unsafe { pg_sys::GetUserId() }
+}
+
 /// The name of the current user.
 pub(crate) fn current_user() -> String {
     // SAFETY: the current user exists; the name is copied before anything else runs.

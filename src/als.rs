@@ -12,6 +12,7 @@ use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{
@@ -21,9 +22,10 @@ use crate::train::recommender::{
 use crate::train::{Whom, choose};
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 8] = [
+pub(crate) const OPTIONS: [&str; 9] = [
     "cg_steps",
     "item_features",
+    "keep_log",
     "keep_versions",
     "segment_models",
     "segments",
@@ -257,7 +259,7 @@ impl Trains for Als {
         };
         // Ranges are the algorithm's own.
         als.usual().check().or_report()?;
-        let request = Request::of(model, relation, &spec, options.integer("keep_versions", 1, 1000)?, kept)?;
+        let request = Request::of(model, relation, &spec, Keep::of(&options)?, kept)?;
         if rates && request.segments.is_some() {
             return Err(fail(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,

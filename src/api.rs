@@ -10,8 +10,8 @@ use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
 use crate::{
     als, attach, automatic, body, deploy, ease, evaluate, identity, images, lifecycle, neighbours,
-    popularity, procedures, progress, publish, queue, recommend, registry, segments, sgd, tune, update,
-    values,
+    popularity, procedures, progress, prune, publish, queue, recommend, registry, segments, sgd, tune,
+    update, values,
 };
 
 /// A function as the library declares it.
@@ -57,6 +57,7 @@ sql_functions! {
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
     persona_prewarm("text") -> "bigint" = images::prewarm;
+    persona_prune("text, integer") -> "SETOF persona.prune_result" = prune::prune;
     persona_retrain("text, jsonb") -> "persona.training_result" = lifecycle::retrain;
     persona_update_model("text, jsonb") -> "persona.training_result" = update::update_model;
     persona_alter_model("text, regclass, jsonb") -> "void" = lifecycle::alter_model;

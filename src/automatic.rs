@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail, words};
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::registry::Metric;
 use crate::registry::write::LogLine;
 use crate::source::Source;
@@ -27,9 +28,10 @@ use candidates::{Candidate, Scale};
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 7] = [
+pub(crate) const OPTIONS: [&str; 8] = [
     "algorithms",
     "item_features",
+    "keep_log",
     "keep_versions",
     "segment_models",
     "segments",
@@ -98,7 +100,8 @@ pub(crate) fn settled(spec: &Map<String, Value>, used: &Map<String, Value>) -> O
 }
 
 /// Options that mean the same to the trainer that is chosen.
-const OF_ANY: [&str; 5] = ["item_features", "keep_versions", "segment_models", "segments", "user_features"];
+const OF_ANY: [&str; 6] =
+    ["item_features", "keep_log", "keep_versions", "segment_models", "segments", "user_features"];
 
 /// The fact of a version that holds the spec of what was chosen.
 pub(crate) const CHOSEN: &str = "chosen";
@@ -159,9 +162,9 @@ impl Search {
         let most = crate::settings::max_threads() as i64;
         let threads = options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize;
         let budget = duration(&spec.text("budget")?.unwrap_or_else(|| "10 minutes".into()))?;
-        let keep_versions = options.integer("keep_versions", 1, 1000)?;
+        let keep = Keep::of(&options)?;
         let has_time = spec.text("time_column")?.is_some();
-        let request = Request::of(model.clone(), relation, &spec, keep_versions, kept)?;
+        let request = Request::of(model.clone(), relation, &spec, keep, kept)?;
         Ok((request, Search { model, relation, budget, allowed, named, features, common, has_time, threads }))
     }
 

@@ -6,8 +6,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{FromDatum, IntoDatum, PgLogLevel, pg_sys};
 
 use crate::error::{Code, Result, fail};
-use crate::memory::{self, Held};
 use crate::json;
+use crate::memory::{self, Held};
 
 /// Copies of a text argument that a call may make at the same time, for a name, a query and a message.
 const COPIES: usize = 8;

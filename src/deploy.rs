@@ -12,9 +12,6 @@ use crate::registry::scan::Seen;
 use crate::registry::{self, Deployment, Model, Version, queue, write};
 use crate::{images, locks, segments};
 
-/// Versions whose images are kept, the live one included, unless the spec says otherwise.
-pub(crate) const KEEP_VERSIONS: i64 = 2;
-
 /// `persona.deploy(model, version)`: makes a stored version live.
 pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     locks::writable(c"persona.deploy()");
@@ -106,29 +103,12 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
     .set_detail(format!("Version {} is live.", live.version)))
 }
 
-fn earlier(model_id: Uuid, line: &Deployment) -> Result<Option<Deployment>> {
+/// The line of the deployment log that a rollback from this one looks at next.
+pub(crate) fn earlier(model_id: Uuid, line: &Deployment) -> Result<Option<Deployment>> {
     match line.previous {
         Some(id) => registry::deployment_by_id(model_id, id),
         None => Ok(None),
     }
-}
-
-/// Deletes the images that neither serve nor can be returned to: kept are the newest version and the live
-/// one with the versions live before it, `keep` in all.
-pub(crate) fn prune(model_id: Uuid, keep: i64) -> Result<()> {
-    let mut kept = Vec::new();
-    let mut line = registry::live(model_id, Seen::Latest)?;
-    while let Some(each) = line {
-        if !kept.contains(&each.image_id) {
-            kept.push(each.image_id);
-        }
-        if kept.len() as i64 >= keep {
-            break;
-        }
-        line = earlier(model_id, &each)?;
-    }
-    kept.extend(registry::version(model_id, None, Seen::Latest)?.map(|newest| newest.image_id));
-    write::prune_images(model_id, &kept)
 }
 
 /// 55000 for a model without a live version, with what makes one live.

@@ -14,6 +14,7 @@ use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
 use crate::neighbours::{Answer, fitted, threads};
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::spec::{Spec, finite, object};
 use crate::train::recommender::{
     Algorithm, Data, Fits, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
@@ -22,11 +23,12 @@ use crate::train::recommender::{
 use crate::train::{Whom, choose};
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 10] = [
+pub(crate) const OPTIONS: [&str; 11] = [
     "batch_size",
     "factors",
     "form",
     "iterations",
+    "keep_log",
     "keep_versions",
     "learning_rate",
     "neighbours",
@@ -115,8 +117,8 @@ impl Trains for Ease {
             threads: full.threads,
         };
         low_rank.check().or_report()?;
-        let keep_versions = options.integer("keep_versions", 1, 1000)?;
-        let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+        let keep = Keep::of(&options)?;
+        let request = Request::of(model, relation, &spec, keep, kept)?;
         Ok((request, Ease { form, settled: OnceLock::new(), regularization, full, low_rank }))
     }
 }

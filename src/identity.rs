@@ -144,6 +144,13 @@ pub(crate) fn hold(relation: pg_sys::Oid) -> bool {
     lock(relation, pg_sys::AccessShareLock)
 }
 
+/// The same without waiting; false also where somebody changes or drops it right now.
+pub(crate) fn try_hold(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a lock that the transaction keeps, if it gets it.
+    let held = unsafe { pg_sys::ConditionalLockRelationOid(relation, pg_sys::AccessShareLock as _) };
+    held && qualified_name(relation).is_some()
+}
+
 /// Waits until nobody uses a view and keeps it so until the transaction ends; false where it is gone already.
 pub(crate) fn seize(relation: pg_sys::Oid) -> bool {
     lock(relation, pg_sys::AccessExclusiveLock)

@@ -126,9 +126,8 @@ impl Reader<'_> {
     fn number(&self, numeric: pg_sys::Numeric) -> Result<Number> {
         let datum = pg_sys::Datum::from(numeric);
         // SAFETY: a numeric of the document; what overflows becomes infinite instead of an error.
-        let real = unsafe {
-            pgrx::direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)])
-        };
+        let real =
+            unsafe { pgrx::direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)]) };
         let real = real.filter(|real| real.is_finite()).ok_or_else(|| {
             fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("\"{}\" is out of range", self.name))
                 .set_detail("Numbers must fit double precision.")
@@ -144,8 +143,11 @@ fn whole(numeric: pg_sys::Datum) -> Option<Number> {
     unsafe {
         let text = pg_sys::OidOutputFunctionCall(pg_sys::F_NUMERIC_OUT.into(), numeric);
         let digits = std::ffi::CStr::from_ptr(text).to_string_lossy();
-        let number =
-            digits.parse::<i64>().ok().map(Number::from).or_else(|| digits.parse::<u64>().ok().map(Number::from));
+        let number = digits
+            .parse::<i64>()
+            .ok()
+            .map(Number::from)
+            .or_else(|| digits.parse::<u64>().ok().map(Number::from));
         pg_sys::pfree(text.cast());
         number
     }

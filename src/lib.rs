@@ -28,6 +28,7 @@ mod outputs;
 mod popularity;
 mod procedures;
 mod progress;
+mod prune;
 mod publish;
 mod queue;
 mod recommend;

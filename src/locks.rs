@@ -15,6 +15,7 @@ enum Purpose {
     Deploying = 2,
     Creating = 3,
     Tuning = 4,
+    Reclaiming = 5,
 }
 
 /// How often, and how far apart, a lock is tried before somebody else really has it.
@@ -43,6 +44,16 @@ pub(crate) fn creating(place: &Place) -> Result<()> {
 /// Takes the deploy lock of a model; waits, and can be cancelled while it does.
 pub(crate) fn deploying(relation: pg_sys::Oid) -> Result<()> {
     acquire(relation.to_u32(), Purpose::Deploying, false).map(|_| ())
+}
+
+/// The same without waiting; whether it was free.
+pub(crate) fn try_deploying(relation: pg_sys::Oid) -> Result<bool> {
+    acquire(relation.to_u32(), Purpose::Deploying, true)
+}
+
+/// Takes the right to free the pages of deleted images, which one transaction at a time has; whether it was free.
+pub(crate) fn reclaiming() -> Result<bool> {
+    acquire(0, Purpose::Reclaiming, true)
 }
 
 fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {

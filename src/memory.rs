@@ -174,7 +174,9 @@ pub(crate) fn interrupts() {
 pub(crate) fn refused() -> pgrx::pg_sys::panic::ErrorReport {
     fail(Code::ERRCODE_OUT_OF_MEMORY, "out of memory")
         .set_detail("The system refused memory to this process.")
-        .set_hint("Lower \"persona.max_memory\" or the number of connections, or give the server more memory.")
+        .set_hint(
+            "Lower \"persona.max_memory\" or the number of connections, or give the server more memory.",
+        )
 }
 
 /// The same, naming what the memory was for.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::call::Call;
 use crate::error::{OrReport, Result};
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::spec::{Spec, object};
 use crate::train::recommender::{
     Algorithm, Data, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
@@ -22,8 +23,8 @@ use crate::{locks, settings};
 pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const KNN_OPTIONS: [&str; 7] =
-    ["b", "k1", "keep_versions", "segment_models", "segments", "shrinkage", "threads"];
+pub(crate) const KNN_OPTIONS: [&str; 8] =
+    ["b", "k1", "keep_log", "keep_versions", "segment_models", "segments", "shrinkage", "threads"];
 
 /// What `retrain` may change.
 pub(crate) const KNN_RETRAIN: [&str; 5] = ["deploy", "holdout", "neighbours", "seed", "similarity"];
@@ -76,8 +77,8 @@ impl Trains for ItemKnn {
             threads: threads(&options)?,
         };
         params.check().or_report()?;
-        let keep_versions = options.integer("keep_versions", 1, 1000)?;
-        let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+        let keep = Keep::of(&options)?;
+        let request = Request::of(model, relation, &spec, keep, kept)?;
         Ok((request, ItemKnn { word, params }))
     }
 }

@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::error::{Code, Result, fail};
 use crate::locks;
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::spec::{Spec, finite, object};
 use crate::train::Whom;
 use crate::train::recommender::{
@@ -19,7 +20,7 @@ use crate::train::recommender::{
 };
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 3] = ["keep_versions", "segment_models", "segments"];
+pub(crate) const OPTIONS: [&str; 4] = ["keep_log", "keep_versions", "segment_models", "segments"];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 4] = ["deploy", "half_life", "holdout", "seed"];
@@ -64,8 +65,8 @@ impl Trains for Popularity {
             }
             _ => {}
         }
-        let keep_versions = options.integer("keep_versions", 1, 1000)?;
-        let request = Request::of(model, relation, &spec, keep_versions, kept)?;
+        let keep = Keep::of(&options)?;
+        let request = Request::of(model, relation, &spec, keep, kept)?;
         Ok((request, Popularity { half_life }))
     }
 }

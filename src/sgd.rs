@@ -13,6 +13,7 @@ use crate::call::{Call, null_argument};
 use crate::error::{Code, OrReport, Result, fail};
 use crate::locks;
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::settings;
 use crate::spec::{Spec, finite, object};
 use crate::train::Whom;
@@ -24,12 +25,13 @@ use crate::train::recommender::{
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 13] = [
+pub(crate) const OPTIONS: [&str; 14] = [
     "batch_size",
     "biases",
     "decay",
     "dropout",
     "item_features",
+    "keep_log",
     "keep_versions",
     "negatives",
     "patience",
@@ -131,11 +133,8 @@ impl Trains for Sgd {
             ..usual
         };
         params.check().or_report()?;
-        let keep_versions = options.integer("keep_versions", 1, 1000)?;
-        Ok((
-            Request::of(model, relation, &spec, keep_versions, kept)?,
-            Sgd { params, early: patience.is_some() },
-        ))
+        let keep = Keep::of(&options)?;
+        Ok((Request::of(model, relation, &spec, keep, kept)?, Sgd { params, early: patience.is_some() }))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Code, Result, fail};
 use crate::identity::Named;
 use crate::lifecycle::{self, owned, trained_from};
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::registry::scan::Seen;
 use crate::registry::{self, Model, Version, write};
 use crate::spec::Spec;
@@ -216,8 +217,13 @@ pub(crate) fn measure(call: &Call) -> Answer {
     };
     let (spec, trainer) = with(&base, &mine.settings);
     let relation = trained_from(&named, &spec)?;
-    let request =
-        Request::of(Whom::model(&named, model.model_id), relation, &Spec::new(&spec), None, Map::new())?;
+    let request = Request::of(
+        Whom::model(&named, model.model_id),
+        relation,
+        &Spec::new(&spec),
+        Keep::default(),
+        Map::new(),
+    )?;
     let Some(make) = trainer.algorithm else { return Err(deploy::not_deployed(&named)) };
     let algorithm = make(named.name.clone().into(), relation, &spec)?;
     let others: Vec<Vec<f64>> = others.iter().map(|row| row.reached()).collect();

@@ -19,18 +19,19 @@ use crate::ids::{base_type, stored_type, type_name};
 use crate::lifecycle::{owned_to_train, trained_from};
 use crate::options::Options;
 use crate::outputs::literal;
-use crate::registry::scan::Seen;
+use crate::prune::Keep;
 use crate::registry::queue::{Changed, Pending};
+use crate::registry::scan::Seen;
 use crate::registry::{self, Version, queue};
 use crate::source::{Counts, InteractionColumns, Source, stream};
 use crate::spec::Spec;
 use crate::train::recommender::{
     Algorithm, BEST_EPOCH, Data, Fitted, Learned, NEWEST, Warm, add_content, store,
 };
-use crate::train::{DEPLOYS, Deploy, Finished, Published, Training, UPDATED_FROM, begin, choose};
-use crate::train::{Whom, by_segment, content};
+use crate::train::{DEPLOYS, Deploy, Finished, MEASURED, Published, Training, UPDATED_FROM, Whom};
+use crate::train::{ancestor, begin, by_segment, choose, content};
 use crate::work::GiveMemoryBack;
-use crate::{deploy, images, interval, locks, memory, settings, trainers};
+use crate::{deploy, images, interval, locks, memory, prune, settings, trainers};
 
 /// How long before the newest row of the last version rows may have been written that it did not see.
 const LATE: &str = "1 hour";
@@ -135,6 +136,10 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         hyperparameters.insert(NEWEST.into(), mark.into());
     }
     hyperparameters.insert(UPDATED_FROM.into(), live.into());
+    match ancestor(model.model_id, version.clone(), prune::LOOK_BACK)? {
+        Some(found) => hyperparameters.insert(MEASURED.into(), found.version.version.into()),
+        None => hyperparameters.remove(MEASURED),
+    };
     content::forget(&mut hyperparameters);
     hyperparameters.extend(content::facts(&placed));
     hyperparameters.insert("users_updated".into(), merged.users.len().into());
@@ -158,11 +163,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let spec = Spec::new(&model.spec);
     let kept = Options::new(spec.object("options"), trainers::of(&model.spec).options)?;
     let word = spec.text("deploy")?.unwrap_or_else(|| "auto".into());
-    let deploy = Deploy {
-        choice: choose("deploy", &word, &DEPLOYS)?,
-        guarded: true,
-        keep_versions: kept.integer("keep_versions", 1, 1000)?,
-    };
+    let deploy = Deploy { choice: choose("deploy", &word, &DEPLOYS)?, guarded: true, keep: Keep::of(&kept)? };
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
     drop(identity);
     result.record(call)
@@ -252,12 +253,7 @@ fn newest(version: &Version) -> Option<i64> {
 const PART: u64 = 32;
 
 /// The users that a queue lists, sorted; 55000 if it does not list all, 53200 if they are more than the memory is for.
-fn queued(
-    control: &Control,
-    named: &Named,
-    columns: &InteractionColumns,
-    pending: &Pending,
-) -> Result<Ids> {
+fn queued(control: &Control, named: &Named, columns: &InteractionColumns, pending: &Pending) -> Result<Ids> {
     let mut ids = IdBuilder::new(columns.user_class.kind(), "users", control);
     let (most, mut bytes, mut count) = (settings::max_memory() / PART, 0, 0);
     let changed = pending.users(&mut |user| {
@@ -278,10 +274,8 @@ fn queued(
             format!("more users of model {name} changed than \"persona.max_memory\" has room for"),
         ),
     };
-    Err(fail(code, message).set_hint(format!(
-        "Read everything once: SELECT persona.retrain({});",
-        literal(&named.name)
-    )))
+    Err(fail(code, message)
+        .set_hint(format!("Read everything once: SELECT persona.retrain({});", literal(&named.name))))
 }
 
 /// The users whose rows may differ from what the version saw, sorted; 55000 where nothing tells.

@@ -58,16 +58,21 @@ impl Asked {
         let candidates = served.items(call, self.candidates)?;
         let segment = self.wishes.segment(served).or_else(|| served.segment(user, id.as_ref()));
         let keep_seen = self.keep_seen;
-        let filter =
-            Filter { exclude: &exclude, candidates: candidates.as_deref(), keep_seen, segment, control: None };
+        let filter = Filter {
+            exclude: &exclude,
+            candidates: candidates.as_deref(),
+            keep_seen,
+            segment,
+            control: None,
+        };
         let live = match id.filter(|_| self.fresh) {
             Some(id) => fresh::read(served, &id)?,
             None => None,
         };
         self.wishes.open(served)?.list(self.k, |n| match &live {
-            Some(live) => here(filter, |filter| {
-                served.model.recommend_fresh(&live.items, &live.values, n, filter)
-            }),
+            Some(live) => {
+                here(filter, |filter| served.model.recommend_fresh(&live.items, &live.values, n, filter))
+            }
             None => here(filter, |filter| served.model.recommend_with(user, n, filter)),
         })
     }
@@ -139,7 +144,8 @@ pub(crate) fn recommend_for_users(call: &Call) -> Answer {
             let user = served.model.users.find(id.borrow());
             let segment = wishes.segment(served).or_else(|| served.segment(user, Some(&id)));
             let filter = Filter { segment, ..Filter::default() };
-            let found = live.list(k, |n| here(filter, |filter| served.model.recommend_with(user, n, filter)))?;
+            let found =
+                live.list(k, |n| here(filter, |filter| served.model.recommend_with(user, n, filter)))?;
             served.push_text(&mut rows, &[served.text_of_user(&id)], &found, wishes.offset)?;
             answered.insert(id);
             memory::interrupts();

@@ -147,10 +147,12 @@ impl Opened<'_> {
         let look: Option<&mut Look<'_, _>> = if live { Some(&mut look) } else { None };
         // A ranking that failed ends the list, and then nobody gets it.
         let failed = Cell::new(None);
-        let ranking = |n| ranking(n).unwrap_or_else(|error| {
-            failed.set(Some(error));
-            Vec::new()
-        });
+        let ranking = |n| {
+            ranking(n).unwrap_or_else(|error| {
+                failed.set(Some(error));
+                Vec::new()
+            })
+        };
         let list = served.model.arrange(arrangement, ranking, look, &mut memory::interrupts)?;
         failed.take().map_or(Ok(list), Err)
     }

@@ -1,7 +1,9 @@
 //! The registry: models, versions, deployments and images, as the tables of sql/registry.sql hold them.
 
 pub(crate) mod closed;
+pub(crate) mod prune;
 pub(crate) mod queue;
+mod reclaim;
 pub(crate) mod scan;
 pub(crate) mod stored;
 pub(crate) mod write;
@@ -205,6 +207,18 @@ fn version_seen(model_id: Uuid, version: Option<i32>, seen: Seen) -> Result<Opti
             JsonB(_) => Map::new(),
         },
     }))
+}
+
+/// The oldest version that is not among `kept`.
+pub(crate) fn oldest_version(model_id: Uuid, kept: &[i32]) -> Result<Option<i32>> {
+    let mut scan = Scan::start("version", "version_pkey", Seen::Latest, &[uuid_key(1, model_id)], false)?;
+    while let Some(row) = scan.next() {
+        let version = row.expect(2)?;
+        if !kept.contains(&version) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the pieces of an image are stored.

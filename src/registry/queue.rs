@@ -72,9 +72,8 @@ pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
     drop(scan);
     // SAFETY: inside a transaction that has an active snapshot; `Drop` gives this one back, and an abort does if an error
     // passes.
-    let (snapshot, asked_at) = unsafe {
-        (pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()), pg_sys::GetCurrentTimestamp())
-    };
+    let (snapshot, asked_at) =
+        unsafe { (pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()), pg_sys::GetCurrentTimestamp()) };
     let asked_at = asked_at.try_into().map_err(|_| write::damaged_clock())?;
     Ok(Pending { model_id, any, snapshot, asked_at })
 }
@@ -106,7 +105,11 @@ impl Pending {
 
     /// Keeps what was seen for the next version, and notes which one has read it and did not go live.
     pub(crate) fn keep(&self, version: i32) -> Result<()> {
-        if self.any { write::mark_changes(self.model_id, self.snapshot, self.asked_at, version) } else { Ok(()) }
+        if self.any {
+            write::mark_changes(self.model_id, self.snapshot, self.asked_at, version)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -9,29 +9,30 @@ use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{IntoDatum, JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};
 
+use super::reclaim::reclaim;
 use super::scan::{self, Seen};
-use super::{Metric, Output, queue};
-use crate::access::{self, Identity, set_local};
+use super::{Metric, Output, prune, queue};
+use crate::access::{self, Identity};
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
-use crate::images;
 use crate::sql::argument;
 
 /// Bytes of one stored piece of an image: it fills a page, so that nothing goes to the TOAST table, which would have four
-/// rows and index entries for it.
-const CHUNK: usize = 8000;
+/// rows and index entries for it. With its row it takes 7840 bytes, and leaves room for the line pointers of 81 pieces that
+/// were in the page before it and that no VACUUM has removed yet.
+pub(super) const CHUNK: usize = 7792;
 
 /// Pieces after which the memory of their datums goes back.
 const PIECES: i32 = 128;
 
 /// Runs statements as the owner of the registry.
-fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn as_registry_owner<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let _identity = Identity::become_user(scan::owner()?, false);
     body()
 }
 
 /// Runs one statement of the registry; the number of rows that it touched.
-fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
+pub(super) fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
     Spi::connect_mut(|client| {
         client.update(statement, None, arguments).map(|table| table.len() as u64).map_err(not_written)
     })
@@ -39,6 +40,10 @@ fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
 
 fn not_written(error: pgrx::spi::Error) -> ErrorReport {
     fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not write the registry: {error}"))
+}
+
+pub(super) fn unreadable(error: pgrx::spi::Error) -> ErrorReport {
+    fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}"))
 }
 
 /// A new random id of version 4.
@@ -124,10 +129,11 @@ pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()
             differs.collect::<Vec<_>>().join(" OR ")
         );
         if run(&moved, &[argument(model_id), argument(JsonB(spec.0.clone()))])? > 0 {
-            // Neither its times nor its queue tell what another source has that a version has not seen.
+            // Neither its times nor its queue tell what another source has that a version has not seen. What is not stored
+            // never goes live.
             run(
                 "UPDATE persona_internal.version SET hyperparameters = hyperparameters OPERATOR(pg_catalog.-) 'newest_time'
-                 WHERE model_id OPERATOR(pg_catalog.=) $1",
+                 WHERE model_id OPERATOR(pg_catalog.=) $1 AND stored",
                 &[argument(model_id)],
             )?;
             if attached {
@@ -227,7 +233,16 @@ fn run_under<const N: usize>(
             pg_sys::SPI_result
         } else {
             let none = std::ptr::null_mut();
-            pg_sys::SPI_execute_snapshot(plan, values.as_mut_ptr(), std::ptr::null(), snapshot, none, false, true, 0)
+            pg_sys::SPI_execute_snapshot(
+                plan,
+                values.as_mut_ptr(),
+                std::ptr::null(),
+                snapshot,
+                none,
+                false,
+                true,
+                0,
+            )
         };
         pg_sys::SPI_finish();
         code
@@ -277,8 +292,8 @@ pub(crate) fn delete_model(model_id: Uuid) -> Result<()> {
 
 /// Removes what a model has but the note of its tables.
 fn delete_contents(model_id: Uuid) -> Result<()> {
+    prune::images(model_id, &[], i32::MAX as usize)?;
     as_registry_owner(|| {
-        delete_images(model_id, &[])?;
         for table in ["version", "deployment", "metric", "training_log", "label", "attachment", "queue"] {
             run(
                 &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
@@ -304,7 +319,7 @@ pub(crate) fn sweep() -> Result<()> {
             )?;
             found.map(|row| row.get::<Uuid>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
         })
-        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
+        .map_err(unreadable)
         .map(|ids| ids.into_iter().flatten().collect())
     })?;
     orphans.into_iter().try_for_each(|model_id| {
@@ -342,7 +357,7 @@ pub(crate) fn left_with(relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
             )?;
             found.map(|row| row.get::<pg_sys::Oid>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
         })
-        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
+        .map_err(unreadable)
         .map(|tables| tables.into_iter().flatten().collect())
     })
 }
@@ -404,6 +419,7 @@ pub(crate) fn insert_version(new: NewVersion) -> Result<()> {
 
 /// Stores an image in pieces.
 pub(crate) fn insert_image(image_id: Uuid, image: &Layout<'_>) -> Result<()> {
+    reclaim(image.length().div_ceil(CHUNK as u64) as usize)?;
     as_registry_owner(|| {
         // Each piece becomes a datum of its own, which must not stay until the statement ends.
         let mut context = PgMemoryContexts::new("pg_persona image");
@@ -518,40 +534,4 @@ pub(crate) fn insert_deployment(
         )?;
         Ok(())
     })
-}
-
-/// The images that versions of a model ever had, without those `kept`.
-fn images_of(model_id: Uuid, kept: &[Uuid]) -> Result<Vec<Uuid>> {
-    Spi::connect_mut(|client| {
-        let found = client.update(
-            "SELECT image_id FROM persona_internal.version
-             WHERE model_id OPERATOR(pg_catalog.=) $1 AND NOT image_id OPERATOR(pg_catalog.=) ANY ($2)",
-            None,
-            &[argument(model_id), argument(kept.to_vec())],
-        )?;
-        found.map(|row| row.get::<Uuid>(1)).collect::<pgrx::spi::Result<Vec<_>>>()
-    })
-    .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not read the registry: {error}")))
-    .map(|ids| ids.into_iter().flatten().collect())
-}
-
-/// Deletes the images of a model that are not among `kept`.
-pub(crate) fn prune_images(model_id: Uuid, kept: &[Uuid]) -> Result<()> {
-    as_registry_owner(|| delete_images(model_id, kept))
-}
-
-/// The same as the owner of the registry.
-fn delete_images(model_id: Uuid, kept: &[Uuid]) -> Result<()> {
-    images::forget_at_commit(images_of(model_id, kept)?);
-    // The table has a page a row, and most versions of a long history have none of them any more: no plan may read it.
-    set_local("enable_seqscan", "off");
-    run(
-        "DELETE FROM persona_internal.chunk WHERE image_id OPERATOR(pg_catalog.=) ANY (ARRAY
-           (SELECT v.image_id FROM persona_internal.version v
-            WHERE v.model_id OPERATOR(pg_catalog.=) $1 AND NOT v.image_id OPERATOR(pg_catalog.=) ANY ($2)
-              AND (SELECT true FROM persona_internal.chunk c
-                   WHERE c.image_id OPERATOR(pg_catalog.=) v.image_id LIMIT 1)))",
-        &[argument(model_id), argument(kept.to_vec())],
-    )?;
-    Ok(())
 }

@@ -21,6 +21,7 @@ use crate::fault::point;
 use crate::identity::quote;
 use crate::locks;
 use crate::options::Options;
+use crate::prune::Keep;
 use crate::registry::Metric;
 use crate::registry::write::{self, LogLine};
 use crate::source::{Matrix, Source, read_matrix};
@@ -35,7 +36,7 @@ type Answer = Result<Option<pg_sys::Datum>>;
 const MAX_SEGMENTS: usize = 1000;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 3] = ["k_max", "keep_versions", "threads"];
+pub(crate) const OPTIONS: [&str; 4] = ["k_max", "keep_log", "keep_versions", "threads"];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 8] =
@@ -83,7 +84,7 @@ struct Request {
     scaling: Scaling,
     params: Params,
     deploy: DeployChoice,
-    keep_versions: Option<i64>,
+    keep: Keep,
     kept: Map<String, Value>,
 }
 
@@ -129,7 +130,7 @@ fn parse(
         scaling: Scaling::parse(&spec.text("scaling")?.unwrap_or_default()).or_report()?,
         params,
         deploy: choose("deploy", &spec.text("deploy")?.unwrap_or_default(), &DEPLOYS)?,
-        keep_versions: options.integer("keep_versions", 1, 1000)?,
+        keep: Keep::of(&options)?,
         kept,
     })
 }
@@ -315,7 +316,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         hyperparameters,
     };
     drop(found);
-    let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
+    let deploy = Deploy { choice: request.deploy, guarded: false, keep: request.keep };
     let result = publish((finished, &image), training, target, deploy, &members)?;
     drop(identity);
     result.record(call)

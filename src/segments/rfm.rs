@@ -17,6 +17,7 @@ use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::options::Options;
 use crate::outputs::literal;
+use crate::prune::Keep;
 use crate::registry::write;
 use crate::source::{Source, read_matrix};
 use crate::spec::{Spec, object};
@@ -27,7 +28,7 @@ use crate::{locks, notice, settings};
 type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
-pub(crate) const OPTIONS: [&str; 2] = ["keep_versions", "labels"];
+pub(crate) const OPTIONS: [&str; 3] = ["keep_log", "keep_versions", "labels"];
 
 /// What `retrain` may change.
 pub(crate) const RETRAIN: [&str; 3] = ["as_of", "bins", "deploy"];
@@ -92,7 +93,7 @@ struct Request {
     bins: usize,
     labels: Labels,
     deploy: DeployChoice,
-    keep_versions: Option<i64>,
+    keep: Keep,
     kept: Map<String, Value>,
 }
 
@@ -131,7 +132,7 @@ fn parse(
         bins,
         labels,
         deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
-        keep_versions: options.integer("keep_versions", 1, 1000)?,
+        keep: Keep::of(&options)?,
         kept,
     })
 }
@@ -253,7 +254,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         reason: None,
         hyperparameters,
     };
-    let deploy = Deploy { choice: request.deploy, guarded: false, keep_versions: request.keep_versions };
+    let deploy = Deploy { choice: request.deploy, guarded: false, keep: request.keep };
     let result = publish((finished, &image), training, target, deploy, &members)?;
     drop(identity);
     report_collapsed(collapsed, request.bins);

@@ -107,7 +107,8 @@ impl Content {
                     }
                     Kind::Tags => arrays::each(value, &mut |value, _| {
                         // SAFETY: an element of an array of texts.
-                        unsafe { with_text(value, Class::Text, |word| builder.word(column, word)) }.or_report()
+                        unsafe { with_text(value, Class::Text, |word| builder.word(column, word)) }
+                            .or_report()
                     })?,
                 }
             }

@@ -79,8 +79,12 @@ fn parameters(value: pg_sys::Datum, type_oid: pg_sys::Oid) -> pg_sys::ParamListI
     // SAFETY: the list has room for one parameter, which is set whole; it belongs to the current memory context.
     unsafe {
         let list = pg_sys::makeParamList(1);
-        let parameter =
-            pg_sys::ParamExternData { value, isnull: false, pflags: pg_sys::PARAM_FLAG_CONST as u16, ptype: type_oid };
+        let parameter = pg_sys::ParamExternData {
+            value,
+            isnull: false,
+            pflags: pg_sys::PARAM_FLAG_CONST as u16,
+            ptype: type_oid,
+        };
         (*list).params.as_mut_ptr().write(parameter);
         list
     }

@@ -1,6 +1,18 @@
 //! The deploy guard: a new version goes live unless it is worse.
 
-use crate::registry::Version;
+use pgrx::Uuid;
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::registry::scan::Seen;
+use crate::registry::{self, Version};
+
+/// The fact of a version that says which one it is an update of.
+pub(crate) const UPDATED_FROM: &str = "updated_from";
+
+/// The fact of an update that says which version was measured last before it, so that nobody walks from one update to the
+/// one before.
+pub(crate) const MEASURED: &str = "measured_version";
 
 /// What decides between versions: nDCG at this cutoff.
 pub(super) const GUARD_CUTOFF: usize = 10;
@@ -64,4 +76,35 @@ pub(super) fn better(value: f64, other: f64, errors: bool) -> bool {
 
 fn much_worse(value: f64, live: f64, errors: bool) -> bool {
     if errors { value > live * (1.0 + GUARD_MARGIN) } else { value < live * (1.0 - GUARD_MARGIN) }
+}
+
+/// The version whose figures stand for another.
+pub(crate) struct Ancestor {
+    pub(crate) version: Version,
+    /// Whether it is, or only so many steps nearer to it.
+    pub(crate) last: bool,
+}
+
+/// The version whose figures stand for another: itself, or, of an update, which is not measured, what it followed. `None`
+/// if that is no longer there.
+pub(crate) fn ancestor(model_id: Uuid, version: Version, steps: usize) -> Result<Option<Ancestor>> {
+    let mut version = version;
+    for _ in 0..steps {
+        let Some(before) = followed(&version) else { return Ok(Some(Ancestor { version, last: true })) };
+        let Some(found) = registry::version(model_id, Some(before), Seen::Latest)? else { return Ok(None) };
+        version = found;
+        crate::memory::interrupts();
+    }
+    let last = followed(&version).is_none();
+    Ok(Some(Ancestor { version, last }))
+}
+
+/// The version that stands for an update, or is on the way to it.
+fn followed(version: &Version) -> Option<i32> {
+    if version.value.is_some() {
+        return None;
+    }
+    let fact = |name| version.hyperparameters.get(name).and_then(Value::as_i64);
+    let before = fact(UPDATED_FROM).map(|from| fact(MEASURED).unwrap_or(from))?;
+    i32::try_from(before).ok().filter(|&before| before < version.version)
 }

@@ -17,9 +17,9 @@ use crate::access::Identity;
 use crate::error::{Code, Result, fail, words};
 use crate::source::Source;
 pub(crate) use ask::{ASK, Ask};
-pub(crate) use guard::{DEPLOYS, DeployChoice};
+pub(crate) use guard::{DEPLOYS, DeployChoice, MEASURED, UPDATED_FROM, ancestor};
 pub(crate) use holdout::{HOLDOUTS, HoldoutChoice};
-pub(crate) use publish::{Deploy, Finished, Published, UPDATED_FROM};
+pub(crate) use publish::{Deploy, Finished, Published};
 pub(crate) use running::{Stored, Training};
 pub(crate) use target::{Beside, IdType, Target, Whom, as_owner, same_types};
 

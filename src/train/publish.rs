@@ -1,25 +1,23 @@
 //! The end of a training: the version is written, and goes live if the guard says so.
 
-use pgrx::{JsonB, Uuid, pg_sys};
+use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
-use super::guard::{DeployChoice, RMSE, better, decide};
+use super::guard::{DeployChoice, RMSE, UPDATED_FROM, ancestor, better, decide};
 use super::recommender::SPLIT;
 use super::running::{Stored, Training};
 use super::target::Target;
 use crate::call::{Call, datum};
-use crate::deploy::{self, KEEP_VERSIONS};
+use crate::deploy;
 use crate::error::{Code, Result, fail};
 use crate::fault::point;
 use crate::images::Ready;
 use crate::popularity::POPULARITY;
+use crate::prune::Keep;
 use crate::registry::scan::Seen;
 use crate::registry::write::{self, NewVersion};
 use crate::registry::{self, Metric, Version};
-use crate::{identity, locks, notice};
-
-/// The fact of a version that says which one it is an update of.
-pub(crate) const UPDATED_FROM: &str = "updated_from";
+use crate::{identity, locks, notice, prune};
 
 /// What was trained.
 pub(crate) struct Finished {
@@ -45,7 +43,7 @@ pub(crate) struct Deploy {
     pub(crate) choice: DeployChoice,
     /// Whether a worse value keeps it back.
     pub(crate) guarded: bool,
-    pub(crate) keep_versions: Option<i64>,
+    pub(crate) keep: Keep,
 }
 
 /// What `persona.training_result` shows.
@@ -93,7 +91,11 @@ impl Finished {
             Some(live) => registry::version(model_id, Some(live.version), Seen::Latest)?,
             None => None,
         };
-        let measured = measured(model_id, live.clone())?;
+        // An update is not measured: nothing is compared with it.
+        let measured = match live.clone().filter(|_| self.value.is_some()) {
+            Some(live) => ancestor(model_id, live, usize::MAX)?.map(|found| found.version),
+            None => None,
+        };
         let split = |facts: &Map<String, Value>| facts.get(SPLIT).cloned();
         let of_live = measured.as_ref().and_then(|live| split(&live.hyperparameters));
         let same_split = of_live == split(&self.hyperparameters);
@@ -184,7 +186,7 @@ impl Finished {
             target.pending.keep(version)?;
         }
         point("deployed");
-        deploy::prune(model_id, deploy.keep_versions.unwrap_or(KEEP_VERSIONS))?;
+        prune::after_training(model_id, deploy.keep)?;
         point("pruned");
         if deployed {
             training.file.take().into_iter().for_each(Ready::publish);
@@ -197,21 +199,6 @@ impl Finished {
 /// Whether a version is one of its own, or an update of the one that is live.
 fn follows(facts: &Map<String, Value>, live: &Version) -> bool {
     facts.get(UPDATED_FROM).is_none_or(|from| from.as_i64() == Some(live.version.into()))
-}
-
-/// The version whose figures stand for a live one: itself, or, of an update, which is not measured, what it followed.
-fn measured(model_id: Uuid, live: Option<Version>) -> Result<Option<Version>> {
-    let mut version = live;
-    while let Some(updated) = version.as_ref().filter(|version| version.value.is_none()) {
-        let from = updated.hyperparameters.get(UPDATED_FROM).and_then(Value::as_i64);
-        let Some(from) =
-            from.and_then(|from| i32::try_from(from).ok()).filter(|&from| from < updated.version)
-        else {
-            break;
-        };
-        version = registry::version(model_id, Some(from), Seen::Latest)?;
-    }
-    Ok(version)
 }
 
 impl Published {

@@ -28,6 +28,7 @@ use crate::error::{Code, OrReport, Result, fail};
 use crate::fault::point;
 use crate::identity::{self, Named, Place};
 use crate::ids::type_name;
+use crate::prune::Keep;
 use crate::registry::write::{self, LogLine};
 use crate::registry::{Metric, Output};
 use crate::source::{Counts, InteractionColumns, Read, Source};
@@ -98,7 +99,7 @@ pub(crate) struct Request {
     pub(crate) holdout: HoldoutChoice,
     pub(crate) deploy: DeployChoice,
     pub(crate) seed: i64,
-    pub(crate) keep_versions: Option<i64>,
+    pub(crate) keep: Keep,
     /// Relations that tell of users and of items.
     pub(crate) features: [Option<content::Asked>; 2],
     /// Which segment a user has.
@@ -113,7 +114,7 @@ impl Request {
         model: Whom,
         relation: pg_sys::Oid,
         spec: &Spec<'_>,
-        keep_versions: Option<i64>,
+        keep: Keep,
         mut kept: Map<String, Value>,
     ) -> Result<Request> {
         let options = spec.object("options");
@@ -130,7 +131,7 @@ impl Request {
             holdout: choose("holdout", &text("holdout")?, &HOLDOUTS)?,
             deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
             seed: spec.whole("seed")?.unwrap_or(42),
-            keep_versions,
+            keep,
             features,
             segments,
             kept,
@@ -362,13 +363,7 @@ pub(crate) fn run<A: Trains>(
 
 /// Trains for the first time from what a trainer was given.
 pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
-    run::<A>(
-        call,
-        call.required_text(0, "model")?.into(),
-        call.required(1, "relation")?,
-        spec.clone(),
-        spec,
-    )
+    run::<A>(call, call.required_text(0, "model")?.into(), call.required(1, "relation")?, spec.clone(), spec)
 }
 
 /// The algorithm that a spec asks for.
@@ -590,7 +585,7 @@ pub(crate) fn train(
         hyperparameters,
     };
     drop(fitted);
-    let deploy = Deploy { choice: request.deploy, guarded: true, keep_versions: request.keep_versions };
+    let deploy = Deploy { choice: request.deploy, guarded: true, keep: request.keep };
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
     drop(identity);
     result.warn();

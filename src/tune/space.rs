@@ -10,12 +10,13 @@ use crate::train::choose;
 use crate::trainers::Trainer;
 
 /// Settings that are none of the model's quality, or that a search settles itself.
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 12] = [
     "algorithms",
     "budget",
     "deploy",
     "holdout",
     "item_features",
+    "keep_log",
     "keep_versions",
     "segment_models",
     "segments",

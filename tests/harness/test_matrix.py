@@ -45,6 +45,7 @@ FUNCTIONS = {
     "persona.model_facts(uuid)": (SERVED, "persona.model_facts('{id}')"),
     "persona.popular_items(text,integer,jsonb)": (SERVED, f"persona.popular_items({M})"),
     "persona.prewarm(text)": (SERVED, f"persona.prewarm({M})"),
+    "persona.prune(text,integer)": (OWNERS, f"persona.prune({M})"),
     "persona.recommend(text,anycompatible,integer,text[],text[],boolean,boolean,jsonb)": (SERVED, f"persona.recommend({M}, 7)"),
     "persona.recommend_as(text,anycompatible,anyelement,integer,text[],text[],boolean,boolean,jsonb)":
         (SERVED, f"persona.recommend_as({M}, 7, NULL::text)"),
@@ -96,7 +97,7 @@ FUNCTIONS = {
 # Each relation that may be read from, and by whom. Composite types are none.
 RELATIONS = {
     **{f"persona.{view}": CALLERS for view in ("models", "versions", "metrics", "training_log", "training_progress", "queue")},
-    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "output", "label", "attachment", "queue")},
+    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "reclaim", "output", "label", "attachment", "queue")},
     "persona_internal.deployment_deployment_id_seq": DUMPERS,
     "persona_internal.problems": DUMPERS,
     "alice.for_you": TYPED,

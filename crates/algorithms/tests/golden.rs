@@ -99,7 +99,10 @@ fn every_golden_image_gives_the_known_answers() {
         answers(&popular, &[(0, 6.0 / 103.0), (1, 6.0 / 103.0), (3, 6.0 / 103.0)]);
         assert!(popular.iter().all(|each| each.source == Source::Popular));
         answers(&model.similar_items(4, 2), &[(2, 0.825_383_864), (15, 0.528_111_825)]);
-        answers(&model.recommend_for_items(&[2, 5], 2, none).unwrap(), &[(7, 0.579_462_694), (4, 0.458_515_188)]);
+        answers(
+            &model.recommend_for_items(&[2, 5], 2, none).unwrap(),
+            &[(7, 0.579_462_694), (4, 0.458_515_188)],
+        );
         assert_eq!(model.score(7, 9), Some(3.9375));
         assert!(model.similar_users(3, 4).iter().all(|hit| hit.row != 3));
     }

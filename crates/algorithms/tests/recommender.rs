@@ -118,7 +118,8 @@ fn a_basket_is_answered_as_its_owner_would_be() {
     let model = Recommender::new(&Image::open(&bytes).unwrap()).unwrap();
     for user in [0, 17, 199] {
         let as_user = model.recommend(Some(user), 5, Filter::default());
-        let as_basket = model.recommend_for_items(data.user_items.row(user as usize).0, 5, Filter::default()).unwrap();
+        let as_basket =
+            model.recommend_for_items(data.user_items.row(user as usize).0, 5, Filter::default()).unwrap();
         for (a, b) in as_user.iter().zip(&as_basket) {
             assert!((a.score - b.score).abs() < 1e-2, "{a:?} {b:?}");
         }

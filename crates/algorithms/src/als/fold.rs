@@ -195,7 +195,8 @@ pub(super) fn fold_in_ratings_at(
     damping: Option<Damping>,
 ) -> Folded {
     let control = Control::unlimited();
-    ratings_at(level, model, (items, values), regularization, damping, &control).unwrap_or_else(|_| nobody(model))
+    ratings_at(level, model, (items, values), regularization, damping, &control)
+        .unwrap_or_else(|_| nobody(model))
 }
 
 /// [`fold_in_ratings`] with looks at a control, whose budget counts what it takes: for a user of millions of ratings.

@@ -135,13 +135,7 @@ struct Rated {
 
 impl Rated {
     /// From rows of the image; what it does not hold is left out. `budget` has taken the memory.
-    fn of(
-        rows: &[f32],
-        width: usize,
-        items: &[u32],
-        values: &[f32],
-        budget: &Budget<'_>,
-    ) -> Result<Rated> {
+    fn of(rows: &[f32], width: usize, items: &[u32], values: &[f32], budget: &Budget<'_>) -> Result<Rated> {
         let mut rated = Rated { own: Vec::new(), biases: Vec::new(), values: Vec::new() };
         let room = |vec: &mut Vec<f32>, len| vec.try_reserve_exact(len).map_err(|_| budget.refused());
         room(&mut rated.own, items.len() * (width - 1))?;

@@ -85,9 +85,21 @@ fn assert_answers(model: &Model, what: &str) {
         }
         let values = vec![1.0; seen.len()];
         assert_sound(&view.recommend_for_items(&seen, 9, Filter::default()).unwrap(), 9, items, &seen, what);
-        assert_sound(&view.recommend_fresh(&seen, &values, 9, Filter::default()).unwrap(), 9, items, &seen, what);
+        assert_sound(
+            &view.recommend_fresh(&seen, &values, 9, Filter::default()).unwrap(),
+            9,
+            items,
+            &seen,
+            what,
+        );
         let first = &seen[..1];
-        assert_sound(&view.recommend_fresh(first, &[1e30], 9, Filter::default()).unwrap(), 9, items, first, what);
+        assert_sound(
+            &view.recommend_fresh(first, &[1e30], 9, Filter::default()).unwrap(),
+            9,
+            items,
+            first,
+            what,
+        );
         assert!(view.score(user, seen[0]).unwrap().is_finite(), "{what}");
         let parts = view.explain(user, seen[0], &control).unwrap();
         assert!(parts.iter().all(|part| part.contribution.is_finite()), "{what}: {parts:?}");

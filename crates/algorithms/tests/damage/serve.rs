@@ -121,7 +121,8 @@ fn recommend(model: &Recommender<'_>, choices: &mut dyn Choices) {
             for candidates in [None, Some(&listed[..]), Some(&[])] {
                 for keep_seen in [false, true] {
                     for segment in [None, Some(1), Some(any)] {
-                        let filter = Filter { exclude: &exclude, candidates, keep_seen, segment, control: None };
+                        let filter =
+                            Filter { exclude: &exclude, candidates, keep_seen, segment, control: None };
                         let found = model.recommend(user, k, filter);
                         if whole {
                             sane(&found, k, items, candidates, &exclude);
