@@ -70,6 +70,7 @@ FROM (VALUES
   ('popular_items', $$'m'::text | 3 | '{}'::jsonb$$),
   ('prewarm', $$'m'::text$$),
   ('publish', $$'m'::text | 'public'::name | false$$),
+  ('prune', $$'m'::text | 10::int$$),
   ('publish_own', $$'m'::text | 'public'::name | 'app.user_id'::text | NULL::text$$),
   ('recommend', $$'m'::text | 1 | 3 | NULL::text[] | NULL::text[] | true | false | '{}'::jsonb$$),
   ('_recommend_all', $$'m'::regclass | 3 | NULL::int[] | NULL::text[]$$),
