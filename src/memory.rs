@@ -14,16 +14,18 @@
 //! The reserve is never touched: it takes address space, and memory only where `vm.overcommit_memory = 2` promises it.
 
 mod allocator;
-mod region;
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use algorithms::reserve::Region;
 use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail};
 use crate::settings;
-use region::RESERVE;
+
+/// The reserve of this process.
+static RESERVE: Region = Region::new();
 
 /// Bytes in reserve for allocations that nobody announced. A training makes thousands between two looks at interrupts,
 /// of some hundred bytes each.
@@ -81,7 +83,7 @@ struct Running {
 /// Runs the body of a SQL function; 53200 if the reserve cannot be had.
 #[inline]
 pub(crate) fn call<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    if RESERVE.bytes() < BASE && RESERVE.grow_to(BASE).is_err() {
+    if RESERVE.bytes() < BASE && !RESERVE.grow_to(BASE) {
         return Err(refused());
     }
     DEPTH.store(DEPTH.load(Relaxed) + 1, Relaxed);
@@ -141,7 +143,9 @@ pub(crate) fn reserve_once(bytes: usize, what: &str) -> Result<()> {
 
 fn announce(announced: usize, bytes: usize, what: &str) -> Result<()> {
     within_limit(bytes as u64, what)?;
-    RESERVE.grow_to(BASE.saturating_add(announced)).map_err(|()| refused_for(what))?;
+    if !RESERVE.grow_to(BASE.saturating_add(announced)) {
+        return Err(refused_for(what));
+    }
     ANNOUNCED.store(announced, Relaxed);
     Ok(())
 }

@@ -25,6 +25,6 @@ pub(crate) fn bulk() {
     // much, and all of them stay within the memory of a training.
     // SAFETY: settings of this process.
     let (ordinary, maintenance) = unsafe { (pg_sys::work_mem, pg_sys::maintenance_work_mem) };
-    let part = i32::try_from(settings::max_memory() / NODES >> 10).unwrap_or(i32::MAX);
+    let part = i32::try_from((settings::max_memory() / NODES) >> 10).unwrap_or(i32::MAX);
     set_local("work_mem", &ordinary.max(maintenance).min(part).max(64).to_string());
 }

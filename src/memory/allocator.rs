@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use super::region::RESERVE;
+use super::RESERVE;
 
 /// The largest allocation that the last pages serve.
 const SMALL: usize = 8 << 10;

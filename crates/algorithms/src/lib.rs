@@ -35,6 +35,7 @@ pub mod profile;
 pub mod psi;
 pub mod quantiles;
 pub mod recommender;
+pub mod reserve;
 pub mod rfm;
 pub mod rows;
 pub mod scale;

@@ -1,16 +1,15 @@
-//! Address space that is held and not used: part of it goes back to the system when an allocation was refused.
+//! Address space that is held and not used: part of it goes back to the system when an allocation was refused. What runs
+//! here allocates nothing, so that an allocator may call it.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
-
-/// The reserve of this process.
-pub(super) static RESERVE: Region = Region::new();
 
 /// Space goes back in such steps: what the C library maps to serve a small allocation.
 const STEP: usize = 1 << 20;
 
 /// A mapping that nobody reads or writes.
-pub(super) struct Region {
+#[derive(Debug)]
+pub struct Region {
     start: AtomicPtr<libc::c_void>,
     bytes: AtomicUsize,
     /// Bytes below which the region may not fall unnoticed.
@@ -21,8 +20,15 @@ pub(super) struct Region {
     busy: AtomicBool,
 }
 
+impl Default for Region {
+    fn default() -> Region {
+        Region::new()
+    }
+}
+
 impl Region {
-    const fn new() -> Region {
+    /// One that holds nothing yet.
+    pub const fn new() -> Region {
         Region {
             start: AtomicPtr::new(null_mut()),
             bytes: AtomicUsize::new(0),
@@ -34,18 +40,19 @@ impl Region {
 
     /// Bytes that are held.
     #[inline]
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 
     /// Whether the base was touched since the last time that somebody asked.
     #[inline]
-    pub(super) fn was_needed(&self) -> bool {
+    pub fn was_needed(&self) -> bool {
         self.needed.load(SeqCst) && self.needed.swap(false, SeqCst)
     }
 
-    /// Holds `bytes`, and forgets that any were needed. If they are refused it holds what it held.
-    pub(super) fn grow_to(&self, bytes: usize) -> Result<(), ()> {
+    /// Holds `bytes`, and forgets that any were needed; false if the system refuses them, and then it holds what it held.
+    /// The first size is the one below which it may not fall unnoticed.
+    pub fn grow_to(&self, bytes: usize) -> bool {
         let bytes = bytes.div_ceil(STEP).saturating_mul(STEP);
         self.changing(|| {
             let held = self.bytes();
@@ -56,7 +63,7 @@ impl Region {
                     libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
                 };
                 if start == libc::MAP_FAILED {
-                    return Err(());
+                    return false;
                 }
                 self.unmap(held);
                 self.start.store(start, SeqCst);
@@ -66,22 +73,22 @@ impl Region {
                 self.kept.store(bytes, SeqCst);
             }
             self.needed.store(false, SeqCst);
-            Ok(())
+            true
         })
     }
 
     /// Holds no more than `bytes`.
-    pub(super) fn shrink_to(&self, bytes: usize) {
+    pub fn shrink_to(&self, bytes: usize) {
         self.changing(|| self.unmap(self.bytes().saturating_sub(bytes)));
     }
 
     /// Gives everything back.
-    pub(super) fn release(&self) {
+    pub fn release(&self) {
         self.changing(|| self.take(self.bytes()));
     }
 
     /// Gives as much back as an allocation of `bytes` needs; false if there is less.
-    pub(super) fn give(&self, bytes: usize) -> bool {
+    pub fn give(&self, bytes: usize) -> bool {
         // The C library rounds up and maps a little more than it is asked for.
         let bytes = bytes.saturating_add(STEP).div_ceil(STEP).saturating_mul(STEP);
         self.changing(|| {
@@ -129,9 +136,9 @@ mod tests {
     #[test]
     fn gives_back_from_the_end_and_tells_when_the_base_was_touched() {
         let region = Region::new();
-        region.grow_to(4 * STEP).unwrap();
+        assert!(region.grow_to(4 * STEP));
         assert_eq!((region.bytes(), region.was_needed()), (4 * STEP, false));
-        region.grow_to(8 * STEP).unwrap();
+        assert!(region.grow_to(8 * STEP));
         assert!(region.give(3 * STEP));
         // What was announced is used, and that is no news.
         assert_eq!((region.bytes(), region.was_needed()), (4 * STEP, false));
@@ -140,7 +147,7 @@ mod tests {
         assert!(!region.give(2 * STEP));
         region.release();
         assert_eq!((region.bytes(), region.was_needed()), (0, true));
-        region.grow_to(4 * STEP).unwrap();
+        assert!(region.grow_to(4 * STEP));
         region.shrink_to(STEP);
         assert_eq!((region.bytes(), region.was_needed()), (STEP, false));
     }
