@@ -174,6 +174,8 @@ class Cluster:
         self.data, self.log = self.directory / "data", self.directory / "log"
         self.host, self.port = str(self.directory), 5432
         self.standbys, self.sessions, self.expected = [], [], []
+        # Variables that the next start gives the server beside those of the test.
+        self.environment = {}
         self.bindir = BINDIR
         if os.getuid() == 0:
             shutil.chown(self.directory, self.user)
@@ -193,7 +195,7 @@ class Cluster:
         """Runs a program of this PostgreSQL as the server's user; raises with what it printed."""
         become = ["runuser", "-u", self.user, "--"] if os.getuid() == 0 else []
         # Servers answer as those of users do: a developer's RUST_BACKTRACE would fill every DETAIL.
-        locale = {**os.environ, "LC_ALL": "C.UTF-8", "RUST_BACKTRACE": "0"}
+        locale = {**os.environ, "LC_ALL": "C.UTF-8", "RUST_BACKTRACE": "0", **self.environment}
         done = subprocess.run(
             [*become, self.bindir / program, *arguments],
             cwd=self.directory, env=locale, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
