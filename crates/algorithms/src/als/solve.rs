@@ -41,6 +41,10 @@ pub(super) enum Feedback<'a> {
     },
 }
 
+/// A squared residual of this part of what it is the difference of is rounding. Steps after it go where the curvature is
+/// next to nothing, as far as rounding sends them: with more factors than the data have, they raised the loss.
+const NOISE: f32 = 1e-12;
+
 /// How a row's system is solved.
 #[derive(Clone, Copy)]
 pub(super) enum Method {
@@ -258,6 +262,7 @@ unsafe fn solve_row<L: Lanes, const R: usize, const EXACT: bool>(
         // residual = sum (r - w y.x) y - B x; the squared errors fall out on the way.
         base::<L>(task, range.len(), x, image, width);
         let mut loss = f64::from(dot::<L>(x, image, width));
+        let noise = NOISE * dot::<L>(image, image, width);
         residual.fill(0.0);
         let (error, weight) = pass::<L, true>(task, row, range.clone(), x, residual.as_mut_ptr(), width)?;
         loss += error;
@@ -287,7 +292,7 @@ unsafe fn solve_row<L: Lanes, const R: usize, const EXACT: bool>(
         // Without this, lambda 0 and a large alpha divide by what rounding left of a curvature of zero.
         let mut flat = 1e-7 * (task.curvature + weight * task.square);
         let mut square = dot::<L>(residual, residual, width);
-        let enough = (square * tolerance).max(floor);
+        let enough = (square * tolerance).max(floor).max(noise);
         direction.copy_from_nonoverlapping(residual, width);
         // The squared length of the direction follows from those of the residuals, which are orthogonal.
         let mut length = square;
