@@ -27,7 +27,9 @@ INSERT INTO board SELECT 1, i, 1, '2024-01-02' FROM unnest('{2,4,6,8,10}'::int[]
 SELECT first('m', 77);
 SELECT version, algorithm, rows_used, iterations, metric, deployed, deploy_reason FROM persona.update_model('m');
 SELECT * FROM trained('m');
-SELECT first('m', 77), first('m', 1);
+-- Which five of the even items, rounding says.
+SELECT who, count(*), bool_and(item_id::int % 2 = 0) AS even, max(source) AS source
+FROM unnest('{77,1}'::int[]) AS who, persona.recommend('m', who, 5) GROUP BY who ORDER BY who DESC;
 SELECT count(*) FROM persona.recommend('m', 3, 30) WHERE item_id = '21';
 SELECT users_updated, rows_read_again, updated_from
 FROM persona.versions, jsonb_to_record(hyperparameters) AS r(users_updated int, rows_read_again int, updated_from int)
