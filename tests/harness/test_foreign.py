@@ -9,7 +9,7 @@ from test_canaries import songs
 from test_matrix import CATALOG, FUNCTIONS, OUTSIDE, PLACE, REFUSER, TRIGGER, TUNED, TUNER, WORKER, world
 from test_privileges import people
 
-REGISTRY = ("model", "version", "deployment", "metric", "training_log", "output", "label", "chunk", "attachment", "queue")
+REGISTRY = ("model", "version", "deployment", "metric", "training_log", "output", "label", "chunk", "reclaim", "attachment", "queue")
 
 
 def writer(root, cluster, database="shop"):
