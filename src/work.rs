@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_chan
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
+use algorithms::reserve::room_for_a_thread;
 use algorithms::{Control, Error};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -77,7 +78,9 @@ fn start<'scope, T: Send + 'scope>(
         // Nothing is ever sent: the other end goes with the thread.
         let _ = ended.recv_timeout(PATIENCE);
     });
-    room_for_a_thread()?;
+    if !room_for_a_thread() {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
     let _blocked = SignalsBlocked::now();
     let body = move || {
         let _alive = alive;
@@ -85,18 +88,6 @@ fn start<'scope, T: Send + 'scope>(
     };
     let handle = std::thread::Builder::new().name("persona".to_string()).spawn_scoped(scope, body)?;
     Ok(Worker { handle, _exit: exit })
-}
-
-/// Bytes that the C library allocates for a thread, for which a refusal is the end of the process.
-const OF_A_THREAD: usize = 64 << 10;
-
-/// Sees to it that the first allocations of a thread find memory: those of its thread-local variables cannot fail. What is
-/// freed here stays with the process, and all threads share it.
-fn room_for_a_thread() -> io::Result<()> {
-    let mut room: Vec<u8> = Vec::new();
-    room.try_reserve_exact(OF_A_THREAD).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    std::hint::black_box(&mut room);
-    Ok(())
 }
 
 /// The error of a thread that the system refused.

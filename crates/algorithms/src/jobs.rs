@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::control::Control;
 use crate::error::Result;
+use crate::reserve::room_for_a_thread;
 
 /// The jobs that no worker has begun.
 pub(crate) struct Jobs<'c, I> {
@@ -30,7 +31,10 @@ where
 {
     let jobs = Jobs { jobs: Mutex::new(jobs), control };
     std::thread::scope(|scope| {
-        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, || worker(&jobs)).ok();
+        let spawn = |_| {
+            let room = room_for_a_thread();
+            room.then(|| std::thread::Builder::new().spawn_scoped(scope, || worker(&jobs)).ok()).flatten()
+        };
         let others: Vec<_> = (1..threads).map_while(spawn).collect();
         let mut result = worker(&jobs);
         for other in others {

@@ -129,6 +129,18 @@ impl Region {
     }
 }
 
+/// Bytes that the C library allocates for a thread, for which a refusal is the end of the process.
+const OF_A_THREAD: usize = 64 << 10;
+
+/// Whether the first allocations of a thread find memory: those of its thread-local variables cannot fail. What is freed
+/// here stays with the process, and its threads share it.
+pub fn room_for_a_thread() -> bool {
+    let mut room: Vec<u8> = Vec::new();
+    let found = room.try_reserve_exact(OF_A_THREAD).is_ok();
+    std::hint::black_box(&mut room);
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
