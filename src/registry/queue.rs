@@ -49,6 +49,8 @@ pub(crate) struct Pending {
     model_id: Uuid,
     /// Whether anything waits.
     any: bool,
+    /// Whether anybody keeps a queue.
+    kept: bool,
     snapshot: pg_sys::Snapshot,
     /// When somebody asked. What the transaction itself queues from then on was not seen.
     asked_at: pgrx::datum::TimestampWithTimeZone,
@@ -70,18 +72,19 @@ pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
     let mut scan = Scan::start("queue", "queue_pkey", Seen::Statement, &[uuid_key(1, model_id)], false)?;
     let any = scan.next().is_some();
     drop(scan);
+    let kept = !attached(model_id, Seen::Latest)?.is_empty();
     // SAFETY: inside a transaction that has an active snapshot; `Drop` gives this one back, and an abort does if an error
     // passes.
     let (snapshot, asked_at) =
         unsafe { (pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()), pg_sys::GetCurrentTimestamp()) };
     let asked_at = asked_at.try_into().map_err(|_| write::damaged_clock())?;
-    Ok(Pending { model_id, any, snapshot, asked_at })
+    Ok(Pending { model_id, any, kept, snapshot, asked_at })
 }
 
 impl Pending {
     /// Passes the users on whose rows changed, one by one and some of them repeatedly, until `each` wants no more.
     pub(crate) fn users(&self, each: &mut dyn FnMut(&str) -> Result<bool>) -> Result<Changed> {
-        if attached(self.model_id, Seen::Latest)?.is_empty() {
+        if !self.kept {
             return Ok(Changed::Unknown);
         }
         let keys = [uuid_key(1, self.model_id)];
