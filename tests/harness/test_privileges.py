@@ -158,7 +158,7 @@ def test_registry_is_closed(cluster):
     alice.run("""CREATE TABLE alice.groups AS SELECT g AS id, g % 2 AS x FROM generate_series(1, 9) g;
                  SELECT persona.train_kmeans('alice.tiers', 'alice.groups', 'id', k => 2); SELECT persona.label_segment('alice.tiers', 1, 'Gold');
                  SELECT persona.attach('alice.for_you'); DELETE FROM alice.events WHERE user_id = (SELECT min(user_id) FROM alice.events)""")
-    root.run("INSERT INTO persona_internal.reclaim SELECT 3, gen_random_uuid(), 0, true")
+    root.run("INSERT INTO persona_internal.reclaim VALUES (3, gen_random_uuid(), 0)")
     root.run("GRANT ALL ON SCHEMA public TO PUBLIC; ANALYZE")
     relations = root.run("""
         WITH mine AS (SELECT oid, relkind, reltoastrelid FROM pg_class WHERE relnamespace = 'persona_internal'::regnamespace AND relkind <> 'c')
@@ -175,7 +175,11 @@ def test_registry_is_closed(cluster):
         for who, session, statements in (
             ("alice", alice, reads + writes), ("bob", bob, reads + writes), ("mallory", mallory, reads + writes), ("keeper", keeper, writes),
         ):  # fmt: skip
-            wrong += [(who, sql, code) for sql in statements if not closed(sql, code := refused(session, sql), who)]
+            # No key of a permanent table may refer to an unlogged one: Postgres says that before it asks for rights.
+            wrong += [
+                (who, sql, code) for sql in statements
+                if not closed(sql, code := refused(session, sql), who) and not ("reclaim" in name and code == "42P16")
+            ]
         if kind == "r":
             assert int(keeper.value(f"SELECT count(*) FROM {name}")) > 0
     for session in (alice, bob, mallory):
