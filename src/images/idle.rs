@@ -56,16 +56,9 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     if due && started.is_some() {
         cache::forget_unused();
     }
-    if !slots::any() {
-        return;
-    }
-    if due {
+    if (due || !timer::runs()) && slots::any() {
         timer::start(after, rest);
         STARTED.set(Some((Instant::now(), after)));
-    } else if !timer::runs() {
-        // An ERROR took it away. It goes on for the rest of its time, or errors would put it off for ever.
-        let left = started.map_or(after, |(at, time)| time.saturating_sub(at.elapsed()));
-        timer::start(left.max(Duration::from_millis(1)), rest);
     }
 }
 
