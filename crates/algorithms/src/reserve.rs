@@ -1,6 +1,8 @@
 //! Address space that is held and not used: part of it goes back to the system when an allocation was refused. What runs
 //! here allocates nothing, so that an allocator may call it.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -129,16 +131,21 @@ impl Region {
     }
 }
 
-/// Bytes that the C library allocates for a thread, for which a refusal is the end of the process.
-const OF_A_THREAD: usize = 64 << 10;
+/// What the C library may allocate for a thread and its thread-local variables, for which a refusal is the end of the
+/// process.
+const OF_A_THREAD: Layout = Layout::new::<[u128; 4 << 10]>();
 
-/// Whether the first allocations of a thread find memory: those of its thread-local variables cannot fail. What is freed
-/// here stays with the process, and its threads share it.
+/// Whether the first allocations of a thread find memory. What is freed here stays with the process, and its threads
+/// share it. The C library itself is asked: a program's own allocator may have a reserve that does not help it.
 pub fn room_for_a_thread() -> bool {
-    let mut room: Vec<u8> = Vec::new();
-    let found = room.try_reserve_exact(OF_A_THREAD).is_ok();
-    std::hint::black_box(&mut room);
-    found
+    // SAFETY: the layout is not empty, and what is freed was just allocated with it, by the same allocator.
+    unsafe {
+        let room = black_box(System.alloc(OF_A_THREAD));
+        if !room.is_null() {
+            System.dealloc(room, OF_A_THREAD);
+        }
+        !room.is_null()
+    }
 }
 
 #[cfg(test)]
