@@ -4,6 +4,10 @@ CREATE TABLE persona_internal.attachment (
   model_id uuid,
   ordinal int,
   relation persona_internal.relation NOT NULL,
+  -- The file that held its rows when they were read last, and the database that this is a file of: what comes from a dump
+  -- says nothing of those here.
+  filenode oid,
+  database oid,
   PRIMARY KEY (model_id, ordinal));
 
 -- A row of keys for each statement, or several. Its id is random, so that writers never wait for each other; a row
@@ -17,7 +21,7 @@ CREATE TABLE persona_internal.queue (
   read_by int,
   PRIMARY KEY (model_id, change_id));
 
-COMMENT ON TABLE persona_internal.attachment IS 'tables whose changes are queued for a model: its source and those below it';
+COMMENT ON TABLE persona_internal.attachment IS 'tables whose changes are queued for a model, as a training read them last: its source and those below it';
 COMMENT ON TABLE persona_internal.queue IS 'users whose rows changed since a model was brought up to date; a row without users: anything may have changed';
 
 CREATE TRIGGER only_library BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON persona_internal.attachment
@@ -31,6 +35,37 @@ GRANT SELECT ON persona_internal.attachment, persona_internal.queue TO pg_databa
 -- What a dump holds of a model is as old as what it holds of the source: the queue says what lies between.
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.attachment', '');
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.queue', '');
+
+-- The sources of attached models and what lies below them. A partition that somebody detaches concurrently is below until
+-- that has ended.
+CREATE VIEW persona_internal.source_table AS
+WITH RECURSIVE below AS (
+  SELECT m.model_id, s.oid AS relation
+  FROM persona_internal.model m
+  CROSS JOIN LATERAL pg_catalog.parse_ident(m.spec ->> 'relation') AS source (name)
+  JOIN pg_catalog.pg_namespace n ON n.nspname = source.name[1]::name
+  JOIN pg_catalog.pg_class s ON s.relnamespace = n.oid AND s.relname = source.name[2]::name
+  UNION
+  SELECT b.model_id, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.relation)
+SELECT b.model_id, b.relation, c.relfilenode AS filenode,
+       (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS database
+FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.relation;
+
+-- Attached models whose tables are others than those that a training read last: partitions came or went, or a table was
+-- written anew, by ALTER TABLE or VACUUM FULL. No trigger tells of that.
+CREATE VIEW persona_internal.moved AS
+SELECT t.model_id
+FROM persona_internal.source_table t
+JOIN (SELECT DISTINCT a.model_id FROM persona_internal.attachment a) attached ON attached.model_id = t.model_id
+LEFT JOIN persona_internal.attachment a ON a.model_id = t.model_id AND a.relation::oid = t.relation
+WHERE a.relation IS NULL OR a.database = t.database AND a.filenode <> t.filenode
+UNION
+SELECT a.model_id
+FROM persona_internal.attachment a
+WHERE EXISTS (SELECT FROM persona_internal.source_table t WHERE t.model_id = a.model_id)
+  AND NOT EXISTS (SELECT FROM persona_internal.source_table t WHERE t.model_id = a.model_id AND t.relation = a.relation::oid);
+COMMENT ON VIEW persona_internal.source_table IS 'tables at and below the sources of models';
+COMMENT ON VIEW persona_internal.moved IS 'attached models whose tables are not those that a training read last';
 
 CREATE FUNCTION persona._queue_changes() RETURNS trigger
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'persona_queue_changes';
@@ -50,20 +85,26 @@ COMMENT ON FUNCTION persona.detach(text) IS
   'Ends what persona.attach() began: drops the triggers and empties the queue of a model. Nothing happens where it is not attached. For the owner of the model (42501). Waits for readers and writers of the source.';
 
 CREATE VIEW persona.queue WITH (security_barrier) AS
+WITH moved AS MATERIALIZED (SELECT d.model_id FROM persona_internal.moved d)
 SELECT m.relation::oid::regclass::text AS model, q.pending, q.oldest, q.lost, q.kept_back
 FROM persona_internal.model m
 CROSS JOIN LATERAL (
-  SELECT coalesce(sum(cardinality(c.user_ids)), 0)::bigint AS pending, min(c.queued_at) AS oldest,
-         coalesce(bool_or(c.user_ids IS NULL), false) AS lost,
-         CASE WHEN bool_and(c.read_by IS NOT NULL) THEN max(c.read_by) END AS kept_back
-  FROM persona_internal.queue c WHERE c.model_id = m.model_id) q
+  SELECT coalesce(sum(cardinality(c.user_ids)), 0)::bigint AS pending,
+         coalesce(min(c.queued_at), CASE WHEN moved.yes THEN pg_catalog.statement_timestamp() END) AS oldest,
+         coalesce(bool_or(c.model_id IS NOT NULL AND c.user_ids IS NULL), false) OR moved.yes AS lost,
+         -- A version that is not stored any more cannot go live: nobody has what it read.
+         CASE WHEN bool_and(coalesce(v.stored, false)) AND NOT moved.yes THEN max(c.read_by) END AS kept_back
+  FROM (SELECT EXISTS (SELECT FROM moved d WHERE d.model_id = m.model_id) AS yes) moved
+  LEFT JOIN persona_internal.queue c ON c.model_id = m.model_id
+  LEFT JOIN persona_internal.version v ON v.model_id = c.model_id AND v.version = c.read_by
+  GROUP BY moved.yes) q
 WHERE EXISTS (SELECT FROM persona_internal.attachment a WHERE a.model_id = m.model_id)
   AND pg_catalog.has_table_privilege(m.relation::oid, 'SELECT');
 COMMENT ON VIEW persona.queue IS 'what waits for the next work-off of each attached model that you may use';
 COMMENT ON COLUMN persona.queue.model IS 'name under which this session finds the model';
 COMMENT ON COLUMN persona.queue.pending IS 'changed users that wait; who changed in several statements counts in each';
-COMMENT ON COLUMN persona.queue.oldest IS 'when the oldest change was queued; NULL where nothing waits';
-COMMENT ON COLUMN persona.queue.lost IS 'whether anything may have changed, so that the next work-off reads the whole source: after attach, TRUNCATE, or a change that could not be queued';
+COMMENT ON COLUMN persona.queue.oldest IS 'when the oldest change was queued, now if only the tables themselves changed; NULL if nothing waits';
+COMMENT ON COLUMN persona.queue.lost IS 'whether anything may have changed, so that the next work-off reads the whole source: after attach, TRUNCATE, a change that could not be queued, partitions that came or went, or a table that was written anew';
 COMMENT ON COLUMN persona.queue.kept_back IS 'version that has read all that waits and did not go live, so that the next work-off has nothing to do; persona.deploy() of it empties the queue. NULL where something was not read yet';
 
 CREATE PROCEDURE persona.work_queue(model text DEFAULT NULL, max_seconds float8 DEFAULT NULL)

@@ -86,11 +86,9 @@ pub(crate) fn attach(call: &Call) -> Answer {
             execute(&format!("ALTER TABLE ONLY {} {enable} TRIGGER {}", table.name, identity::quote(&name)))?;
         }
     }
-    let relations: Vec<pg_sys::Oid> = tables.iter().map(|table| table.relation).collect();
-    let before = queue::attached(model.model_id, Seen::Latest)?;
-    write::set_attachment(model.model_id, &relations)?;
+    let moved = queue::follow(model.model_id)?;
     // Nobody knows what changed before there was a trigger.
-    if made || relations != before {
+    if made || moved {
         queue::append(model.model_id, None)?;
     }
     Ok(None)

@@ -11,12 +11,17 @@
 //!    none; an error context callback gives it the reserve.
 //! 3. A few pages inside the library serve what even that cannot.
 //!
+//! A limit may also fall below what the process has, and then no address space helps: a block of the heap is kept for
+//! the report, and goes back with the reserve.
+//!
 //! The reserve is never touched: it takes address space, and memory only where `vm.overcommit_memory = 2` promises it.
 
 mod allocator;
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use algorithms::reserve::Region;
 use pgrx::pg_sys;
@@ -26,6 +31,12 @@ use crate::settings;
 
 /// The reserve of this process.
 static RESERVE: Region = Region::new();
+
+/// A block of the heap, or null: what Postgres needs to report an error and pgrx to pass it on.
+static FOR_THE_REPORT: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+
+/// Its size: below that from which on the C library maps each allocation by itself, and gives it back at once.
+const OF_THE_REPORT: Layout = Layout::new::<[u128; 6 << 10]>();
 
 /// Bytes in reserve for allocations that nobody announced. A training makes thousands between two looks at interrupts,
 /// of some hundred bytes each.
@@ -55,8 +66,21 @@ pub(crate) fn prepare() {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
     // Nothing is lost if this fails: each call tries again, and fails without it.
-    let _ = RESERVE.grow_to(BASE);
+    take_base();
     no_backtraces();
+}
+
+/// Takes what stands behind allocations that nobody announced; false if the system refuses it.
+#[cold]
+fn take_base() -> bool {
+    if !RESERVE.grow_to(BASE) {
+        return false;
+    }
+    if FOR_THE_REPORT.load(Relaxed).is_null() {
+        // SAFETY: the layout is not empty. Without the block a report may fail that would fail in any case.
+        FOR_THE_REPORT.store(unsafe { System.alloc(OF_THE_REPORT) }, Relaxed);
+    }
+    true
 }
 
 /// Turns off what pgrx shows clients of a backtrace, as the DETAIL of every error, if RUST_BACKTRACE is set in the
@@ -83,7 +107,7 @@ struct Running {
 /// Runs the body of a SQL function; 53200 if the reserve cannot be had.
 #[inline]
 pub(crate) fn call<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    if RESERVE.bytes() < BASE && !RESERVE.grow_to(BASE) {
+    if RESERVE.bytes() < BASE && !take_base() {
         return Err(refused());
     }
     DEPTH.store(DEPTH.load(Relaxed) + 1, Relaxed);
@@ -120,6 +144,11 @@ impl Drop for Running {
 unsafe extern "C-unwind" fn give_way(_argument: *mut c_void) {
     if geterrcode() == Code::ERRCODE_OUT_OF_MEMORY as c_int {
         RESERVE.release();
+        let block = FOR_THE_REPORT.swap(null_mut(), Relaxed);
+        if !block.is_null() {
+            // SAFETY: allocated with this layout by the same allocator, and the exchange gave it to this call alone.
+            unsafe { System.dealloc(block, OF_THE_REPORT) };
+        }
     }
 }
 

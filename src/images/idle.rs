@@ -58,6 +58,9 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     }
     if (due || !timer::runs()) && slots::any() {
         timer::start(after, rest);
+    }
+    // An ERROR takes the timer away. That it is started anew for one is no reason to look at what is used any later.
+    if due {
         STARTED.set(Some((Instant::now(), after)));
     }
 }

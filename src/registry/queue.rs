@@ -8,6 +8,7 @@ use super::scan::{Scan, Seen, open_for};
 use super::{not_outrun, uuid_key, write};
 use crate::error::Result;
 use crate::memory;
+use crate::snapshot::Snapshot;
 
 /// The tables whose changes are queued for a model.
 pub(crate) fn attached(model_id: Uuid, seen: Seen) -> Result<Vec<pg_sys::Oid>> {
@@ -21,13 +22,17 @@ pub(crate) fn attached(model_id: Uuid, seen: Seen) -> Result<Vec<pg_sys::Oid>> {
 
 /// Queues users of a model; `None` says that anything may have changed.
 pub(crate) fn append(model_id: Uuid, users: Option<&[String]>) -> Result<()> {
+    append_read_by(model_id, users, None)
+}
+
+fn append_read_by(model_id: Uuid, users: Option<&[String]>, version: Option<i32>) -> Result<()> {
     let values = [
         model_id.into_datum(),
         write::new_id()?.into_datum(),
         users.and_then(|users| users.iter().map(String::as_str).collect::<Vec<_>>().into_datum()),
         // SAFETY: reads the clock.
         Some(unsafe { pg_sys::GetCurrentTimestamp() }.into()),
-        None,
+        version.into_datum(),
     ];
     let mut nulls = values.map(|value| value.is_none());
     let mut datums = values.map(|value| value.unwrap_or(pg_sys::Datum::null()));
@@ -51,6 +56,8 @@ pub(crate) struct Pending {
     any: bool,
     /// Whether anybody keeps a queue.
     kept: bool,
+    /// Whether the tables are others than those that were followed, or were written anew.
+    moved: bool,
     snapshot: pg_sys::Snapshot,
     /// When somebody asked. What the transaction itself queues from then on was not seen.
     asked_at: pgrx::datum::TimestampWithTimeZone,
@@ -66,6 +73,17 @@ pub(crate) enum Changed {
     TooMany,
 }
 
+/// Notes the tables that are at or below the source now; whether they are others than were noted, or were written anew.
+pub(crate) fn follow(model_id: Uuid) -> Result<bool> {
+    let before = attached(model_id, Seen::Latest)?;
+    let _latest = Snapshot::latest();
+    // SAFETY: the active snapshot is that of the line above, until the end of this function.
+    let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+    let moved = before.is_empty() || write::has_moved(model_id, snapshot)?;
+    write::set_attachment(model_id, snapshot)?;
+    Ok(moved)
+}
+
 /// What waits in the queue of a model. Whoever reads the source under the same snapshot, or a later one, has all of
 /// these changes.
 pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
@@ -78,13 +96,15 @@ pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
     let (snapshot, asked_at) =
         unsafe { (pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()), pg_sys::GetCurrentTimestamp()) };
     let asked_at = asked_at.try_into().map_err(|_| write::damaged_clock())?;
-    Ok(Pending { model_id, any, kept, snapshot, asked_at })
+    let mut pending = Pending { model_id, any, kept, moved: false, snapshot, asked_at };
+    pending.moved = kept && write::has_moved(model_id, snapshot)?;
+    Ok(pending)
 }
 
 impl Pending {
     /// Passes the users on whose rows changed, one by one and some of them repeatedly, until `each` wants no more.
     pub(crate) fn users(&self, each: &mut dyn FnMut(&str) -> Result<bool>) -> Result<Changed> {
-        if !self.kept {
+        if !self.kept || self.moved {
             return Ok(Changed::Unknown);
         }
         let keys = [uuid_key(1, self.model_id)];
@@ -103,16 +123,29 @@ impl Pending {
 
     /// Removes what was seen, with the transaction that has worked it off.
     pub(crate) fn forget(&self) -> Result<()> {
-        if self.any { write::forget_changes(self.model_id, self.snapshot, self.asked_at) } else { Ok(()) }
+        if self.any {
+            write::forget_changes(self.model_id, self.snapshot, self.asked_at)?;
+        }
+        self.follow()
     }
 
     /// Keeps what was seen for the next version, and notes which one has read it and did not go live.
     pub(crate) fn keep(&self, version: i32) -> Result<()> {
         if self.any {
-            write::mark_changes(self.model_id, self.snapshot, self.asked_at, version)
-        } else {
-            Ok(())
+            write::mark_changes(self.model_id, self.snapshot, self.asked_at, version)?;
         }
+        if self.moved {
+            append_read_by(self.model_id, None, Some(version))?;
+        }
+        self.follow()
+    }
+
+    /// Notes the tables whose rows were read, if they are not those that were noted, or were noted in another database.
+    fn follow(&self) -> Result<()> {
+        if self.moved || self.kept && write::is_noted_elsewhere(self.model_id, self.snapshot)? {
+            write::set_attachment(self.model_id, self.snapshot)?;
+        }
+        Ok(())
     }
 }
 

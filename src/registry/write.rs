@@ -148,20 +148,52 @@ pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()
     })
 }
 
-/// Notes the tables that are attached to a model, in place of any before.
-pub(crate) fn set_attachment(model_id: Uuid, relations: &[pg_sys::Oid]) -> Result<()> {
+/// Notes the source of a model and what lies below it, as a snapshot shows them, in place of what was noted before.
+pub(crate) fn set_attachment(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<()> {
+    let model = (model_id.into_datum(), pg_sys::UUIDOID);
     as_registry_owner(|| {
-        run(
+        run_under(
+            snapshot,
             "DELETE FROM persona_internal.attachment WHERE model_id OPERATOR(pg_catalog.=) $1",
-            &[argument(model_id)],
+            [model],
         )?;
-        for (ordinal, relation) in (1i32..).zip(relations) {
-            run(
-                "INSERT INTO persona_internal.attachment VALUES ($1, $2, $3)",
-                &[argument(model_id), argument(ordinal), argument(*relation)],
-            )?;
-        }
+        run_under(
+            snapshot,
+            "INSERT INTO persona_internal.attachment
+             SELECT model_id, pg_catalog.row_number() OVER (ORDER BY relation), relation, filenode, database
+             FROM persona_internal.source_table WHERE model_id OPERATOR(pg_catalog.=) $1",
+            [model],
+        )?;
         Ok(())
+    })
+}
+
+/// Whether the tables of a model were noted in the database that this one is a copy of.
+pub(crate) fn is_noted_elsewhere(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<bool> {
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "SELECT FROM persona_internal.attachment WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND database IS DISTINCT FROM $2",
+            // SAFETY: set when the process connected.
+            [
+                (model_id.into_datum(), pg_sys::UUIDOID),
+                (unsafe { pg_sys::MyDatabaseId }.into_datum(), pg_sys::OIDOID),
+            ],
+        )
+        .map(|rows| rows > 0)
+    })
+}
+
+/// Whether a snapshot shows the source of a model, or what lies below it, otherwise than it was noted.
+pub(crate) fn has_moved(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<bool> {
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "SELECT FROM persona_internal.moved WHERE model_id OPERATOR(pg_catalog.=) $1",
+            [(model_id.into_datum(), pg_sys::UUIDOID)],
+        )
+        .map(|rows| rows > 0)
     })
 }
 
@@ -191,6 +223,7 @@ pub(crate) fn forget_changes(
                AND queued_at OPERATOR(pg_catalog.<=) $2",
             [(model_id.into_datum(), pg_sys::UUIDOID), (until.into_datum(), pg_sys::TIMESTAMPTZOID)],
         )
+        .map(|_| ())
     })
 }
 
@@ -212,21 +245,23 @@ pub(crate) fn mark_changes(
                 (version.into_datum(), pg_sys::INT4OID),
             ],
         )
+        .map(|_| ())
     })
 }
 
-/// Runs a statement that changes what a snapshot shows, which may be older than the statement. No argument is NULL.
+/// Runs a statement that reads or changes what a snapshot shows, which may be older than the statement; the number of its
+/// rows. No argument is NULL.
 fn run_under<const N: usize>(
     snapshot: pg_sys::Snapshot,
     statement: &str,
     arguments: [(Option<pg_sys::Datum>, pg_sys::Oid); N],
-) -> Result<()> {
+) -> Result<u64> {
     let statement = CString::new(statement).unwrap_or_default();
     let mut types = arguments.map(|(_, type_oid)| type_oid);
     let mut values = arguments.map(|(value, _)| value.unwrap_or(pg_sys::Datum::null()));
     // SAFETY: SPI is connected and finished around what uses it, and an error unwinds through here without SPI_finish: the
     // abort of the transaction does that. The arrays have as many entries as the statement has parameters.
-    let code = unsafe {
+    let (code, rows) = unsafe {
         pg_sys::SPI_connect();
         let plan = pg_sys::SPI_prepare(statement.as_ptr(), N as i32, types.as_mut_ptr());
         let code = if plan.is_null() {
@@ -244,14 +279,15 @@ fn run_under<const N: usize>(
                 0,
             )
         };
+        let rows = pg_sys::SPI_processed;
         pg_sys::SPI_finish();
-        code
+        (code, rows)
     };
     if code < 0 {
         let message = format!("could not write the registry: SPI error {code}");
         return Err(fail(Code::ERRCODE_INTERNAL_ERROR, message));
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// XX000 for a clock whose time is no time.
@@ -514,22 +550,21 @@ pub(crate) fn insert_deployment(
     action: &str,
     user: String,
 ) -> Result<()> {
-    // The newest line is the one that counts: a sequence that somebody set back must not make it an older one.
-    let next = super::live(model_id, Seen::Latest)?.map(|live| live.deployment_id.saturating_add(1));
+    // The newest line is the one that counts. A sequence could be set, back or to its end, by whoever may write all data.
+    let next = super::live(model_id, Seen::Latest)?.map_or(1, |live| live.deployment_id.saturating_add(1));
     as_registry_owner(|| {
         run(
             "INSERT INTO persona_internal.deployment
                (deployment_id, model_id, version, image_id, previous, action, deployed_by, deployed_at)
-             VALUES (GREATEST(pg_catalog.nextval('persona_internal.deployment_deployment_id_seq'), $7),
-               $1, $2, $3, $4, $5, $6, pg_catalog.clock_timestamp())",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp())",
             &[
+                argument(next),
                 argument(model_id),
                 argument(version),
                 argument(image_id),
                 argument(previous),
                 argument(action.to_string()),
                 argument(user),
-                argument(next),
             ],
         )?;
         Ok(())

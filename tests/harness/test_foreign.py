@@ -49,11 +49,10 @@ def test_a_sequence_that_was_set_back(cluster):
     root, alice, _, _, _ = people(cluster)
     train(alice, factors=9)
     ada = writer(root, cluster)
-    for back in ("1", "2"):
-        ada.run(f"SELECT setval('persona_internal.deployment_deployment_id_seq', {back})")
+    for number in (1, 2, 2**63 - 1):
+        ada.run(f"SELECT setval('persona_internal.deployment_deployment_id_seq', {number})")
         alice.run("SELECT persona.deploy('for_you', 1)")
         assert alice.value("SELECT version FROM for_you") == "1"
-        ada.run("SELECT setval('persona_internal.deployment_deployment_id_seq', 1)")
         alice.run("SELECT persona.deploy('for_you', 2)")
         assert alice.value("SELECT version FROM for_you") == "2"
     assert root.run("SELECT * FROM persona.check()") == []

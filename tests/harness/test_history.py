@@ -70,8 +70,6 @@ def lengthen(session, versions):
         INSERT INTO persona_internal.deployment
         SELECT d.deployment_id + v.version - 1, d.model_id, v.version, v.image_id, d.deployment_id + v.version - 2, 'train', d.deployed_by, d.deployed_at
         FROM persona_internal.version v, persona_internal.deployment d WHERE v.version > 1""", timeout=600)
-    session.run("""
-        SELECT setval('persona_internal.deployment_deployment_id_seq', max(deployment_id)) FROM persona_internal.deployment""")
     session.run("VACUUM ANALYZE", timeout=600)
 
 

@@ -362,3 +362,54 @@ def test_a_queue_that_is_too_long_heals(cluster):
     # What comes in while a version is being made, by the same transaction too, waits for the next one.
     session.run("""BEGIN; SELECT persona.retrain('for_you'); INSERT INTO events VALUES (77, 'item-03', 1, now()); COMMIT""")
     assert session.value("SELECT pending FROM persona.queue") == "1"
+
+
+def test_tables_that_ddl_changes(cluster):
+    """No trigger fires when DDL takes rows away, brings them or writes them anew: the next work-off reads everything, once."""
+    session = cluster.session()
+    extension(session)
+    interactions(session, "loose", rows=2000)
+    session.run("""
+        CREATE TABLE events (LIKE loose) PARTITION BY RANGE (user_id);
+        CREATE TABLE low PARTITION OF events FOR VALUES FROM (0) TO (40);
+        CREATE TABLE middle PARTITION OF events FOR VALUES FROM (40) TO (70);
+        CREATE TABLE high PARTITION OF events FOR VALUES FROM (70) TO (1000);
+        INSERT INTO events TABLE loose;
+        CREATE TABLE new (LIKE loose);
+        INSERT INTO new SELECT 1001, item_id, 1, now() FROM loose WHERE user_id = 7""")
+    train(session, iterations=2, holdout="none")
+    session.run("SELECT persona.attach('for_you')")
+    session.run(WORK)
+    for ddl in (
+        "DROP TABLE middle", "ALTER TABLE events DETACH PARTITION high", "ALTER TABLE events ATTACH PARTITION new FOR VALUES FROM (1000) TO (2000)",
+        "ALTER TABLE events ALTER weight TYPE bigint USING weight * 2", "VACUUM FULL low",
+    ):  # fmt: skip
+        assert session.run(QUEUE) == EMPTY, ddl
+        session.run(ddl)
+        assert session.run(QUEUE) == LOST and session.value("SELECT oldest > now() - interval '1 minute' FROM persona.queue") == "t", ddl
+        session.run(WORK)
+        assert session.notices == "" and session.run(QUEUE) == EMPTY, ddl
+        rows = session.value("SELECT count(*) FROM events")
+        assert session.value("SELECT rows_used FROM persona.versions WHERE is_live") == rows, ddl
+    assert known(session, 7, 50, 1001) == {7, 1001}
+    # One that is only kept back is said once, and deployed it has what it read.
+    session.run("DROP TABLE new; SELECT persona.retrain('for_you', '{\"deploy\": \"never\"}')")
+    kept, lost = session.run("SELECT kept_back, lost FROM persona.queue")[0]
+    assert kept == session.value("SELECT max(version) FROM persona.versions") and lost == "t"
+    session.run(f"SELECT persona.deploy('for_you', {kept})")
+    assert session.run(QUEUE) == EMPTY and known(session, 7, 1001) == {7}
+
+
+def test_what_a_version_read_that_is_gone(cluster):
+    """A version that was kept back and is stored no longer can not be deployed: what it read waits again."""
+    session = cluster.session()
+    extension(session)
+    attached(session)
+    session.run(insert(1001))
+    never = "SELECT version FROM persona.retrain('for_you', '{\"deploy\": \"never\", \"keep_versions\": 1}')"
+    kept = session.value(never)
+    assert session.value("SELECT kept_back FROM persona.queue") == kept
+    session.run("UPDATE persona_internal.version SET stored = false WHERE version = " + kept)
+    assert session.value("SELECT kept_back FROM persona.queue") is None
+    session.run(WORK)
+    assert known(session, 1001) == {1001} and session.run(QUEUE) == EMPTY

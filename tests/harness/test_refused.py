@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -187,5 +188,27 @@ def test_refused_memory_of_large_models(cluster):
     ):
         for most in (0, 2 * MB, 4 * MB, 8 * MB, 20 * MB, 40 * MB, 80 * MB):
             refused.check(sql, most)
+    refused.end()
+    assert started(session) == before
+
+
+def test_a_limit_below_what_is_used(cluster):
+    """The system goes back on what it gave, while a training runs: it ends with an error, or goes on."""
+    session = cluster.session()
+    prepare(session)
+    session.run("CREATE TABLE many AS SELECT g % 40000 AS user_id, 'i' || g % 5003 AS item_id, 1 AS weight, now() AS at FROM generate_series(1, 400000) g")
+    before = started(session)
+    refused = Refused(cluster)
+    for moment in (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2):
+        for less in (8 * MB, 200 * MB):
+            refused.session.run("BEGIN")
+            refused.session.start("SELECT version FROM persona.train_als('many', 'many', 'user_id', 'item_id', factors => 64, iterations => 30)")
+            time.sleep(moment)
+            with refused.limits.headroom(refused.session, -less):
+                try:
+                    refused.session.wait()
+                except SqlError as error:
+                    assert error.sqlstate.startswith(CLEAN), (moment, less, error)
+            refused.session.run("ROLLBACK")
     refused.end()
     assert started(session) == before

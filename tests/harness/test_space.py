@@ -141,6 +141,13 @@ def test_an_idle_connection_maps_nothing(cluster):
     fresh.run("ROLLBACK TO a; COMMIT")
     assert len(mapped(fresh)) == 1
     eventually(gone, IDLE + 1)
+    # Nor do errors that come again and again, each of which takes the timer away.
+    scores(fresh)
+    deadline = time.monotonic() + 3 * IDLE
+    while time.monotonic() < deadline and not gone():
+        assert fresh.error("SELECT 1/0").sqlstate == "22012"
+        time.sleep(IDLE / 5)
+    assert gone()
     # A connection that is never idle and is not served from this model any more.
     first = scores(fresh)
     deadline = time.monotonic() + 2 * IDLE

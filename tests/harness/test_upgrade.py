@@ -90,13 +90,6 @@ def upgrade(cluster, *options, bindir=BINDIR):
     cluster.start()
 
 
-def numbers(session):
-    """The greatest numbers that are given, and what comes next."""
-    return session.run("""
-        SELECT max(d.deployment_id), nextval('persona_internal.deployment_deployment_id_seq') > max(d.deployment_id),
-               (SELECT max(segment_id) FROM tiers_segments) FROM persona_internal.deployment d""")[0]
-
-
 def go_on(cluster, session, before):
     """Trainings, updates, rollbacks, labels and dumps continue what came over."""
     web = cluster.session("shop", "web")
@@ -117,8 +110,7 @@ def go_on(cluster, session, before):
     session.run("INSERT INTO moving SELECT 1002, item_id, 1, now() FROM moving WHERE user_id = 7")
     assert session.run("SELECT pending, lost FROM persona.queue") == [("1", "f")]
     # Numbers that are given are not given again.
-    highest, ahead, segment = numbers(session)
-    assert ahead == "t", highest
+    segment = session.value("SELECT max(segment_id) FROM tiers_segments")
     assert session.value("SELECT version FROM persona.retrain('tiers', '{\"k\": 6}')") == "3"
     assert int(session.value("SELECT max(segment_id) FROM tiers_segments")) > int(segment)
     assert session.value("SELECT count(*) FROM tiers_segments WHERE label = 'Gold'") == "1"
