@@ -4,15 +4,16 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::call::{Call, datum, enter};
-use crate::error::Result;
+use crate::models::{
+    attach, body, deploy, evaluate, identity, images, lifecycle, progress, prune, queue, registry, tune,
+};
+use crate::pg::call::{Call, datum, enter};
+use crate::pg::error::Result;
+use crate::pg::procedures;
+use crate::recommenders::{als, automatic, ease, item_knn, popularity, publish, serve, sgd, update};
 use crate::segments::{kmeans, rfm};
 use crate::values::{fixed_io, flat_io};
-use crate::{
-    als, attach, automatic, body, deploy, ease, evaluate, identity, images, lifecycle, neighbours,
-    popularity, procedures, progress, prune, publish, queue, recommend, registry, segments, sgd, tune,
-    update, values,
-};
+use crate::{segments, values};
 
 /// A function as the library declares it.
 struct Signature {
@@ -53,7 +54,7 @@ sql_functions! {
 
     persona_only_library("") -> "trigger" = registry::closed::only_library;
     persona_model_of("oid") -> "uuid" = body::model_of;
-    persona_model_facts("uuid") -> "SETOF record" = recommend::model_facts;
+    persona_model_facts("uuid") -> "SETOF record" = serve::model_facts;
     persona_deploy("text, integer") -> "void" = deploy::deploy;
     persona_rollback("text") -> "integer" = deploy::rollback;
     persona_prewarm("text") -> "bigint" = images::prewarm;
@@ -92,7 +93,7 @@ sql_functions! {
     ) -> "persona.training_result" = ease::train_ease;
     persona_train_item_knn(
         "text, regclass, name, name, name, name, text, integer, text, text, bigint, jsonb"
-    ) -> "persona.training_result" = neighbours::train_item_knn;
+    ) -> "persona.training_result" = item_knn::train_item_knn;
     persona_train_popularity(
         "text, regclass, name, name, name, name, double precision, text, text, bigint, jsonb"
     ) -> "persona.training_result" = popularity::train_popularity;
@@ -101,34 +102,34 @@ sql_functions! {
     persona_evaluate("text, integer, integer, jsonb") -> "SETOF persona.evaluation" = evaluate::evaluate;
 
     persona_recommend("text, anycompatible, integer, text[], text[], boolean, boolean, jsonb")
-        -> "SETOF persona.recommendation" = recommend::recommend;
+        -> "SETOF persona.recommendation" = serve::recommend;
     persona_recommend_as("text, anycompatible, anyelement, integer, text[], text[], boolean, boolean, jsonb")
-        -> "SETOF record" = recommend::recommend_as;
+        -> "SETOF record" = serve::recommend_as;
     persona_typed_recommend("regclass, anycompatible, integer, anyarray, anyarray")
-        -> "SETOF record" = recommend::typed_recommend;
-    persona_recommend_all("text, integer") -> "bigint" = recommend::all::recommend_all;
+        -> "SETOF record" = serve::typed_recommend;
+    persona_recommend_all("text, integer") -> "bigint" = serve::all::recommend_all;
     persona_recommend_all_rows("regclass, integer, anyarray, anycompatiblearray") -> "SETOF record"
-        = recommend::all::rows;
+        = serve::all::rows;
     persona_recommend_for_users("text, text[], integer, jsonb")
-        -> "SETOF persona.user_recommendation" = recommend::recommend_for_users;
+        -> "SETOF persona.user_recommendation" = serve::recommend_for_users;
     persona_recommend_for_items("text, text[], integer, jsonb")
-        -> "SETOF persona.recommendation" = recommend::recommend_for_items;
+        -> "SETOF persona.recommendation" = serve::recommend_for_items;
     persona_typed_recommend_for_items("regclass, anyarray, integer") -> "SETOF record"
-        = recommend::typed_recommend_for_items;
+        = serve::typed_recommend_for_items;
     persona_similar_items("text, anycompatible, integer, jsonb") -> "SETOF persona.recommendation"
-        = recommend::similar_items;
-    persona_typed_similar_items("regclass, anyelement, integer") -> "SETOF record" = recommend::typed_similar_items;
+        = serve::similar_items;
+    persona_typed_similar_items("regclass, anyelement, integer") -> "SETOF record" = serve::typed_similar_items;
     persona_similar_users("text, anycompatible, integer, jsonb") -> "SETOF persona.similar_user"
-        = recommend::similar_users;
-    persona_popular_items("text, integer, jsonb") -> "SETOF persona.recommendation" = recommend::popular_items;
-    persona_score("text, anycompatible, text") -> "real" = recommend::score;
-    persona_score_typed("text, anycompatible, anyelement") -> "real" = recommend::score;
+        = serve::similar_users;
+    persona_popular_items("text, integer, jsonb") -> "SETOF persona.recommendation" = serve::popular_items;
+    persona_score("text, anycompatible, text") -> "real" = serve::score;
+    persona_score_typed("text, anycompatible, anyelement") -> "real" = serve::score;
     persona_explain("text, anycompatible, text, jsonb") -> "SETOF persona.explanation"
-        = recommend::explain::explain;
+        = serve::explain::explain;
     persona_explain_typed("text, anycompatible, anyelement, jsonb") -> "SETOF persona.explanation"
-        = recommend::explain::explain;
-    persona_item_factors("text") -> "SETOF persona.factor" = recommend::item_factors;
-    persona_user_factors("text") -> "SETOF persona.factor" = recommend::user_factors;
+        = serve::explain::explain;
+    persona_item_factors("text") -> "SETOF persona.factor" = serve::item_factors;
+    persona_user_factors("text") -> "SETOF persona.factor" = serve::user_factors;
 
     persona_train_kmeans(
         "text, regclass, name, name[], integer, text, integer, integer, double precision, text, text, bigint, text, jsonb"

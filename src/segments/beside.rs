@@ -4,12 +4,12 @@ use pgrx::pg_sys;
 
 use super::tables::{check_id, prepare};
 use super::{KMEANS, RFM};
-use crate::error::Result;
-use crate::identity::{Named, Place};
-use crate::ids::type_name;
-use crate::registry::Output;
+use crate::models::identity::{Named, Place};
+use crate::models::registry::Output;
+use crate::models::train::{Beside, IdType};
+use crate::pg::error::Result;
+use crate::pg::ids::type_name;
 use crate::source::Column;
-use crate::train::{Beside, IdType};
 
 /// The tables of a model, by the column of its ids and its kind.
 pub(super) struct SegmentTables {

@@ -15,20 +15,20 @@ use super::beside::SegmentTables;
 use super::live::{live_image, next_id};
 use super::members::Members;
 use super::refresh::{not_unique, publish};
-use crate::call::{Call, null_argument};
-use crate::error::{Code, OrReport, Result, fail};
-use crate::fault::point;
-use crate::identity::quote;
-use crate::locks;
-use crate::options::Options;
-use crate::prune::Keep;
-use crate::registry::Metric;
-use crate::registry::write::{self, LogLine};
+use crate::models::identity::quote;
+use crate::models::locks;
+use crate::models::prune::Keep;
+use crate::models::registry::Metric;
+use crate::models::registry::write::{self, LogLine};
+use crate::models::spec::{Spec, object};
+use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, Whom, begin, choose};
+use crate::pg::call::{Call, null_argument};
+use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::fault::point;
+use crate::pg::options::Options;
+use crate::pg::work::GiveMemoryBack;
+use crate::pg::{notice, settings};
 use crate::source::{Matrix, Source, read_matrix};
-use crate::spec::{Spec, object};
-use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, Whom, begin, choose};
-use crate::work::GiveMemoryBack;
-use crate::{notice, settings};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -54,7 +54,7 @@ pub(crate) fn train_kmeans(call: &Call) -> Answer {
     spec.insert("scaling".into(), call.text(5)?.unwrap_or_else(|| "standard".into()).into());
     spec.insert("n_init".into(), call.get::<i32>(6).unwrap_or(10).into());
     spec.insert("max_iterations".into(), call.get::<i32>(7).unwrap_or(300).into());
-    spec.insert("tolerance".into(), crate::spec::finite(call.get(8), "tolerance")?);
+    spec.insert("tolerance".into(), crate::models::spec::finite(call.get(8), "tolerance")?);
     spec.insert("holdout".into(), call.text(9)?.unwrap_or_else(|| "none".into()).into());
     spec.insert("deploy".into(), call.text(10)?.unwrap_or_else(|| "auto".into()).into());
     spec.insert("seed".into(), call.get::<i64>(11).unwrap_or(42).into());
@@ -141,7 +141,7 @@ pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Re
     let id = parsed.text("id_column")?.unwrap_or_default();
     let column = source.column(&id)?;
     source.features(&id, parsed.texts("feature_columns")?.as_deref())?;
-    crate::train::same_types(name, spec, &SegmentTables::new(column, false)?)
+    crate::models::train::same_types(name, spec, &SegmentTables::new(column, false)?)
 }
 
 /// The groups that were found.

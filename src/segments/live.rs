@@ -9,15 +9,15 @@ use super::beside::SegmentTables;
 use super::members::{Members, Purchases};
 use super::refresh::{Fresh, Tables, highest_id, refresh, relabel};
 use super::{RFM, has_segments};
-use crate::call::{Call, null_argument};
-use crate::error::{Code, Result, fail};
-use crate::identity::{self, Named};
-use crate::images::{Held, Loaded};
-use crate::registry::scan::Seen;
-use crate::registry::{self, Model, Version, write};
+use crate::models::identity::{self, Named};
+use crate::models::images::{self, Held, Loaded};
+use crate::models::registry::scan::Seen;
+use crate::models::registry::{self, Model, Version, write};
+use crate::models::train::{Target, as_owner, same_types};
+use crate::models::{deploy, lifecycle, locks};
+use crate::pg::call::{Call, null_argument};
+use crate::pg::error::{Code, Result, fail};
 use crate::source::Source;
-use crate::train::{Target, as_owner, same_types};
-use crate::{deploy, images, lifecycle, locks};
 
 /// The labels of a version's segments: generated ones, unless people gave others.
 pub(super) fn labels(model_id: pgrx::Uuid, segments: &Segments<'_>) -> Result<Vec<String>> {

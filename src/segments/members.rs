@@ -3,10 +3,10 @@
 
 use pgrx::pg_sys;
 
-use crate::error::{Code, Result, fail};
-use crate::identity::quote;
-use crate::ids::base_type;
-use crate::outputs::literal;
+use crate::models::identity::quote;
+use crate::models::outputs::literal;
+use crate::pg::error::{Code, Result, fail};
+use crate::pg::ids::base_type;
 use crate::source::{Column, Feature, Source};
 
 /// Names of the measures of an RFM model.

@@ -9,9 +9,9 @@ use algorithms::profile::{Profile, Tally};
 use algorithms::segments::Segments;
 use pgrx::{IntoDatum, pg_sys};
 
-use crate::arrays;
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::arrays;
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 /// The model of a statement that runs, and what it has placed so far.
 pub(super) struct Placing<'a> {

@@ -11,16 +11,16 @@ use super::live::labels;
 use super::members::Members;
 use super::placing::{Placing, reasons};
 use super::tables::RFM;
-use crate::access::Identity;
-use crate::error::{Code, OrReport, Result, fail};
-use crate::fault::point;
-use crate::identity;
-use crate::outputs::check_at_once;
-use crate::registry::scan::Seen;
-use crate::registry::{self, Output};
+use crate::models::identity;
+use crate::models::outputs::check_at_once;
+use crate::models::registry::scan::Seen;
+use crate::models::registry::{self, Output};
+use crate::models::train::{Deploy, Finished, Published, Target, Training};
+use crate::pg::access::Identity;
+use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::fault::point;
+use crate::pg::sql::{argument, bulk};
 use crate::source::Source;
-use crate::sql::{argument, bulk};
-use crate::train::{Deploy, Finished, Published, Target, Training};
 
 /// Where the tables of a model are, and how they name its ids.
 pub(super) struct Tables {

@@ -11,19 +11,20 @@ use super::beside::SegmentTables;
 use super::live::{live_image, next_id};
 use super::members::{self, MEASURES, Members, Purchases};
 use super::refresh::publish;
-use crate::access::Identity;
-use crate::call::{Call, datum, null_argument};
-use crate::error::{Code, OrReport, Result, fail};
-use crate::fault::point;
-use crate::options::Options;
-use crate::outputs::literal;
-use crate::prune::Keep;
-use crate::registry::write;
+use crate::models::locks;
+use crate::models::outputs::literal;
+use crate::models::prune::Keep;
+use crate::models::registry::write;
+use crate::models::spec::{Spec, object};
+use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, Whom, begin, choose};
+use crate::pg::access::Identity;
+use crate::pg::call::{Call, datum, null_argument};
+use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::fault::point;
+use crate::pg::options::Options;
+use crate::pg::work::GiveMemoryBack;
+use crate::pg::{notice, settings};
 use crate::source::{Source, read_matrix};
-use crate::spec::{Spec, object};
-use crate::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, Whom, begin, choose};
-use crate::work::GiveMemoryBack;
-use crate::{locks, notice, settings};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -166,7 +167,7 @@ pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Re
     let text = |key| parsed.text(key).map(Option::unwrap_or_default);
     let (id, time, amount) = (text("id_column")?, text("time_column")?, text("amount_column")?);
     Purchases::open(source, [&id, &time, &amount], parsed.text("order_column")?.as_deref())?;
-    crate::train::same_types(name, spec, &SegmentTables::new(source.column(&id)?, true)?)
+    crate::models::train::same_types(name, spec, &SegmentTables::new(source.column(&id)?, true)?)
 }
 
 fn train(call: &Call, request: &Request) -> Answer {

@@ -5,12 +5,12 @@ use pgrx::datum::Interval;
 use pgrx::{FromDatum, pg_sys};
 use serde_json::Value;
 
-use crate::arrays;
-use crate::call::{Call, datum};
-use crate::error::{Code, Result, fail, nearest, words};
-use crate::images::{self, Loaded};
-use crate::registry;
-use crate::registry::scan::Seen;
+use crate::models::images::{self, Loaded};
+use crate::models::registry;
+use crate::models::registry::scan::Seen;
+use crate::pg::arrays;
+use crate::pg::call::{Call, datum};
+use crate::pg::error::{Code, Result, fail, nearest, words};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 

@@ -3,12 +3,12 @@
 
 use pgrx::pg_sys;
 
-use crate::error::{Code, Result, fail};
-use crate::identity::{self, Place};
-use crate::outputs::{check_free, execute, literal};
-use crate::registry::Output;
+use crate::models::identity::{self, Place};
+use crate::models::outputs::{check_free, execute, literal};
+use crate::models::registry::Output;
+use crate::pg::error::{Code, Result, fail};
+use crate::pg::{access, ids};
 use crate::source::{Column, Source};
-use crate::{access, ids};
 
 /// A column: name, type with constraints, comment.
 type Definition = (&'static str, &'static str, &'static str);

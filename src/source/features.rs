@@ -4,9 +4,9 @@ use algorithms::Control;
 use pgrx::pg_sys;
 
 use super::{Column, Source, rows};
-use crate::error::{Code, OrReport, Result, fail};
-use crate::identity;
-use crate::ids::base_type;
+use crate::models::identity;
+use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::ids::base_type;
 
 /// A column that is read as a number.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct Feature {
 const TYPES: &str = "smallint, integer, bigint, real, double precision, numeric, boolean and interval";
 
 impl Feature {
-    pub(super) fn of(column: &Column) -> Option<Feature> {
+    pub(crate) fn of(column: &Column) -> Option<Feature> {
         let quoted = identity::quote(&column.name);
         let expression = match base_type(column.type_oid) {
             pg_sys::INT2OID

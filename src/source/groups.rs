@@ -4,9 +4,9 @@ use algorithms::ids::IdRef;
 use pgrx::{FromDatum, pg_sys};
 
 use super::{Column, Source, stream};
-use crate::error::{Code, Result, fail, named_by};
-use crate::identity::{self, quote};
-use crate::ids::Class;
+use crate::models::identity::{self, quote};
+use crate::pg::error::{Code, Result, fail, named_by};
+use crate::pg::ids::Class;
 
 /// Groups that are told apart at most.
 const MOST: usize = 1000;

@@ -1,12 +1,9 @@
 //! Reading a relation: its columns checked by name and type, its rows streamed from the executor into Rust
 //! arrays, with the rights of the current user.
 
-mod batch;
-mod content;
-mod features;
-mod groups;
-mod receiver;
-mod rows;
+pub(crate) mod features;
+pub(crate) mod groups;
+pub(crate) mod rows;
 
 use std::ffi::{CStr, CString};
 
@@ -14,18 +11,17 @@ use algorithms::Control;
 use algorithms::interactions::InteractionsBuilder;
 use pgrx::{Spi, pg_sys};
 
-use crate::access::Identity;
-use crate::error::{Code, Result, fail, nearest};
-use crate::fault::Within;
-use crate::identity;
-use crate::ids::{Class, base_type, type_title};
-use crate::outputs::literal;
-use crate::work;
-use batch::{BATCHES, Batch, Sink};
-pub(crate) use content::{Content, Read};
+use crate::models::identity;
+use crate::models::outputs::literal;
+use crate::pg::access::Identity;
+use crate::pg::error::{Code, Result, fail, nearest};
+use crate::pg::fault::Within;
+use crate::pg::ids::{Class, base_type, type_title};
+use crate::pg::work;
+use crate::recommenders::read::batch::{BATCHES, Batch, Sink};
+use crate::recommenders::read::receiver::{Receiver, Skipped};
 pub(crate) use features::{Feature, Matrix, read_matrix};
 pub(crate) use groups::Groups;
-use receiver::{Receiver, Skipped};
 pub(crate) use rows::{run_with, stream};
 
 /// A relation to read from.
@@ -247,7 +243,7 @@ const TIMES: [pg_sys::Oid; 4] =
 impl InteractionColumns {
     /// The newest of these times, as the column stores them; infinities say nothing.
     pub(crate) fn newest(&self, times: Option<&[i64]>) -> Option<i64> {
-        let infinities = match self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid)) {
+        let infinities = match self.time.as_ref().map(|column| crate::pg::ids::base_type(column.type_oid)) {
             Some(pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID) => [i64::MIN, i64::MAX],
             Some(pg_sys::DATEOID) => [i64::from(i32::MIN), i64::from(i32::MAX)],
             _ => return times?.iter().copied().max(),
@@ -257,7 +253,7 @@ impl InteractionColumns {
 
     /// How many units of the time column make a day; 1 for whole numbers, whose unit is not known.
     pub(crate) fn day(&self) -> f64 {
-        let type_oid = self.time.as_ref().map(|column| crate::ids::base_type(column.type_oid));
+        let type_oid = self.time.as_ref().map(|column| crate::pg::ids::base_type(column.type_oid));
         match type_oid {
             Some(pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID) => 86_400e6,
             _ => 1.0,

@@ -5,9 +5,9 @@ use std::ffi::CString;
 use pgrx::{pg_guard, pg_sys};
 
 use super::c_string;
-use crate::access::Identity;
-use crate::call::raise;
-use crate::error::{Code, Result, fail};
+use crate::pg::access::Identity;
+use crate::pg::call::raise;
+use crate::pg::error::{Code, Result, fail};
 
 /// Takes a row: values and which of them are NULL. False where it wants no more.
 pub(crate) type OnRow<'a> = dyn FnMut(&[pg_sys::Datum], &[bool]) -> Result<bool> + 'a;
@@ -28,7 +28,7 @@ pub(crate) fn stream(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>)
 
 /// Runs a query as the current user and passes its rows on. Its columns must have `types`: they are compared again when the
 /// query starts, since a relation that was checked by oid is read by name. 42804 where they have others.
-pub(super) fn run(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) -> Result<()> {
+pub(crate) fn run(query: &str, types: &[pg_sys::Oid], on_row: &mut OnRow<'_>) -> Result<()> {
     run_with(query, None, types, on_row)
 }
 

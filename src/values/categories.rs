@@ -6,8 +6,8 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use super::flat::{self, Flat};
 use super::{float_datum, overflow};
-use crate::call::Call;
-use crate::error::Result;
+use crate::pg::call::Call;
+use crate::pg::error::Result;
 
 /// Values of `persona.categories`: a summary, or nothing before the first row.
 pub(crate) struct Categories;

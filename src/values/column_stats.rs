@@ -6,10 +6,9 @@ use pgrx::{IntoDatum, pg_sys};
 use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};
 use super::overflow;
-use crate::arrays;
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
-use crate::memory;
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
+use crate::pg::{arrays, memory};
 
 /// Values of `persona.column_stats`: the fields of a `persona.stats` for each column.
 pub(crate) struct ColumnStats;

@@ -7,8 +7,8 @@ use algorithms::stats::Stats;
 use pgrx::{IntoDatum, pg_sys};
 
 use super::{bad_bytes, bad_text, in_aggregate, message};
-use crate::call::Call;
-use crate::error::Result;
+use crate::pg::call::Call;
+use crate::pg::error::Result;
 
 /// A type whose values are eight-byte fields, declared with ALIGNMENT double.
 pub(crate) trait Fixed: Copy + 'static {
@@ -127,7 +127,7 @@ pub(crate) fn send<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
 pub(crate) fn receive<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let value = match message(call)?.split_first() {
         Some((&VERSION, rest)) if rest.len() == 8 * T::FIELDS.len() => {
-            let fields: Vec<u64> = rest.chunks_exact(8).map(super::flat::word).collect();
+            let fields: Vec<u64> = rest.chunks_exact(8).map(crate::values::flat::word).collect();
             T::from_fields(&fields)
         }
         _ => None,

@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use pgrx::{IntoDatum, pg_sys};
 
 use super::{bad_bytes, bad_text, in_aggregate, message};
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 /// A flat type.
 pub(crate) trait Flat: 'static {
@@ -111,7 +111,7 @@ fn decode<T: Flat>(bytes: &[u8]) -> Result<Option<pg_sys::Datum>> {
     }
     let (words, datum) = made(rest.len() / 8)?;
     for (word, bytes) in words.iter_mut().zip(rest.chunks_exact(8)) {
-        *word = self::word(bytes);
+        *word = crate::values::flat::word(bytes);
     }
     Ok(T::is_valid(words).then_some(datum))
 }

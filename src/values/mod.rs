@@ -58,8 +58,8 @@ pub(crate) mod flat_io {
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
-use crate::call::Call;
-use crate::error::{Code, Result, fail, shown_real};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail, shown_real};
 
 /// Whether Postgres calls as part of an aggregate, also one used as a window function: what AggCheckCallContext asks.
 /// Only then may the first argument be changed in place; anywhere else it may be a constant of the query.

@@ -4,8 +4,8 @@ use algorithms::page_hinkley::{PageHinkley, Parameters, STATE};
 use pgrx::{IntoDatum, pg_sys};
 
 use super::{finite, float, in_aggregate};
-use crate::call::{Call, null_argument};
-use crate::error::{Code, OrReport, Result, fail};
+use crate::pg::call::{Call, null_argument};
+use crate::pg::error::{Code, OrReport, Result, fail};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 

@@ -8,8 +8,8 @@ use pgrx::{IntoDatum, pg_sys};
 
 use super::flat::{self, Flat};
 use super::{float, float_datum, overflow};
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 /// Values of `persona.quantiles`: a summary, or nothing before the first value.
 pub(crate) struct Quantiles;

@@ -6,8 +6,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{IntoDatum, pg_sys};
 
 use super::{finite, fixed, float, float_datum, overflow};
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 

@@ -8,8 +8,8 @@ use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};
 use super::rfm::{midnight, time};
 use super::{finite, float, overflow};
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 /// Values of `persona_internal.rfm_orders`: nothing before the first purchase, else the fields of a `persona.rfm` and a
 /// table of keys.
@@ -150,7 +150,7 @@ fn key(call: &Call) -> Result<u128> {
             let base = pg_sys::getBaseType(call.argument_type(3));
             let entry = pg_sys::lookup_type_cache(base, pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO as i32);
             if (*entry).hash_extended_proc_finfo.fn_oid == pg_sys::InvalidOid {
-                let name = crate::ids::type_title((*entry).type_id);
+                let name = crate::pg::ids::type_title((*entry).type_id);
                 return Err(fail(
                     Code::ERRCODE_UNDEFINED_FUNCTION,
                     format!("could not identify a hash function for type {name}"),

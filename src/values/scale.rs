@@ -7,8 +7,8 @@ use pgrx::{IntoDatum, pg_sys};
 
 use super::window::Window;
 use super::{float_datum, not_finite, overflow};
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -111,7 +111,7 @@ fn read_sorted(window: Window, rows: i64, values: &mut [f64], only_finite: bool)
     }
     let mut scratch = Scratch::of(count);
     order::sort(&mut values[..count], scratch.slice(), || {
-        crate::memory::interrupts();
+        crate::pg::memory::interrupts();
     });
     Ok(count)
 }

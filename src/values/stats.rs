@@ -5,8 +5,8 @@ use algorithms::stats::Stats;
 use pgrx::{IntoDatum, pg_sys};
 
 use super::{fixed, float, float_datum, overflow};
-use crate::call::Call;
-use crate::error::Result;
+use crate::pg::call::Call;
+use crate::pg::error::Result;
 
 type Answer = Result<Option<pg_sys::Datum>>;
 

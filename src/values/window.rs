@@ -5,8 +5,8 @@ use std::ffi::{c_int, c_void};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use crate::call::Call;
-use crate::error::{Code, Result, fail};
+use crate::pg::call::Call;
+use crate::pg::error::{Code, Result, fail};
 
 // Each of these may raise an ERROR, which is a longjmp: only within pg_guard_ffi_boundary, and with nothing to drop on
 // the way there.
@@ -102,7 +102,7 @@ impl Window {
         let mut row = 0;
         let mut going = true;
         while going && row < rows {
-            crate::memory::interrupts();
+            crate::pg::memory::interrupts();
             let end = rows.min(row + ROWS);
             // One guard for many rows. `each` belongs to the caller's frame and neither panics nor drops.
             // SAFETY: the object belongs to the running call, and the rows exist.

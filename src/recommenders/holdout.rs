@@ -1,0 +1,384 @@
+//! The holdout: which rows a first fit does not see, and how well it ranks them.
+
+use algorithms::als::explicit::{self, Errors};
+use algorithms::evaluate::{self, Evaluation, Intervals, Records};
+use algorithms::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
+use algorithms::metrics::Estimate;
+use algorithms::{Control, Csr, Error};
+use serde_json::{Map, Value};
+
+use super::ask::{Ask, Group};
+use super::by_segment::{Own, Segments, WithSegments};
+use super::train::{Algorithm, Learned};
+use crate::models::registry::Metric;
+use crate::models::train::guard::{GUARD_CUTOFF, RMSE};
+use crate::models::train::running::Training;
+use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::settings;
+
+/// Users that a holdout samples at most.
+pub(crate) const HOLDOUT_USERS: usize = 10_000;
+
+/// Cutoffs whose metrics are stored with a version.
+pub(crate) const CUTOFFS: [usize; 5] = [1, 5, 10, 20, 50];
+
+/// Which rows score a first fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldoutChoice {
+    Auto,
+    Time,
+    Hash,
+    None,
+}
+
+/// The words of `holdout`.
+pub(crate) const HOLDOUTS: [(&str, HoldoutChoice); 4] = [
+    ("auto", HoldoutChoice::Auto),
+    ("time", HoldoutChoice::Time),
+    ("hash", HoldoutChoice::Hash),
+    ("none", HoldoutChoice::None),
+];
+
+/// The holdout that a word means for this data.
+pub(crate) fn holdout(choice: HoldoutChoice, has_time: bool) -> Result<Option<Holdout>> {
+    match choice {
+        HoldoutChoice::None => Ok(None),
+        HoldoutChoice::Hash => Ok(Some(Holdout::Hash)),
+        HoldoutChoice::Auto if has_time => Ok(Some(Holdout::Time)),
+        HoldoutChoice::Auto => Ok(Some(Holdout::Hash)),
+        HoldoutChoice::Time if has_time => Ok(Some(Holdout::Time)),
+        HoldoutChoice::Time => {
+            Err(fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, "holdout \"time\" needs a time column")
+                .set_hint("Name it in \"time_column\", or use holdout \"hash\"."))
+        }
+    }
+}
+
+/// What an algorithm learns from.
+pub(crate) struct Data<'a> {
+    pub(crate) user_items: &'a Csr,
+    pub(crate) item_users: &'a Csr,
+    /// The time of each entry of `user_items`, for the algorithms that ask for it.
+    pub(crate) times: Option<Times<'a>>,
+}
+
+/// Times of entries.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<'a> {
+    pub(crate) values: &'a [i64],
+    /// Units of a day; 1 where the times are whole numbers of an unknown unit.
+    pub(crate) day: f64,
+}
+
+/// What was measured of one fit.
+pub(crate) struct Scored {
+    /// The figures of a ranking, by cutoff.
+    pub(crate) ranking: Vec<Evaluation>,
+    /// The errors of predicted ratings, and of the mean rating of each item.
+    pub(crate) ratings: Option<(Errors, Errors)>,
+    pub(crate) users: usize,
+    /// Figures of parts of the users.
+    slices: Vec<Metric>,
+}
+
+impl Scored {
+    /// The figure that the guard goes by: its name, the model's value and the baseline's.
+    pub(crate) fn guard(&self) -> Option<(String, f64, f64)> {
+        if let Some((model, baseline)) = self.ratings {
+            return Some((RMSE.into(), figure(model.rmse), figure(baseline.rmse)));
+        }
+        let at = self.ranking.iter().find(|each| each.k == GUARD_CUTOFF)?;
+        let (model, baseline) = (at.model.ndcg.mean, at.popularity.ndcg.mean);
+        Some((format!("ndcg@{GUARD_CUTOFF}"), figure(model), figure(baseline)))
+    }
+
+    /// The standard error of the guard's figure, where it is a mean over users.
+    pub(crate) fn standard_error(&self) -> Option<f64> {
+        let at = self.ranking.iter().find(|each| each.k == GUARD_CUTOFF)?;
+        // Of an interval of 95 %.
+        at.model.ndcg.interval().map(|(low, high)| (high - low) / (2.0 * 1.96))
+    }
+
+    /// All figures as rows of the registry.
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
+        let mut rows = Vec::new();
+        self.ranking.iter().for_each(|each| rows.extend(figures("all", each, None, false)));
+        if let Some((model, baseline)) = self.ratings {
+            for (metric, value, baseline) in
+                [(RMSE, model.rmse, baseline.rmse), ("mae", model.mae, baseline.mae)]
+            {
+                rows.push(Metric {
+                    slice: "all".into(),
+                    metric: metric.into(),
+                    k: 0,
+                    value: Some(figure(value)),
+                    baseline: Some(figure(baseline)),
+                    ci_low: None,
+                    ci_high: None,
+                    users: self.users as i64,
+                });
+            }
+        }
+        rows.extend(self.slices.iter().cloned());
+        rows
+    }
+}
+
+/// Rows of which a part is held out, ready to be fitted and measured by any number of algorithms.
+pub(crate) struct Prepared<'c> {
+    split: Split,
+    item_users: Csr,
+    times: Option<Vec<i64>>,
+    day: f64,
+    threads: usize,
+    control: &'c Control,
+}
+
+impl<'c> Prepared<'c> {
+    /// Holds rows out; nothing where no user has two items. `times` says whether an algorithm will ask for them.
+    pub(crate) fn new(
+        training: &mut Training<'c>,
+        interactions: &Interactions,
+        holdout: Holdout,
+        seed: i64,
+        (times, day): (bool, f64),
+    ) -> Result<Option<Prepared<'c>>> {
+        let control = training.control;
+        let threads = settings::max_threads();
+        let (split, item_users, times) = training.phase("split", 0, || {
+            let split = split(interactions, holdout, seed as u64, HOLDOUT_USERS, control)?;
+            let item_users = transpose(&split.train, interactions.items.len(), threads, control)?;
+            let times = if times { train_times(interactions, &split, control)? } else { None };
+            Ok((split, item_users, times))
+        })?;
+        let prepared = Prepared { split, item_users, times, day, threads, control };
+        Ok((!prepared.split.users.is_empty()).then_some(prepared))
+    }
+
+    /// Memory held.
+    pub(crate) fn bytes(&self) -> u64 {
+        let times = self.times.as_ref().map_or(0, |times| times.len() as u64 * 8);
+        self.split.bytes() + self.item_users.bytes() + times
+    }
+
+    /// Fits on all but the held-out rows and measures on those: the figures and the settings that were used, or what kept the
+    /// algorithm from fitting these rows.
+    pub(crate) fn measure(
+        &self,
+        training: &mut Training<'_>,
+        algorithm: &dyn Algorithm,
+        cutoffs: &[usize],
+    ) -> Result<algorithms::Result<(Scored, Map<String, Value>)>> {
+        let (control, times) = (self.control, self.times.as_deref());
+        let times = times.map(|values| Times { values, day: self.day });
+        let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
+        let held = control.used();
+        let fitted = training.phase("holdout fit", algorithm.iterations(), || {
+            match algorithm.fit(&data, control) {
+                Err(unfit @ (Error::Diverged { .. } | Error::Memory { .. } | Error::NoMemory { .. })) => {
+                    Ok(Err(unfit))
+                }
+                fitted => fitted.map(Ok),
+            }
+        })?;
+        let fitted = match fitted {
+            Ok(fitted) => fitted,
+            Err(unfit) => {
+                // What it began with is freed, whoever took it.
+                control.give(control.used().saturating_sub(held));
+                return Ok(Err(unfit));
+            }
+        };
+        let scored = training.phase("evaluate", 0, || self.score(&fitted.learned, cutoffs))?;
+        control.give(fitted.learned.bytes());
+        Ok(Ok((scored, algorithm.hyperparameters(&fitted))))
+    }
+
+    /// As `measure`, with the slices and intervals that were asked for.
+    pub(crate) fn ask(
+        &self,
+        training: &mut Training<'_>,
+        algorithm: &dyn Algorithm,
+        ask: &Ask,
+        groups: &[Group],
+        seed: i64,
+    ) -> Result<Vec<Metric>> {
+        let control = self.control;
+        let times = self.times.as_deref().map(|values| Times { values, day: self.day });
+        let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
+        let fitted =
+            training.phase("holdout fit", algorithm.iterations(), || algorithm.fit(&data, control))?;
+        let rows = training.phase("evaluate", 0, || {
+            // Slices and intervals of ratings were refused before.
+            if let Learned::Ratings(_) = &fitted.learned {
+                return Ok(self.score(&fitted.learned, &[ask.k])?.metrics());
+            }
+            let plan =
+                evaluate::Plan { ks: &[ask.k], auc: true, held_out: ask.popularity, threads: self.threads };
+            let fold = (fitted.regularization, fitted.alpha);
+            let records = self.record(&fitted.learned, fold, plan)?;
+            let rows = ask.rows(&records, &self.split, groups, seed, self.threads, control);
+            control.give(records.bytes());
+            rows
+        })?;
+        control.give(fitted.learned.bytes());
+        Ok(rows)
+    }
+
+    /// The measured users, rising.
+    pub(crate) fn users(&self) -> &[u32] {
+        &self.split.users
+    }
+
+    /// What is measured of each user.
+    fn record(
+        &self,
+        learned: &Learned,
+        fold: (f64, f64),
+        plan: evaluate::Plan<'_>,
+    ) -> algorithms::Result<Records> {
+        fn record(
+            of: &Prepared<'_>,
+            learned: evaluate::Learned<'_>,
+            plan: evaluate::Plan<'_>,
+        ) -> algorithms::Result<Records> {
+            evaluate::record(&of.split, &of.item_users, learned, plan, of.control)
+        }
+        match learned {
+            Learned::BySegment(learned) => learned.measured(fold, |learned| record(self, learned, plan)),
+            one => one.ranks(fold).map_or(Err(Error::NoData), |learned| record(self, learned, plan)),
+        }
+    }
+
+    fn score(&self, learned: &Learned, cutoffs: &[usize]) -> algorithms::Result<Scored> {
+        let Prepared { split, item_users, control, .. } = self;
+        let (mut ranking, mut ratings) = (Vec::new(), None);
+        if let Learned::Ratings(model) = learned {
+            let errors = explicit::errors(model, &split.users, &split.held_out, control)?;
+            ratings = Some((errors, explicit::item_mean_errors(item_users, &split.held_out, control)?));
+        } else {
+            let plan = evaluate::Plan { ks: cutoffs, auc: false, held_out: false, threads: self.threads };
+            let records = self.record(learned, (0.0, 0.0), plan)?;
+            ranking = records.figures(records.all(), None, control)?;
+            control.give(records.bytes());
+        }
+        Ok(Scored { ranking, ratings, users: split.users.len(), slices: Vec::new() })
+    }
+
+    /// Measures the model of all and those of segments side by side: the algorithm with the segments whose own model ranks
+    /// better, the figures of that, and how it came to be.
+    pub(super) fn choose_segments(
+        &self,
+        training: &mut Training<'_>,
+        algorithm: WithSegments,
+        segments: &Segments,
+        own: Own,
+        cutoffs: &[usize],
+    ) -> Result<(WithSegments, Scored, String)> {
+        let (control, split) = (self.control, &self.split);
+        let times = self.times.as_deref().map(|values| Times { values, day: self.day });
+        let data = Data { user_items: &split.train, item_users: &self.item_users, times };
+        let fitted =
+            training.phase("holdout fit", algorithm.iterations(), || algorithm.fit(&data, control))?;
+        let Learned::BySegment(learned) = &fitted.learned else {
+            return Err(Err::<(), _>(Error::NoData).or_report().unwrap_err());
+        };
+        let popular = matches!(learned.whole, Learned::Popular(_));
+        let guard = cutoffs.iter().position(|&k| k == GUARD_CUTOFF).unwrap_or(0);
+        let (chosen, scored, before) = training.phase("evaluate", 0, || {
+            let plan = evaluate::Plan { ks: cutoffs, auc: false, held_out: false, threads: self.threads };
+            let mut records = self.record(&learned.whole, (0.0, 0.0), plan)?;
+            let before = records.figures(records.all(), None, control)?;
+            let with_own = self.record(&fitted.learned, (0.0, 0.0), plan)?;
+            let mut chosen = learned.own();
+            let mut slices = Vec::new();
+            for (segment, chosen) in chosen.iter_mut().enumerate() {
+                let users = segments.positions(segment, &split.users);
+                if own == Own::Auto && !popular {
+                    let gain = records.gain(&with_own, &users, guard);
+                    *chosen &= gain.is_some_and(|(mean, error)| mean > error);
+                }
+                if *chosen {
+                    records.take(&with_own, &users, control)?;
+                }
+                let slice = format!("segment={}", segments.name(segment));
+                for each in
+                    records.figures(&users, None, control)?.iter().filter(|each| each.k == GUARD_CUTOFF)
+                {
+                    slices.extend(figures(&slice, each, None, true));
+                }
+            }
+            let ranking = records.figures(records.all(), None, control)?;
+            control.give(records.bytes() + with_own.bytes());
+            Ok((chosen, Scored { ranking, ratings: None, users: split.users.len(), slices }, before))
+        })?;
+        control.give(fitted.learned.bytes());
+        let of_all = Scored { ranking: before, ratings: None, users: split.users.len(), slices: Vec::new() };
+        let count = chosen.iter().filter(|own| **own).count();
+        let mut reason = format!("{count} of {} segments have a model of their own", segments.len());
+        if let (Some((metric, with, _)), Some((_, without, _))) = (scored.guard(), of_all.guard()) {
+            reason += &format!(": {metric} {with:.4}, of one model for all {without:.4}");
+        }
+        Ok((algorithm.of(chosen), scored, reason))
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        self.control.give(self.bytes());
+    }
+}
+
+/// A mean as people read it: sums are exact to 3e-14, so twelve decimals are the figure's own.
+pub(crate) fn figure(mean: f64) -> f64 {
+    (mean * 1e12).round() / 1e12
+}
+
+/// The figures at a cutoff as rows of the registry, with the intervals of a bootstrap or the normal ones. `part` says that
+/// they are of some of the held-out items, and what was shown is no news.
+pub(super) fn figures(
+    slice: &str,
+    evaluation: &Evaluation,
+    bootstrap: Option<&Intervals>,
+    part: bool,
+) -> Vec<Metric> {
+    let Evaluation { k, model, popularity } = evaluation;
+    let mut rows = Vec::new();
+    let mut row = |metric: String, k: usize, value: f64, baseline: f64, interval: Option<(f64, f64)>| {
+        rows.push(Metric {
+            slice: slice.into(),
+            metric,
+            k: k as i32,
+            value: Some(figure(value)),
+            baseline: Some(figure(baseline)),
+            ci_low: interval.map(|(low, _)| figure(low)),
+            ci_high: interval.map(|(_, high)| figure(high)),
+            users: model.users as i64,
+        });
+    };
+    let drawn = |of: fn(&Intervals) -> (f64, f64)| bootstrap.map(of);
+    let share = |estimate: &Estimate| estimate.interval().map(|(low, high)| (low.max(0.0), high.min(1.0)));
+    for (metric, value, baseline, interval) in [
+        ("precision", model.precision, popularity.precision, drawn(|of| of.precision)),
+        ("recall", model.recall, popularity.recall, drawn(|of| of.recall)),
+        ("ndcg", model.ndcg, popularity.ndcg, drawn(|of| of.ndcg)),
+        ("map", model.map, popularity.map, drawn(|of| of.map)),
+        ("hit_rate", model.hit_rate, popularity.hit_rate, drawn(|of| of.hit_rate)),
+        ("mrr", model.mrr, popularity.mrr, drawn(|of| of.mrr)),
+    ] {
+        row(format!("{metric}@{k}"), *k, value.mean, baseline.mean, interval.or_else(|| share(&value)));
+    }
+    if let (Some(value), Some(baseline)) = (model.auc, popularity.auc) {
+        let interval = bootstrap.and_then(|of| of.auc).or_else(|| share(&value));
+        row("auc".into(), 0, value.mean, baseline.mean, interval);
+    }
+    if !part {
+        let novelty = model.novelty;
+        let normal = novelty.interval().map(|(low, high)| (low.max(0.0), high));
+        let interval = drawn(|of| of.novelty).or(normal);
+        row(format!("novelty@{k}"), *k, novelty.mean, popularity.novelty.mean, interval);
+        row(format!("coverage@{k}"), *k, model.coverage, popularity.coverage, None);
+        row(format!("gini@{k}"), *k, model.gini, popularity.gini, None);
+    }
+    rows
+}

@@ -1,0 +1,17 @@
+//! Models that recommend: their trainers, reading interactions, serving.
+
+pub(crate) mod als;
+pub(crate) mod ask;
+pub(crate) mod automatic;
+pub(crate) mod by_segment;
+pub(crate) mod ease;
+pub(crate) mod features;
+pub(crate) mod holdout;
+pub(crate) mod item_knn;
+pub(crate) mod popularity;
+pub(crate) mod publish;
+pub(crate) mod read;
+pub(crate) mod serve;
+pub(crate) mod sgd;
+pub(crate) mod train;
+pub(crate) mod update;

@@ -1,0 +1,807 @@
+//! Trainers of recommenders: reading interactions, the holdout, and a factorization that becomes a version.
+
+use std::sync::Arc;
+
+use algorithms::Control;
+use algorithms::als::{Factors, explicit};
+use algorithms::content::{Placed, place};
+use algorithms::estimate::{Need, Plan, estimate};
+use algorithms::evaluate;
+use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
+use algorithms::neighbours::Neighbours;
+use algorithms::popularity::Decayed;
+use algorithms::recommender::{Content, Encoded, Parts};
+use algorithms::sgd::Squares;
+use pgrx::pg_sys;
+use serde_json::{Map, Value};
+
+use super::ask::{Ask, Asked, groups_of};
+use super::by_segment::{self, BySegment, Own, Segments, WithSegments};
+use super::features;
+use super::holdout::{
+    CUTOFFS, Data, HOLDOUT_USERS, HOLDOUTS, HoldoutChoice, Prepared, Scored, Times, holdout,
+};
+use super::read::content::Read;
+use crate::models::identity::{self, Named, Place};
+use crate::models::kind::Column;
+use crate::models::outputs;
+use crate::models::prune::Keep;
+use crate::models::registry::write::{self, LogLine};
+use crate::models::registry::{Metric, Output};
+use crate::models::spec::Spec;
+use crate::models::train::guard::GUARD_CUTOFF;
+use crate::models::train::target::{Beside, IdType, Whom, same_types};
+use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Stored, Training, begin, choose};
+use crate::pg::call::{Call, null_argument};
+use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::fault::point;
+use crate::pg::ids::type_name;
+use crate::pg::work::GiveMemoryBack;
+use crate::pg::{notice, settings};
+use crate::source::{Counts, InteractionColumns, Source};
+
+/// The columns of interactions as settings of a spec: those that all trainers of recommenders take, in this order.
+pub(crate) const COLUMNS: [(&str, Column); 4] = [
+    ("user_column", Column::Required),
+    ("item_column", Column::Required),
+    ("value_column", Column::Optional),
+    ("time_column", Column::Optional),
+];
+
+/// Their arguments, which follow the model and the relation.
+pub(crate) fn column_arguments(call: &Call) -> Result<Map<String, Value>> {
+    let mut columns = Map::new();
+    for (index, (key, column)) in (2..).zip(COLUMNS) {
+        let name = call.name(index);
+        if name.is_none() && column == Column::Required {
+            return Err(null_argument(key));
+        }
+        columns.insert(key.into(), name.into());
+    }
+    Ok(columns)
+}
+
+/// Words that may come before the seed and the options at the end of a call, each 'auto' where it is NULL.
+pub(crate) const LAST_WORDS: [&str; 2] = ["holdout", "deploy"];
+
+/// The arguments from `first` on that end a call: these words, the seed and the options.
+pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Result<Map<String, Value>> {
+    let mut spec = Map::new();
+    for (index, key) in (first..).zip(words) {
+        let word = call.text(index)?.unwrap_or_else(|| "auto".into());
+        spec.insert((*key).into(), word.into());
+    }
+    let seed = first + words.len();
+    spec.insert("seed".into(), call.get::<i64>(seed).unwrap_or(42).into());
+    spec.insert("options".into(), Value::Object(call.object(seed + 1, "options")?));
+    Ok(spec)
+}
+
+/// Checks that a spec is one of a trainer and fits the columns of a relation, the model of that name, and what tells of items
+/// and users.
+pub(crate) fn fits<A: Trains>(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
+    fit(name, spec, source, &A::parse(name.to_string().into(), source.relation, spec, Map::new())?.0)
+}
+
+/// The same of a request that was parsed.
+pub(crate) fn fit(name: &str, spec: &Map<String, Value>, source: &Source, request: &Request) -> Result<()> {
+    let columns = request.columns(source)?;
+    features::open(&request.features, &columns)?;
+    same_types(name, spec, &columns)
+}
+
+/// What every trainer of a recommender is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) model: Whom,
+    pub(crate) relation: pg_sys::Oid,
+    pub(crate) user_column: String,
+    pub(crate) item_column: String,
+    pub(crate) value_column: Option<String>,
+    pub(crate) time_column: Option<String>,
+    pub(crate) holdout: HoldoutChoice,
+    pub(crate) deploy: DeployChoice,
+    pub(crate) seed: i64,
+    pub(crate) keep: Keep,
+    /// Relations that tell of users and of items.
+    pub(crate) features: [Option<features::Asked>; 2],
+    /// Which segment a user has.
+    pub(crate) segments: Option<by_segment::Asked>,
+    /// What the next `retrain` begins with; `relation` is added by name.
+    pub(crate) kept: Map<String, Value>,
+}
+
+impl Request {
+    /// What a spec says of a trainer's request.
+    pub(crate) fn of(
+        model: Whom,
+        relation: pg_sys::Oid,
+        spec: &Spec<'_>,
+        keep: Keep,
+        mut kept: Map<String, Value>,
+    ) -> Result<Request> {
+        let options = spec.object("options");
+        let features = features::asked(&options, &mut kept)?;
+        let segments = by_segment::asked(&options, &mut kept)?;
+        let text = |key| spec.text(key).map(Option::unwrap_or_default);
+        Ok(Request {
+            model,
+            relation,
+            user_column: text("user_column")?,
+            item_column: text("item_column")?,
+            value_column: spec.text("value_column")?,
+            time_column: spec.text("time_column")?,
+            holdout: choose("holdout", &text("holdout")?, &HOLDOUTS)?,
+            deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
+            seed: spec.whole("seed")?.unwrap_or(42),
+            keep,
+            features,
+            segments,
+            kept,
+        })
+    }
+
+    /// The source as the current user sees it, its columns checked.
+    fn open(&self) -> Result<(Source, InteractionColumns)> {
+        let source = Source::open(self.relation)?;
+        let columns = self.columns(&source)?;
+        Ok((source, columns))
+    }
+
+    fn columns(&self, source: &Source) -> Result<InteractionColumns> {
+        source.interaction_columns(
+            &self.user_column,
+            &self.item_column,
+            self.value_column.as_deref(),
+            self.time_column.as_deref(),
+        )
+    }
+}
+
+/// What was learned of the interactions.
+pub(crate) enum Learned {
+    Factors(Factors),
+    /// With what the optimizer has summed up.
+    Stochastic(Factors, Squares),
+    /// Users are the sums of the rows of their items.
+    Sums(Factors),
+    Neighbours(Neighbours),
+    Popular(Decayed),
+    Ratings(explicit::Model),
+    BySegment(Box<BySegment>),
+}
+
+impl Learned {
+    /// Its memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
+            Learned::Stochastic(factors, squares) => factors.bytes() + squares.bytes(),
+            Learned::Neighbours(neighbours) => neighbours.bytes(),
+            Learned::Popular(popular) => popular.bytes(),
+            Learned::Ratings(model) => model.bytes(),
+            Learned::BySegment(learned) => learned.bytes(),
+        }
+    }
+
+    /// A view for an image.
+    pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
+        match self {
+            Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Stochastic(factors, squares) => {
+                algorithms::recommender::Learned::Stochastic(factors, squares)
+            }
+            Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
+            Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
+            Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
+            Learned::Ratings(model) => {
+                algorithms::recommender::Learned::Ratings(model, explicit::Params::default().damping)
+            }
+            Learned::BySegment(learned) => learned.whole.view(),
+        }
+    }
+
+    /// A view that ranks items; nothing for ratings and for segments. `fold` is regularization and alpha.
+    pub(super) fn ranks(&self, fold: (f64, f64)) -> Option<evaluate::Learned<'_>> {
+        match self {
+            Learned::Factors(factors) | Learned::Stochastic(factors, _) => {
+                Some(evaluate::Learned::Factors { factors, fold })
+            }
+            Learned::Sums(factors) => Some(evaluate::Learned::Sums(factors)),
+            Learned::Neighbours(neighbours) => {
+                Some(evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false })
+            }
+            Learned::Popular(popular) => Some(evaluate::Learned::Popular(popular)),
+            Learned::Ratings(_) | Learned::BySegment(_) => None,
+        }
+    }
+
+    /// The factors of all, where they are learned, and what the optimizer has summed up of them.
+    fn factors_mut(&mut self) -> Option<(&mut Factors, Option<&mut Squares>)> {
+        match self {
+            Learned::Factors(factors) => Some((factors, None)),
+            Learned::Stochastic(factors, squares) => Some((factors, Some(squares))),
+            Learned::BySegment(learned) => learned.whole.factors_mut(),
+            _ => None,
+        }
+    }
+}
+
+/// What a fit answers.
+pub(crate) struct Fitted {
+    pub(crate) learned: Learned,
+    pub(crate) iterations: usize,
+    pub(crate) converged: bool,
+    /// Loss after each iteration and the seconds until then.
+    pub(crate) losses: Vec<(f64, f64)>,
+    /// The settings that were really used.
+    pub(crate) regularization: f64,
+    pub(crate) alpha: f64,
+}
+
+/// An algorithm that learns from interactions. Runs away from the main thread: no Postgres in it.
+pub(crate) trait Algorithm: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn iterations(&self) -> usize;
+    /// Numbers per user and per item; 0 where it learns none.
+    fn factors(&self) -> usize;
+    /// Memory that a fit of so many users and items takes.
+    fn need(&self, users: usize, items: usize, entries: usize) -> Need;
+    /// Whether it looks at the times of the rows.
+    fn wants_times(&self) -> bool {
+        false
+    }
+    /// Whether values are ratings: any number counts, 0 and below too, and of one user and item the newest.
+    fn rates(&self) -> bool {
+        false
+    }
+    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
+    fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
+    /// Chooses between forms of the algorithm, once, before anything of it is asked: `fits` says whether a fit that takes so
+    /// much, with so many numbers per user and per item, keeps the memory.
+    fn settle(&self, _items: usize, _fits: Fits<'_>) {}
+    /// What is to be told of that choice, and a detail.
+    fn remark(&self) -> Option<(String, String)> {
+        None
+    }
+    /// Whether a version can follow rows that changed, from what its image holds.
+    fn updates(&self) -> bool {
+        false
+    }
+    /// Whether it goes on from what its optimizer has summed up.
+    fn resumes(&self) -> bool {
+        false
+    }
+    /// Learns what changed. Where a fit is quick, it is one on all entries of now.
+    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+        self.fit(data, control)
+    }
+}
+
+/// Whether a fit keeps the memory: what it takes, and its factors.
+pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
+
+/// What an update begins with.
+pub(crate) struct Warm<'a> {
+    /// The factors of before, zeros where they are new.
+    pub(crate) factors: Option<Factors>,
+    /// What their optimizer had summed up, where it is known.
+    pub(crate) squares: Option<Squares>,
+    /// Iterations after which held-out rows had ended the training.
+    pub(crate) best_epoch: Option<usize>,
+    /// Users whose entries changed.
+    pub(crate) users: &'a [u32],
+    /// Items that they have or had.
+    pub(crate) items: &'a [u32],
+    /// Those of the version.
+    pub(crate) regularization: f64,
+    pub(crate) alpha: f64,
+}
+
+/// The fact of a version that says after how many iterations held-out rows ended its training.
+pub(crate) const BEST_EPOCH: &str = "best_epoch";
+
+/// The fact of a version that says up to which time it has seen rows, as the time column stores it.
+pub(crate) const NEWEST: &str = "newest_time";
+
+/// The fact of a version that says what its figures were measured on.
+pub(crate) const SPLIT: &str = "split";
+
+impl Beside for InteractionColumns {
+    fn kind(&self) -> &'static str {
+        "recommender"
+    }
+
+    fn id_types(&self) -> Vec<IdType> {
+        vec![
+            IdType { key: "user_type", role: "users", name: type_name(self.user.type_oid) },
+            IdType { key: "item_type", role: "items", name: type_name(self.item.type_oid) },
+        ]
+    }
+
+    fn create(&self, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>> {
+        outputs::create_recommender_functions(place, self.user.type_oid, self.item.type_oid)?;
+        Ok(Vec::new())
+    }
+
+    fn take_up(&self, named: &Named, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>> {
+        let functions = outputs::functions(named.relation)?;
+        if functions.is_empty() {
+            return self.create(place);
+        }
+        if outputs::fit(&functions, self.user.type_oid, self.item.type_oid) {
+            return Ok(Vec::new());
+        }
+        Err(fail(
+            Code::ERRCODE_DATATYPE_MISMATCH,
+            format!("the functions beside {} have other id types", identity::shown(&named.name)),
+        )
+        .set_detail(format!("There is {}.", functions.join(", ")))
+        .set_hint("Drop them, or train from columns of these types."))
+    }
+}
+
+/// An algorithm that a spec describes.
+pub(crate) trait Trains: Algorithm + Sized + 'static {
+    /// What a spec asks for; `kept` is what the next `retrain` begins with.
+    fn parse(
+        model: Whom,
+        relation: pg_sys::Oid,
+        spec: &Map<String, Value>,
+        kept: Map<String, Value>,
+    ) -> Result<(Request, Self)>;
+}
+
+/// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
+pub(crate) fn run<A: Trains>(
+    call: &Call,
+    model: Whom,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    kept: Map<String, Value>,
+) -> Result<Option<pg_sys::Datum>> {
+    let (request, algorithm) = A::parse(model, relation, &spec, kept)?;
+    train(call, &request, Box::new(Given(Box::new(algorithm))))
+}
+
+/// Trains for the first time from what a trainer was given.
+pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
+    run::<A>(call, call.required_text(0, "model")?.into(), call.required(1, "relation")?, spec.clone(), spec)
+}
+
+/// The algorithm that a spec asks for.
+pub(crate) fn algorithm<A: Trains>(
+    model: Whom,
+    relation: pg_sys::Oid,
+    spec: &Map<String, Value>,
+) -> Result<Box<dyn Algorithm>> {
+    Ok(Box::new(A::parse(model, relation, spec, Map::new())?.1))
+}
+
+/// Measures a spec without writing a version.
+pub(crate) fn measure<A: Trains>(
+    model: Whom,
+    relation: pg_sys::Oid,
+    spec: Map<String, Value>,
+    ask: &Ask,
+) -> Result<Vec<Metric>> {
+    let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
+    measured(&request, Arc::new(algorithm), ask)
+}
+
+/// What settles which algorithm a version is fitted by.
+pub(crate) trait Choose {
+    /// What a running training is called.
+    fn name(&self) -> &'static str;
+    fn wants_times(&self) -> bool;
+    fn rates(&self) -> bool;
+    /// How many times rows are held out, each time others, where they are so by hash.
+    fn splits(&self, _users: usize) -> u32 {
+        1
+    }
+    /// 53200 where there will not be memory enough.
+    fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()>;
+    /// Chooses, and measures the choice where rows are held out.
+    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen>;
+}
+
+/// What a choice rests on.
+pub(crate) struct Scene<'a, 'c> {
+    pub(crate) training: &'a mut Training<'c>,
+    pub(crate) interactions: &'a Interactions,
+    /// The rows with a part held out, once or several times; none where nothing can be held out.
+    pub(crate) prepared: Vec<Prepared<'c>>,
+    /// Units of the times that make a day.
+    pub(crate) day: f64,
+    /// The segments of the users, and which of them are to have a model.
+    segments: Option<(Arc<Segments>, Own)>,
+}
+
+impl Scene<'_, '_> {
+    /// A choice with the models of segments, measured again where rows are held out.
+    pub(crate) fn by_segment(&mut self, chosen: Chosen) -> Result<Chosen> {
+        let Some((segments, own)) = &self.segments else { return Ok(chosen) };
+        let algorithm = WithSegments::new(chosen.algorithm.into(), segments, *own);
+        let held = self.prepared.iter().map(Prepared::bytes).sum();
+        let holdout = !self.prepared.is_empty();
+        expect(self.training.control, self.interactions, &algorithm, holdout, held).or_report()?;
+        let Some(prepared) = self.prepared.first() else {
+            return Ok(Chosen { algorithm: Box::new(algorithm), ..chosen });
+        };
+        let (algorithm, scored, reason) =
+            prepared.choose_segments(self.training, algorithm, segments, *own, &CUTOFFS)?;
+        let reason = match chosen.reason {
+            Some(first) => format!("{first}; {reason}"),
+            None => reason,
+        };
+        Ok(Chosen { algorithm: Box::new(algorithm), scored: Some(scored), reason: Some(reason), ..chosen })
+    }
+}
+
+/// What a version is fitted by.
+pub(crate) struct Chosen {
+    pub(crate) algorithm: Box<dyn Algorithm>,
+    pub(crate) scored: Option<Scored>,
+    /// Why it was chosen, where others were tried.
+    pub(crate) reason: Option<String>,
+    /// What the version keeps of the choice.
+    pub(crate) facts: Map<String, Value>,
+}
+
+/// The one algorithm that was asked for.
+struct Given(Box<dyn Algorithm>);
+
+impl Choose for Given {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn wants_times(&self) -> bool {
+        self.0.wants_times()
+    }
+
+    fn rates(&self) -> bool {
+        self.0.rates()
+    }
+
+    fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()> {
+        expect(control, interactions, &*self.0, holdout, 0).or_report()
+    }
+
+    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
+        let algorithm = self.0;
+        if scene.segments.is_some() {
+            return scene.by_segment(Chosen { algorithm, scored: None, reason: None, facts: Map::new() });
+        }
+        let scored = match scene.prepared.first() {
+            Some(prepared) => Some(prepared.measure(scene.training, &*algorithm, &CUTOFFS)?.or_report()?.0),
+            None => None,
+        };
+        Ok(Chosen { algorithm, scored, reason: None, facts: Map::new() })
+    }
+}
+
+/// Trains a new version and answers `persona.training_result`.
+pub(crate) fn train(
+    call: &Call,
+    request: &Request,
+    choose: Box<dyn Choose>,
+) -> Result<Option<pg_sys::Datum>> {
+    // Dropped last, when everything else is freed.
+    let _memory = GiveMemoryBack::from_now();
+    let control = Control::new(settings::max_memory());
+    let mut training = Training::start(&request.model, choose.name(), &control);
+    let (mut features, mut segments) = ([None, None], None);
+    let (target, (source, columns), identity) = begin(&request.model, &request.kept, || {
+        let (source, columns) = request.open()?;
+        features = features::open(&request.features, &columns)?;
+        segments = request.segments.as_ref().map(|asked| asked.open(&columns)).transpose()?;
+        // Wrong words are told before anything is made.
+        holdout(request.holdout, columns.time.is_some())?;
+        Ok((source, columns))
+    })?;
+    let holdout = holdout(request.holdout, columns.time.is_some())?;
+    let (counts, mut interactions) = read(&mut training, &source, &columns, choose.rates())?;
+    let features = features::read(&mut training, &features)?;
+    let segments = match (&request.segments, &segments) {
+        (Some(asked), Some(groups)) => {
+            Some((by_segment::read(&mut training, groups, &interactions)?, asked.own))
+        }
+        _ => None,
+    };
+    let times = choose.wants_times();
+    choose.expect(&control, &interactions, holdout.is_some())?;
+    let mut prepared = Vec::new();
+    if let Some(holdout) = holdout {
+        let splits = if holdout == Holdout::Hash { choose.splits(interactions.users.len()) } else { 1 };
+        for split in 0..i64::from(splits) {
+            let seed = request.seed.wrapping_add(split);
+            prepared.extend(Prepared::new(
+                &mut training,
+                &interactions,
+                holdout,
+                seed,
+                (times, columns.day()),
+            )?);
+        }
+    }
+    let mut scene = Scene {
+        training: &mut training,
+        interactions: &interactions,
+        prepared,
+        day: columns.day(),
+        segments,
+    };
+    let chosen = choose.choose(&mut scene)?;
+    drop(scene);
+    let algorithm = &*chosen.algorithm;
+    if let Some((remark, detail)) = algorithm.remark() {
+        notice::notice(&remark, &detail);
+    }
+    let times = interactions.times.as_deref().filter(|_| algorithm.wants_times());
+    let data = Data {
+        user_items: &interactions.user_items,
+        item_users: &interactions.item_users,
+        times: times.map(|values| Times { values, day: columns.day() }),
+    };
+    let mut fitted = training.phase("fit", algorithm.iterations(), || algorithm.fit(&data, &control))?;
+    for (iteration, &(loss, seconds)) in fitted.losses.iter().enumerate() {
+        let loss = loss.is_finite().then_some(loss);
+        let iteration = Some(iteration as i32 + 1);
+        training.log.push(LogLine { iteration, phase: "fit".into(), loss, validation: None, seconds });
+    }
+
+    let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
+    let newest = columns.newest(interactions.times.as_deref());
+    let placed = add_content(&mut training, &mut interactions, &mut fitted, features)?;
+    let image = store(&mut training, &interactions, &columns, &fitted, placed.content())?;
+    drop(interactions);
+    let guard = chosen.scored.as_ref().and_then(Scored::guard);
+    let mut hyperparameters = algorithm.hyperparameters(&fitted);
+    hyperparameters.extend(chosen.facts);
+    if let Some(holdout) = holdout.filter(|_| guard.is_some()) {
+        let split = if holdout == Holdout::Hash { "hash" } else { "time" };
+        hyperparameters.insert(SPLIT.into(), split.into());
+    }
+    if let Some(newest) = newest {
+        hyperparameters.insert(NEWEST.into(), newest.into());
+    }
+    hyperparameters.extend(features::facts(&placed));
+    hyperparameters.insert("rows_with_null".into(), counts.skipped.null.into());
+    hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
+    hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
+    let rows_skipped = counts.skipped.total() as i64;
+    let finished = Finished {
+        image,
+        algorithm: algorithm.name(),
+        rows_used: counts.rows_read as i64 - rows_skipped,
+        rows_skipped,
+        users: Some(users),
+        items: Some(items),
+        iterations: fitted.iterations as i32,
+        converged: fitted.converged,
+        value: guard.as_ref().map(|guard| guard.1),
+        baseline: guard.as_ref().map(|guard| guard.2),
+        metric: guard.map(|guard| guard.0),
+        metrics: chosen.scored.as_ref().map(Scored::metrics).unwrap_or_default(),
+        reason: chosen.reason,
+        hyperparameters,
+    };
+    drop(fitted);
+    let deploy = Deploy { choice: request.deploy, guarded: true, keep: request.keep };
+    let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
+    drop(identity);
+    result.warn();
+    result.record(call)
+}
+
+/// Adds users and items that have features and no interactions.
+pub(crate) fn add_content(
+    training: &mut Training<'_>,
+    interactions: &mut Interactions,
+    fitted: &mut Fitted,
+    features: Read,
+) -> Result<Placed> {
+    let (control, threads) = (training.control, settings::max_threads());
+    let Some((factors, squares)) =
+        fitted.learned.factors_mut().filter(|_| features.iter().any(Option::is_some))
+    else {
+        return Ok(Placed::default());
+    };
+    let placed = training.phase("map features", 0, || {
+        let placed = place(interactions, factors, features, threads, control)?;
+        if let Some(squares) = squares {
+            let rows = [interactions.users.len(), interactions.items.len()];
+            *squares = std::mem::take(squares).spread(&placed, rows, control)?;
+        }
+        Ok(placed)
+    })?;
+    if let Learned::BySegment(learned) = &mut fitted.learned {
+        learned.follow(&placed, interactions.users.len());
+    }
+    Ok(placed)
+}
+
+/// Encodes what was learned and stores it, from where it lies.
+pub(crate) fn store(
+    training: &mut Training<'_>,
+    interactions: &Interactions,
+    columns: &InteractionColumns,
+    fitted: &Fitted,
+    content: Content<'_>,
+) -> Result<Stored> {
+    let (control, threads) = (training.control, settings::max_threads());
+    let image_id = write::new_id()?;
+    let (mut images, mut segments) = (Vec::new(), None);
+    if let Learned::BySegment(learned) = &fitted.learned {
+        images = training.phase("encode segments", 0, || learned.images(interactions, control))?;
+        segments = Some(learned.of_segments(&images));
+    }
+    let parts = Parts {
+        users: &interactions.users,
+        items: &interactions.items,
+        user_items: &interactions.user_items,
+        item_users: &interactions.item_users,
+        learned: fitted.learned.view(),
+        regularization: fitted.regularization,
+        alpha: fitted.alpha,
+        user_class: columns.user_class as u8,
+        item_class: columns.item_class as u8,
+    };
+    let mut encoded = None;
+    let layout = training.phase("encode", 0, || {
+        let made = Encoded::new(parts, content, segments, threads, control)?;
+        encoded.insert(made).layout(*image_id.as_bytes(), control)
+    })?;
+    let stored = training.store(image_id, &layout)?;
+    control.give(images.iter().map(|image| image.len() as u64).sum());
+    Ok(stored)
+}
+
+/// Reads the rows of now to measure a request on them, without writing anything. `open` says what is held out, and may
+/// open more, before the first row is read; `body` measures. Nothing where `open` says nothing.
+fn on_rows<B, T>(
+    request: &Request,
+    algorithm: &dyn Algorithm,
+    open: impl FnOnce(&InteractionColumns, HoldoutChoice) -> Result<Option<B>>,
+    body: impl for<'c> FnOnce(&mut Training<'c>, &Interactions, (bool, f64), B) -> Result<T>,
+) -> Result<Option<T>> {
+    let _memory = GiveMemoryBack::from_now();
+    let control = Control::new(settings::max_memory());
+    let mut training = Training::start(&request.model, algorithm.name(), &control);
+    let _identity = request.model.as_owner()?;
+    let (source, columns) = request.open()?;
+    let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
+    let Some(opened) = open(&columns, choice)? else { return Ok(None) };
+    let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
+    expect(&control, &interactions, algorithm, true, 0).or_report()?;
+    let times = (algorithm.wants_times(), columns.day());
+    body(&mut training, &interactions, times, opened).map(Some)
+}
+
+/// What is asked of a request, on a split of the rows of now.
+fn measured(request: &Request, algorithm: Arc<dyn Algorithm>, ask: &Ask) -> Result<Vec<Metric>> {
+    let rates = algorithm.rates();
+    let open = |columns: &InteractionColumns, choice| {
+        let holdout = match ask.split {
+            Some(Asked::User) => Some(Holdout::User),
+            Some(Asked::Holdout(choice)) => holdout(choice, columns.time.is_some())?,
+            None => holdout(choice, columns.time.is_some())?,
+        };
+        let Some(holdout) = holdout else { return Ok(None) };
+        if rates {
+            ask.refuse_for_ratings()?;
+        }
+        let groups = ask.group.as_ref().map(|group| group.open(columns)).transpose()?;
+        let segments = request.segments.as_ref().map(|asked| asked.open(columns)).transpose()?;
+        Ok(Some((holdout, groups, segments)))
+    };
+    let found = on_rows(request, &*algorithm, open, |training, interactions, times, opened| {
+        let (holdout, groups, segments) = opened;
+        let Some(prepared) = Prepared::new(training, interactions, holdout, request.seed, times)? else {
+            return Ok(Vec::new());
+        };
+        let groups = match groups {
+            Some(groups) => groups_of(&groups, interactions, prepared.users())?,
+            None => Vec::new(),
+        };
+        if let (Some(asked), Some(of)) = (&request.segments, segments) {
+            let segments = by_segment::read(training, &of, interactions)?;
+            let algorithm = WithSegments::new(algorithm.clone(), &segments, asked.own);
+            let (algorithm, ..) =
+                prepared.choose_segments(training, algorithm, &segments, asked.own, &[GUARD_CUTOFF])?;
+            return prepared.ask(training, &algorithm, ask, &groups, request.seed);
+        }
+        let algorithm = &*algorithm;
+        prepared.ask(training, algorithm, ask, &groups, request.seed)
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Measures a request by what the guard goes by, for each seed on another split; `each` says whether to go on.
+pub(crate) fn measure_splits(
+    request: &Request,
+    algorithm: &dyn Algorithm,
+    seeds: &[i64],
+    each: &mut dyn FnMut(&Scored) -> bool,
+) -> Result<()> {
+    let open = |columns: &InteractionColumns, choice| holdout(choice, columns.time.is_some());
+    on_rows(request, algorithm, open, |training, interactions, times, holdout| {
+        for &seed in seeds {
+            let Some(prepared) = Prepared::new(training, interactions, holdout, seed, times)? else { break };
+            let scored = prepared.measure(training, algorithm, &[GUARD_CUTOFF])?.or_report()?.0;
+            if !each(&scored) {
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower. `held` of it is
+/// taken already and given back when it is not needed any more.
+pub(crate) fn expect(
+    control: &Control,
+    interactions: &Interactions,
+    algorithm: &dyn Algorithm,
+    holdout: bool,
+    held: u64,
+) -> algorithms::Result<()> {
+    let (users, items, entries) =
+        (interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
+    let threads = settings::max_threads();
+    let holdout = holdout.then_some((HOLDOUT_USERS, &CUTOFFS[..]));
+    let fits = |fit: Need, factors: usize| {
+        let need = estimate(interactions, &Plan { factors, fit, threads, holdout });
+        let task = "the training";
+        let advice = "Use fewer \"factors\" or read fewer rows.";
+        control.expect(need.training.saturating_sub(held), task, advice)?;
+        let advice = "Use fewer \"factors\", read fewer rows, or train with holdout \"none\".";
+        control.expect(need.holdout.saturating_sub(held), task, advice)
+    };
+    algorithm.settle(items, &fits);
+    fits(algorithm.need(users, items, entries), algorithm.factors())
+}
+
+/// Reads the interactions and sorts them; 02000 where nothing is left to learn from.
+fn read(
+    training: &mut Training<'_>,
+    source: &Source,
+    columns: &InteractionColumns,
+    rates: bool,
+) -> Result<(Counts, Interactions)> {
+    let control = training.control;
+    let builder = InteractionsBuilder::new(
+        columns.user_class.kind(),
+        columns.item_class.kind(),
+        columns.time.is_some(),
+        control,
+    )
+    .repeats(if rates { Repeats::Newest } else { Repeats::Sum });
+    let threads = settings::max_threads();
+    let (counts, builder) = training.phase_here("read", |progress| {
+        let mut report = |rows| progress.read(rows, control.used());
+        let read = source.read(columns, builder, control, threads, rates, &mut report)?;
+        progress.rows_read = read.0.rows_read;
+        Ok(read)
+    })?;
+    point("read");
+    let interactions = training.phase("sort", 0, || builder.finish(threads))?;
+    point("sorted");
+    if interactions.user_items.entries() == 0 {
+        let skipped = counts.skipped;
+        return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(
+            "{} rows were read from {}; skipped were {} with NULL, {} not finite and {} not above 0.",
+            counts.rows_read, source.name, skipped.null, skipped.not_finite, skipped.not_positive
+        )));
+    }
+    notice::verbose(&format!(
+        "{} rows, {} users, {} items, peak {} MB",
+        counts.rows_read,
+        interactions.users.len(),
+        interactions.items.len(),
+        control.peak() >> 20
+    ));
+    Ok((counts, interactions))
+}
