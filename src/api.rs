@@ -11,9 +11,8 @@ use crate::pg::call::{Call, datum, enter};
 use crate::pg::error::Result;
 use crate::pg::procedures;
 use crate::recommenders::{als, automatic, ease, item_knn, popularity, publish, serve, sgd, update};
-use crate::segments::{kmeans, rfm};
-use crate::values::{fixed_io, flat_io};
-use crate::{segments, values};
+use crate::segments::{self, kmeans, rfm};
+use crate::values::{self, fixed_io, flat_io};
 
 /// A function as the library declares it.
 struct Signature {

@@ -2,16 +2,17 @@
 
 use pgrx::{Spi, Uuid, pg_sys};
 
-use super::lifecycle::{owned_to_train, trained_from};
-use super::outputs::{execute, literal};
+use super::locks;
+use super::owned::{owned_to_train, trained_from};
 use super::registry::scan::Seen;
-use super::registry::{queue, write};
-use super::{identity, locks};
+use super::registry::{self, queue};
 use crate::pg::access::{self, Identity};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::{literal, qualified_name, quote, shown};
 use crate::pg::options::Options;
 use crate::pg::snapshot::Snapshot;
+use crate::pg::sql::execute;
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -42,7 +43,7 @@ pub(crate) fn attach(call: &Call) -> Answer {
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {} is of kind {}, not recommender", identity::shown(&named.name), model.kind),
+            format!("model {} is of kind {}, not recommender", shown(&named.name), model.kind),
         )
         .set_hint("Train it again by time: SELECT * FROM persona.retrain(...);"));
     }
@@ -83,7 +84,7 @@ pub(crate) fn attach(call: &Call) -> Answer {
         };
         let name = found.map_or_else(|| trigger_name(model.model_id, word), |trigger| trigger.name.clone());
         if enable != "ENABLE" || found.is_some_and(|trigger| trigger.enabled != b'O' as i8) {
-            execute(&format!("ALTER TABLE ONLY {} {enable} TRIGGER {}", table.name, identity::quote(&name)))?;
+            execute(&format!("ALTER TABLE ONLY {} {enable} TRIGGER {}", table.name, quote(&name)))?;
         }
     }
     let moved = queue::follow(model.model_id)?;
@@ -99,7 +100,7 @@ pub(crate) fn detach(call: &Call) -> Answer {
     locks::writable(c"persona.detach()");
     let (_, model) = owned_to_train(call)?;
     drop_triggers(model.model_id)?;
-    write::delete_attachment(model.model_id)?;
+    queue::delete_attachment(model.model_id)?;
     Ok(None)
 }
 
@@ -115,7 +116,7 @@ pub(crate) fn drop_triggers(model_id: Uuid) -> Result<()> {
 
 /// Waits until nobody writes to the tables that a model follows, and keeps it so until the transaction ends.
 pub(crate) fn wait_for_writers(model_id: Uuid) -> Result<()> {
-    for table in queue::attached(model_id, Seen::Latest)? {
+    for table in registry::attached(model_id, Seen::Latest)? {
         lock(table, pg_sys::ShareRowExclusiveLock);
     }
     Ok(())
@@ -155,7 +156,7 @@ fn unfit(name: &str, kind: u8, is_source: bool) -> pgrx::pg_sys::panic::ErrorRep
         pg_sys::RELKIND_FOREIGN_TABLE => "a foreign table",
         _ => "no table",
     };
-    let shown = identity::shown(name);
+    let shown = shown(name);
     let error = fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, format!("changes of {shown} cannot be queued"));
     if is_source {
         return error
@@ -169,17 +170,14 @@ fn unfit(name: &str, kind: u8, is_source: bool) -> pgrx::pg_sys::panic::ErrorRep
 
 /// 42501 unless the caller owns the table; its name.
 fn own(relation: pg_sys::Oid) -> Result<String> {
-    let name = identity::qualified_name(relation).ok_or_else(|| {
+    let name = qualified_name(relation).ok_or_else(|| {
         fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation with OID {} does not exist", relation.to_u32()))
     })?;
     if access::owns(relation) {
         return Ok(name);
     }
-    Err(fail(
-        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        format!("must be owner of table {}", identity::shown(&name)),
-    )
-    .set_detail("Following a table means triggers on it, and these are its owner's to make."))
+    Err(fail(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("must be owner of table {}", shown(&name)))
+        .set_detail("Following a table means triggers on it, and these are its owner's to make."))
 }
 
 /// A relation and all that inherits from it, partitions among them.
@@ -261,7 +259,7 @@ fn trigger_name(model_id: Uuid, word: &str) -> String {
 
 /// Makes a trigger as the caller.
 fn create(model_id: Uuid, table: &Table, word: &str) -> Result<()> {
-    let name = identity::quote(&trigger_name(model_id, word));
+    let name = quote(&trigger_name(model_id, word));
     let (event, rows, each) = match STATEMENTS.iter().find(|(each, ..)| *each == word) {
         Some(&(_, event, rows)) => (event, rows, "STATEMENT"),
         None => ("INSERT OR UPDATE OR DELETE", "", "ROW"),

@@ -2,8 +2,7 @@
 
 use pgrx::{Uuid, pg_sys};
 
-use super::identity::{self, Named};
-use super::outputs::literal;
+use super::identity::{self, Named, not_deployed};
 use super::registry::scan::Seen;
 use super::registry::{self, Deployment, Model, Version, queue, write};
 use super::{images, locks};
@@ -11,6 +10,7 @@ use crate::pg::access;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
+use crate::pg::names::shown;
 use crate::segments;
 
 /// `persona.deploy(model, version)`: makes a stored version live.
@@ -22,14 +22,14 @@ pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let Some(version) = registry::version(model.model_id, Some(number), Seen::Latest)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("version {number} of model {} does not exist", identity::shown(&name)),
+            format!("version {number} of model {} does not exist", shown(&name)),
         )
         .set_hint("The view persona.versions lists the versions of a model."));
     };
     if !registry::has_image(version.image_id, Seen::Latest)? {
         return Err(fail(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("version {number} of model {} is no longer stored", identity::shown(&name)),
+            format!("version {number} of model {} is no longer stored", shown(&name)),
         )
         .set_hint(
             "Kept are the newest version and those that were live last (option \"keep_versions\" of the training). Train again.",
@@ -99,7 +99,7 @@ pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     Err(fail(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("model {} has no older version to return to", identity::shown(&name)),
+        format!("model {} has no older version to return to", shown(&name)),
     )
     .set_detail(format!("Version {} is live.", live.version)))
 }
@@ -110,24 +110,4 @@ pub(crate) fn earlier(model_id: Uuid, line: &Deployment) -> Result<Option<Deploy
         Some(id) => registry::deployment_by_id(model_id, id),
         None => Ok(None),
     }
-}
-
-/// 55000 for a model without a live version, with what makes one live.
-pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
-    let name = literal(&named.name);
-    let stored = || -> Result<Option<i32>> {
-        let (_, model) = identity::model_of_view(named.relation, Seen::Statement)?;
-        let Some(newest) = registry::version(model.model_id, None, Seen::Statement)? else { return Ok(None) };
-        Ok(registry::has_image(newest.image_id, Seen::Statement)?.then_some(newest.version))
-    };
-    let retrain = format!("SELECT persona.retrain({name});");
-    let hint = match stored() {
-        Ok(Some(version)) => format!("Run SELECT persona.deploy({name}, {version}); or {retrain}"),
-        _ => format!("Run {retrain}"),
-    };
-    fail(
-        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("model {} has no deployed version", identity::shown(&named.name)),
-    )
-    .set_hint(hint)
 }

@@ -2,14 +2,14 @@
 
 use pgrx::pg_sys;
 
-use super::identity::{self, Named};
+use super::identity::{self, Named, Whom};
 use super::registry::scan::Seen;
 use super::registry::{self, Metric};
-use super::train::Whom;
-use super::{kind, lifecycle};
+use super::{kind, owned};
 use crate::pg::access;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::shown;
 use crate::pg::options::Options;
 use crate::recommenders::ask::{ASK, Ask};
 use crate::segments::has_segments;
@@ -32,13 +32,13 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
         Some(version) => version,
         None => match registry::live(model.model_id, Seen::Statement)? {
             Some(live) => live.version,
-            None => return Err(crate::models::deploy::not_deployed(&named)),
+            None => return Err(crate::models::identity::not_deployed(&named)),
         },
     };
     let Some(facts) = registry::version(model.model_id, Some(version), Seen::Statement)? else {
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("version {version} of model {} does not exist", identity::shown(&name)),
+            format!("version {version} of model {} does not exist", shown(&name)),
         )
         .set_hint("The view persona.versions lists the versions of a model."));
     };
@@ -58,7 +58,7 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     if stored.is_empty() {
         access::require_owner(named.relation, &named.name)?;
-        let relation = lifecycle::trained_from(&named, &model.spec)?;
+        let relation = owned::trained_from(&named, &model.spec)?;
         let trainer = kind::of(&model.spec);
         let spec = trainer.spec_of_version(model.spec, &facts.hyperparameters);
         if let Some(measure) = trainer.measure {

@@ -10,10 +10,13 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 
 use super::body::id_of_view;
+use super::identity;
 use super::registry::scan::Seen;
 use super::registry::{self, Model};
+use crate::pg::access::{self, Identity};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::{literal, qualified, qualified_name, schema_name, shown};
 
 /// A relation that a name resolved to.
 #[derive(Debug, Clone)]
@@ -228,43 +231,6 @@ fn served(named: Named) -> Result<Served> {
     }
 }
 
-/// The schema-qualified name of a relation, or `None` where it is gone.
-pub(crate) fn qualified_name(relation: pg_sys::Oid) -> Option<String> {
-    // SAFETY: system cache look-ups that answer NULL for what is missing; results are copied at once.
-    unsafe {
-        let name = pg_sys::get_rel_name(relation);
-        let schema = pg_sys::get_namespace_name_or_temp(pg_sys::get_rel_namespace(relation));
-        if name.is_null() || schema.is_null() {
-            return None;
-        }
-        let name = CStr::from_ptr(name).to_string_lossy();
-        Some(qualified(&CStr::from_ptr(schema).to_string_lossy(), &name))
-    }
-}
-
-fn schema_name(schema: pg_sys::Oid) -> String {
-    // SAFETY: a system cache look-up; NULL where the schema was dropped meanwhile.
-    unsafe {
-        let name = pg_sys::get_namespace_name_or_temp(schema);
-        if name.is_null() { String::new() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
-    }
-}
-
-/// `schema.name`, each quoted where SQL needs it.
-pub(crate) fn qualified(schema: &str, name: &str) -> String {
-    format!("{}.{}", quote(schema), quote(name))
-}
-
-/// An identifier, quoted where SQL needs it.
-pub(crate) fn quote(identifier: &str) -> String {
-    pgrx::spi::quote_identifier(identifier)
-}
-
-/// A name in a message: quoted, unless it brings its own quotes.
-pub(crate) fn shown(name: &str) -> String {
-    if name.contains('"') { name.to_string() } else { format!("\"{name}\"") }
-}
-
 pub(crate) fn no_model(name: &str) -> ErrorReport {
     fail(Code::ERRCODE_UNDEFINED_OBJECT, format!("model {} does not exist", shown(name)))
         .set_hint("The view persona.models lists the models that you may use; a model outside the search path needs its schema: 'schema.model'.")
@@ -312,4 +278,73 @@ pub(crate) fn relation_out(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let text = CString::new(name).unwrap_or_default();
     // SAFETY: pstrdup copies into the current memory context.
     Ok(Some(pg_sys::Datum::from(unsafe { pg_sys::pstrdup(text.as_ptr()) })))
+}
+
+/// 55000 for a model without a live version, with what makes one live.
+pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
+    let name = literal(&named.name);
+    let stored = || -> Result<Option<i32>> {
+        let (_, model) = identity::model_of_view(named.relation, Seen::Statement)?;
+        let Some(newest) = registry::version(model.model_id, None, Seen::Statement)? else { return Ok(None) };
+        Ok(registry::has_image(newest.image_id, Seen::Statement)?.then_some(newest.version))
+    };
+    let retrain = format!("SELECT persona.retrain({name});");
+    let hint = match stored() {
+        Ok(Some(version)) => format!("Run SELECT persona.deploy({name}, {version}); or {retrain}"),
+        _ => format!("Run {retrain}"),
+    };
+    fail(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("model {} has no deployed version", identity::shown(&named.name)),
+    )
+    .set_hint(hint)
+}
+
+/// Whom a training is for: whatever a name stands for, or one model, whose name may mean another one a moment later.
+#[derive(Debug, Clone)]
+pub(crate) struct Whom {
+    pub(super) name: String,
+    /// Its view and its id.
+    pub(super) found: Option<(pg_sys::Oid, Uuid)>,
+}
+
+impl Whom {
+    /// A model that the caller has found, and whose training lock it holds.
+    pub(crate) fn model(named: &Named, model_id: Uuid) -> Whom {
+        Whom { name: named.name.clone(), found: Some((named.relation, model_id)) }
+    }
+
+    /// Acts as the owner of a model that was found.
+    pub(crate) fn as_owner(&self) -> Result<Option<Identity>> {
+        let (relation, _) = self.found.ok_or_else(|| identity::no_model(&self.name))?;
+        as_owner(&Named { relation, name: self.name.clone() })
+    }
+}
+
+impl From<String> for Whom {
+    fn from(name: String) -> Whom {
+        Whom { name, found: None }
+    }
+}
+
+impl std::ops::Deref for Whom {
+    type Target = str;
+
+    /// The name as the caller wrote it.
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Acts as the owner of a model where that is somebody else; 42501 unless the current user may.
+pub(crate) fn as_owner(named: &Named) -> Result<Option<Identity>> {
+    let owner = access::owner_of(named.relation).ok_or_else(|| identity::no_model(&named.name))?;
+    // SAFETY: the current user is set in every backend.
+    let user = unsafe { pg_sys::GetUserId() };
+    // Asked of the owner who is acted as: the view may have gone to another one since somebody looked.
+    // SAFETY: reads the system caches.
+    if !unsafe { pg_sys::has_privs_of_role(user, owner) } {
+        return Err(access::not_owner(&named.name));
+    }
+    Ok((owner != user).then(|| Identity::become_user(owner, true)))
 }

@@ -3,18 +3,19 @@
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
+use super::identity::Whom;
 use super::registry::Metric;
-use super::train::Whom;
 use crate::pg::call::Call;
 use crate::pg::error::Result;
+use crate::recommenders::algorithm::Algorithm;
 use crate::recommenders::als::{self, Als};
 use crate::recommenders::ask::Ask;
-use crate::recommenders::automatic;
 use crate::recommenders::ease::{self, Ease};
 use crate::recommenders::item_knn::{self, ItemKnn};
 use crate::recommenders::popularity::{self, Popularity};
+use crate::recommenders::request::{self, Trains};
 use crate::recommenders::sgd::{self, Sgd};
-use crate::recommenders::train::{self, Algorithm, Trains};
+use crate::recommenders::{automatic, train};
 use crate::segments::{kmeans, rfm};
 use crate::source::Source;
 
@@ -56,9 +57,9 @@ impl Trainer {
             name,
             settings,
             options,
-            columns: &train::COLUMNS,
+            columns: &request::COLUMNS,
             run: train::run::<A>,
-            fits: train::fits::<A>,
+            fits: request::fits::<A>,
             measure: Some(train::measure::<A>),
             algorithm: Some(train::algorithm::<A>),
         }
@@ -120,7 +121,7 @@ static TRAINERS: [Trainer; 9] = [
         name: "train_recommender",
         settings: &automatic::RETRAIN,
         options: &automatic::OPTIONS,
-        columns: &train::COLUMNS,
+        columns: &request::COLUMNS,
         run: automatic::run,
         fits: automatic::fits,
         measure: Some(automatic::measure),

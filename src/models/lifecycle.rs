@@ -5,47 +5,29 @@ use std::ffi::CStr;
 use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use super::identity::{self, Named};
+use super::identity::{self, Named, Whom};
 use super::kind::{self, Column};
+use super::owned::{owned, owned_to_train, trained_from};
 use super::registry::scan::Seen;
-use super::registry::{self, Model, write};
+use super::registry::{self, Model, models};
 use super::spec::Spec;
-use super::train::Whom;
-use super::{attach, deploy, locks, outputs};
+use super::{attach, deploy, locks};
 use crate::pg::access;
 use crate::pg::call::{Call, Rows, datum, null_argument};
 use crate::pg::error::{Code, Result, fail, nearest, words};
 use crate::pg::fault::point;
+use crate::pg::names::{qualified_name, quote};
 use crate::pg::options::Options;
 use crate::pg::snapshot::Snapshot;
+use crate::pg::sql::execute;
 use crate::pg::subtransaction::{attempt, report};
-use crate::recommenders::{by_segment, features};
+use crate::recommenders::{by_segment, features, functions};
 use crate::source::Source;
 
 /// How often a GRANT is tried beside others.
 const GRANTS: u32 = 20;
 
 type Answer = Result<Option<pg_sys::Datum>>;
-
-/// The model of the first argument, which the current user must own.
-pub(crate) fn owned(call: &Call) -> Result<(Named, Model)> {
-    let name = call.required_text(0, "model")?;
-    let (named, model) = identity::model(&name, Seen::Latest)?;
-    access::require_owner(named.relation, &named.name)?;
-    Ok((named, model))
-}
-
-/// The same under its training lock: a training writes the spec that it began with, and the next one must begin
-/// with that.
-pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
-    let (named, model) = owned(call)?;
-    locks::training(named.relation, &named.name)?;
-    registry::not_outrun(model.model_id)?;
-    match registry::model(model.model_id, Seen::Latest)? {
-        Some(model) => Ok((named, model)),
-        None => Err(identity::no_model(&named.name)),
-    }
-}
 
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
@@ -69,24 +51,6 @@ pub(crate) fn train_again(
 ) -> Answer {
     let relation = trained_from(&named, &spec)?;
     (kind::of(&spec).run)(call, Whom::model(&named, model.model_id), relation, spec, kept)
-}
-
-/// The relation that a spec names; 42P01 where it is gone.
-pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
-    features::still_there(&named.name, spec)?;
-    by_segment::still_there(&named.name, spec)?;
-    let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
-    // What a temporary relation was called may be another one in this session.
-    let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };
-    match found {
-        Some(found) => Ok(found.relation),
-        None => Err(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {relation} does not exist"))
-            .set_detail(format!("Model {} was trained from it.", identity::shown(&named.name)))
-            .set_hint(format!(
-                "Name another one: SELECT persona.alter_model({}, relation => ...);",
-                outputs::literal(&named.name)
-            ))),
-    }
 }
 
 /// `persona.alter_model(model, relation, column_map)`: where the next training reads from; `column_map` may also hold what
@@ -142,18 +106,18 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
     if let Some(found) = identity::lookup(relation)? {
         (trainer.fits)(&named.name, &spec, &Source::open(found.relation)?)?;
     }
-    write::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
+    models::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
     Ok(None)
 }
 
 /// The tables beside a model that are still there.
 fn tables(model_id: Uuid) -> Result<Vec<String>> {
     let outputs = registry::outputs(model_id, Seen::Latest)?;
-    Ok(outputs.into_iter().filter_map(|(_, relation)| identity::qualified_name(relation)).collect())
+    Ok(outputs.into_iter().filter_map(|(_, relation)| qualified_name(relation)).collect())
 }
 
 fn full_name(named: &Named) -> String {
-    identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone())
+    qualified_name(named.relation).unwrap_or_else(|| named.name.clone())
 }
 
 /// `persona.drop_model(model)`: the model with its versions, its view and what was made beside it. Fails like
@@ -173,21 +137,19 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     let view = full_name(&named);
     let _snapshot = Snapshot::latest();
     point("drop locked");
-    for function in outputs::functions(named.relation)? {
-        outputs::execute(&format!("DROP FUNCTION {function}"))?;
+    for function in functions::functions(named.relation)? {
+        execute(&format!("DROP FUNCTION {function}"))?;
     }
     point("drop functions");
     for (_, table) in registry::outputs(model.model_id, Seen::Latest)? {
         // Its name as it is once nobody can change it any more.
-        if let Some(table) =
-            Some(table).filter(|&table| identity::seize(table)).and_then(identity::qualified_name)
-        {
-            outputs::execute(&format!("DROP TABLE {table}"))?;
+        if let Some(table) = Some(table).filter(|&table| identity::seize(table)).and_then(qualified_name) {
+            execute(&format!("DROP TABLE {table}"))?;
         }
     }
-    outputs::execute(&format!("DROP VIEW {view}"))?;
+    execute(&format!("DROP VIEW {view}"))?;
     point("drop view");
-    write::delete_model(model.model_id)?;
+    models::delete_model(model.model_id)?;
     point("drop rows");
     Ok(None)
 }
@@ -209,7 +171,7 @@ fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer
     let role = call.name(1).ok_or_else(|| null_argument("role"))?;
     // In any case that is not the name of a role, the word means everybody.
     let everybody = role.eq_ignore_ascii_case("public") && !access::role_exists(&role);
-    let role = if everybody { "PUBLIC".to_string() } else { identity::quote(&role) };
+    let role = if everybody { "PUBLIC".to_string() } else { quote(&role) };
     let mut relations = tables(model.model_id)?;
     relations.push(full_name(&named));
     give(&format!("{verb} SELECT ON {} {preposition} {role}", relations.join(", ")))?;
@@ -220,7 +182,7 @@ fn privileges(call: &Call, what: &CStr, verb: &str, preposition: &str) -> Answer
 /// fails when the earlier one ends, and is right then when it is run again.
 fn give(statement: &str) -> Result<()> {
     for _ in 0..GRANTS {
-        let Err(caught) = attempt(|| outputs::execute(statement)) else { return Ok(()) };
+        let Err(caught) = attempt(|| execute(statement)) else { return Ok(()) };
         let error = report(&caught);
         if error.sql_error_code() != Code::ERRCODE_INTERNAL_ERROR || !error.message().contains("concurrently")
         {
@@ -237,10 +199,10 @@ fn give(statement: &str) -> Result<()> {
 /// The row of `persona.model_facts`: algorithm, version, trained_at, rows, metric, value, baseline, bytes.
 pub(crate) fn push_facts(model_id: Uuid, rows: &mut Rows) -> Result<()> {
     let Some(relation) = registry::view_of(model_id, Seen::Statement)? else { return Ok(()) };
-    let Some(name) = identity::qualified_name(relation) else { return Ok(()) };
+    let Some(name) = qualified_name(relation) else { return Ok(()) };
     access::require_select(relation, &name)?;
     let Some(live) = registry::live(model_id, Seen::Statement)? else {
-        return Err(deploy::not_deployed(&Named { relation, name }));
+        return Err(identity::not_deployed(&Named { relation, name }));
     };
     let Some(version) = registry::version(model_id, Some(live.version), Seen::Statement)? else {
         return Ok(());

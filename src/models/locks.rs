@@ -72,7 +72,7 @@ fn try_acquire(object: u32, purpose: Purpose, name: &str) -> Result<()> {
     };
     Err(fail(
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
-        format!("model {} is being {done}", crate::models::identity::shown(name)),
+        format!("model {} is being {done}", crate::pg::names::shown(name)),
     )
     .set_detail(format!("Another session {by} or drops it and has not ended its transaction yet."))
     .set_hint("The view persona.training_progress shows running trainings."))

@@ -10,6 +10,7 @@ pub(crate) mod kind;
 pub(crate) mod lifecycle;
 pub(crate) mod locks;
 pub(crate) mod outputs;
+pub(crate) mod owned;
 pub(crate) mod progress;
 pub(crate) mod prune;
 pub(crate) mod queue;

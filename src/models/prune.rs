@@ -4,13 +4,14 @@ use pgrx::{Uuid, pg_sys};
 
 use super::registry::prune::{self, History};
 use super::registry::scan::Seen;
-use super::registry::{self, Deployment, Model, write};
+use super::registry::{self, Deployment, Model, models};
 use super::spec::Spec;
 use super::train::ancestor;
 use super::{deploy, identity, kind, locks};
 use crate::pg::access;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::qualified_name;
 use crate::pg::options::Options;
 
 /// Versions whose images are kept, the live one included, unless the spec says otherwise.
@@ -166,7 +167,7 @@ pub(crate) fn prune(call: &Call) -> Result<Option<pg_sys::Datum>> {
         one(&named.name, &model)?;
         return Ok(None);
     }
-    write::sweep()?;
+    models::sweep()?;
     for relation in prune::views_of(access::user())? {
         if let Some((name, model)) = free(relation)? {
             one(&name, &model)?;
@@ -181,7 +182,7 @@ fn free(relation: pg_sys::Oid) -> Result<Option<(String, Model)>> {
     if !identity::try_hold(relation) || !locks::try_deploying(relation)? {
         return Ok(None);
     }
-    let Some(name) = identity::qualified_name(relation) else { return Ok(None) };
+    let Some(name) = qualified_name(relation) else { return Ok(None) };
     if !access::owns(relation) {
         return Ok(None);
     }

@@ -7,13 +7,13 @@ use std::ffi::CStr;
 
 use pgrx::{Uuid, pg_sys};
 
-use super::identity;
 use super::registry::scan::Seen;
 use super::registry::{self, queue};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::{Class, Id, read_integer};
+use crate::pg::names::{qualified_name, quote, shown};
 use crate::pg::notice;
 use crate::pg::subtransaction::{attempt, report};
 
@@ -59,7 +59,7 @@ impl Firing {
     /// The name of the table.
     fn table(&self) -> String {
         // SAFETY: the relation is open.
-        identity::qualified_name(unsafe { (*self.relation()).rd_id }).unwrap_or_default()
+        qualified_name(unsafe { (*self.relation()).rd_id }).unwrap_or_default()
     }
 
     fn is_truncate(&self) -> bool {
@@ -135,14 +135,10 @@ fn record(firing: &Firing) {
     let mut name = String::new();
     let _ = attempt(|| {
         let view = registry::view_of(model_id, Seen::Latest)?;
-        name = view.and_then(identity::qualified_name).unwrap_or_default();
+        name = view.and_then(qualified_name).unwrap_or_default();
         Ok(())
     });
-    let shown = if name.is_empty() {
-        format!("model {model_id}")
-    } else {
-        format!("model {}", identity::shown(&name))
-    };
+    let shown = if name.is_empty() { format!("model {model_id}") } else { format!("model {}", shown(&name)) };
     let hint = match marked {
         Ok(()) => {
             "The next work-off of the queue reads the whole source; persona.check() may tell more.".into()
@@ -159,12 +155,12 @@ fn record(firing: &Firing) {
 fn farewell(firing: &Firing) -> String {
     // SAFETY: the trigger's name is a string of its own.
     let trigger = unsafe { CStr::from_ptr((*(*firing.data).tg_trigger).tgname) }.to_string_lossy();
-    let trigger = identity::quote(&trigger);
+    let trigger = quote(&trigger);
     format!("Where the model is gone for good: DROP TRIGGER {trigger} ON {};", firing.table())
 }
 
 fn tell(firing: &Firing, model: &str, reason: &str, hint: &str) {
-    let table = identity::shown(&firing.table());
+    let table = shown(&firing.table());
     notice::warning(&format!("changes of {table} were not queued for {model}: {reason}"), hint);
 }
 
@@ -175,12 +171,12 @@ fn gone() -> pgrx::pg_sys::panic::ErrorReport {
 /// Fails unless the model is there and follows the table: anybody can make a trigger on a table of his own.
 fn follows(firing: &Firing, model_id: Uuid) -> Result<()> {
     let view = registry::view_of(model_id, Seen::Latest)?.ok_or_else(gone)?;
-    if identity::qualified_name(view).is_none() {
+    if qualified_name(view).is_none() {
         return Err(gone());
     }
     // SAFETY: the relation is open.
     let relation = unsafe { (*firing.relation()).rd_id };
-    if queue::attached(model_id, Seen::Latest)?.contains(&relation) {
+    if registry::attached(model_id, Seen::Latest)?.contains(&relation) {
         return Ok(());
     }
     Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the table is not attached to it"))

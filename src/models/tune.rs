@@ -10,22 +10,24 @@ use algorithms::tune::{Method, Outcome, below_median, next};
 use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
-use super::identity::{self, Named};
+use super::identity::{self, Named, Whom, as_owner};
 use super::kind::{self, Trainer};
-use super::lifecycle::{self, owned, trained_from};
+use super::owned::{owned, trained_from};
 use super::prune::Keep;
 use super::registry::scan::Seen;
-use super::registry::{self, Model, Version, write};
+use super::registry::{self, Model, Version, models};
 use super::spec::Spec;
-use super::train::{DEPLOYS, Whom, as_owner, choose};
-use super::{deploy, locks};
+use super::train::DEPLOYS;
+use super::{lifecycle, locks};
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
-use crate::pg::options::Options;
+use crate::pg::names::{qualified_name, shown};
+use crate::pg::options::{Options, choose};
 use crate::pg::{access, notice};
 use crate::recommenders::automatic::settled;
-use crate::recommenders::holdout::figure;
-use crate::recommenders::train::{Request, measure_splits};
+use crate::recommenders::figures::figure;
+use crate::recommenders::request::Request;
+use crate::recommenders::train::measure_splits;
 use space::Space;
 use table::{METHODS, Measured, Search, Table, space_of};
 
@@ -58,7 +60,7 @@ fn lock((named, model): (Named, Model)) -> Result<(Named, Model)> {
 /// The version that is live, or the newest one.
 fn version_of(named: &Named, model: &Model) -> Result<Version> {
     let live = registry::live(model.model_id, Seen::Latest)?.map(|live| live.version);
-    registry::version(model.model_id, live, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(named))
+    registry::version(model.model_id, live, Seen::Latest)?.ok_or_else(|| identity::not_deployed(named))
 }
 
 /// The spec that trials change: the model's, and of an automatic choice that of what was chosen.
@@ -98,7 +100,7 @@ pub(crate) fn begin(call: &Call) -> Answer {
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {} recommends nothing", identity::shown(&named.name)),
+            format!("model {} recommends nothing", shown(&named.name)),
         )
         .set_hint("Only recommenders can be tuned."));
     }
@@ -151,7 +153,7 @@ fn going_on(named: &Named, model: &Model) -> Result<(Table, Search, Space, Map<S
     let table = Table::find(model)?.ok_or_else(|| {
         fail(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("model {} is not being tuned", identity::shown(&named.name)),
+            format!("model {} is not being tuned", shown(&named.name)),
         )
         .set_hint("CALL persona.tune(...) searches for its settings.")
     })?;
@@ -213,7 +215,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
     let Some(mine) = mine.into_iter().next() else {
         return Err(fail(
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
-            format!("trial {trial} of model {} is not running", identity::shown(&named.name)),
+            format!("trial {trial} of model {} is not running", shown(&named.name)),
         )
         .set_detail("It has ended, or another session goes on with the search."));
     };
@@ -226,7 +228,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
         Keep::default(),
         Map::new(),
     )?;
-    let Some(make) = trainer.algorithm else { return Err(deploy::not_deployed(&named)) };
+    let Some(make) = trainer.algorithm else { return Err(identity::not_deployed(&named)) };
     let algorithm = make(named.name.clone().into(), relation, &spec)?;
     let others: Vec<Vec<f64>> = others.iter().map(|row| row.reached()).collect();
     let (mut metric, mut folds, mut baselines) = (String::new(), Vec::new(), Vec::new());
@@ -283,7 +285,7 @@ pub(crate) fn finish(call: &Call) -> Answer {
         let Some((_, best)) = best else {
             let error = fail(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("no trial of model {} came to an end", identity::shown(&named.name)),
+                format!("no trial of model {} came to an end", shown(&named.name)),
             );
             return Err(match failed {
                 Some(last) => error
@@ -299,12 +301,12 @@ pub(crate) fn finish(call: &Call) -> Answer {
     let (kept, _) = with(&base, &best.settings);
     let mut spec = kept.clone();
     spec.insert("deploy".into(), deploy.clone().into());
-    let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
+    let name = qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let answer = lifecycle::train_again(call, named, &model, spec, kept)?;
     let live = registry::newest_is_live(model.model_id)?;
     if deploy == "auto" && !live {
         // Nothing better was found: the next training begins with what serves.
-        write::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)))?;
+        models::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)))?;
     }
     if let Some(made) = registry::version(model.model_id, None, Seen::Latest)? {
         let what = if live {
@@ -313,10 +315,7 @@ pub(crate) fn finish(call: &Call) -> Answer {
             "has the best settings that were found and is not deployed"
         };
         let detail = "The view persona.versions has its settings and the reason.";
-        notice::notice(
-            &format!("version {} of model {} {what}", made.version, identity::shown(&name)),
-            detail,
-        );
+        notice::notice(&format!("version {} of model {} {what}", made.version, shown(&name)), detail);
     }
     Ok(answer)
 }

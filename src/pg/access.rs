@@ -29,7 +29,7 @@ pub(crate) fn require_owner(relation: pg_sys::Oid, name: &str) -> Result<()> {
 pub(crate) fn not_owner(name: &str) -> pgrx::pg_sys::panic::ErrorReport {
     fail(
         Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        format!("must be owner of model {}", crate::models::identity::shown(name)),
+        format!("must be owner of model {}", crate::pg::names::shown(name)),
     )
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn require_select(relation: pg_sys::Oid, name: &str) -> Result<()> {
     }
     Err(fail(
         Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        format!("permission denied for model {}", crate::models::identity::shown(name)),
+        format!("permission denied for model {}", crate::pg::names::shown(name)),
     )
     .set_hint(format!("Its owner can run: GRANT SELECT ON {name} TO <role>;")))
 }

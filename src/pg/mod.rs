@@ -9,6 +9,7 @@ pub(crate) mod ids;
 pub(crate) mod interval;
 pub(crate) mod json;
 pub(crate) mod memory;
+pub(crate) mod names;
 pub(crate) mod notice;
 pub(crate) mod options;
 pub(crate) mod procedures;

@@ -97,3 +97,12 @@ impl Options {
         }
     }
 }
+
+/// A word of a fixed list, as the value that stands for it.
+pub(crate) fn choose<T: Copy>(what: &str, word: &str, choices: &[(&str, T)]) -> Result<T> {
+    choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized {what} \"{word}\""))
+            .set_hint(format!("Valid words are {}.", words(&names)))
+    })
+}

@@ -1,9 +1,11 @@
 //! SQL that the library itself runs.
 
+use pgrx::Spi;
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, pg_sys};
 
-use super::access::set_local;
+use super::access::{Identity, set_local};
+use super::error::{Code, Result, fail};
 use super::settings;
 
 /// A typed argument of a statement; `None` in an `Option` is NULL.
@@ -27,4 +29,11 @@ pub(crate) fn bulk() {
     let (ordinary, maintenance) = unsafe { (pg_sys::work_mem, pg_sys::maintenance_work_mem) };
     let part = i32::try_from((settings::max_memory() / NODES) >> 10).unwrap_or(i32::MAX);
     set_local("work_mem", &ordinary.max(maintenance).min(part).max(64).to_string());
+}
+
+/// Runs one DDL statement as the current user, with a search path in which nobody can plant types.
+pub(crate) fn execute(statement: &str) -> Result<()> {
+    let _path = Identity::pinned_path();
+    Spi::run(statement)
+        .map_err(|error| fail(Code::ERRCODE_INTERNAL_ERROR, format!("could not run DDL: {error}")))
 }

@@ -8,18 +8,17 @@ use algorithms::{Control, Csr, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use super::holdout::Data;
-use super::train::{
-    Algorithm, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments, last_arguments,
-    train_first,
-};
+use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
+use super::fit::settled;
+use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
+use super::train::train_first;
+use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::models::train::{Whom, choose};
 use crate::pg::call::{Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
-use crate::pg::options::Options;
+use crate::pg::options::{Options, choose};
 use crate::pg::settings;
 
 /// What `options` may hold.
@@ -276,13 +275,5 @@ impl Trains for Als {
             .set_hint("Use feedback \"implicit\" with ratings that express liking, for example only those of 4 and above."));
         }
         Ok((request, als))
-    }
-}
-
-/// Whether the loss of the last iteration moved by less than a thousandth.
-pub(crate) fn settled(losses: &[(f64, f64)]) -> bool {
-    match losses {
-        [.., (before, _), (last, _)] => (before - last).abs() <= 1e-3 * before.abs(),
-        _ => false,
     }
 }

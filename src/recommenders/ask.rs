@@ -5,12 +5,15 @@ use algorithms::interactions::{Interactions, Split};
 use algorithms::{Control, Result as Computed};
 use pgrx::pg_sys;
 
-use super::holdout::{HoldoutChoice, figures};
+use super::figures::figures;
+use super::holdout::HoldoutChoice;
+use super::read::InteractionColumns;
 use crate::models::identity;
 use crate::models::registry::Metric;
 use crate::pg::error::{Code, Result, fail, named_by};
+use crate::pg::names::shown;
 use crate::pg::options::Options;
-use crate::source::{Groups, InteractionColumns};
+use crate::source::Groups;
 
 /// Keys of the options of `evaluate`.
 pub(crate) const ASK: [&str; 6] =
@@ -155,7 +158,7 @@ impl GroupBy {
             (None, None, None) => Ok(None),
             (Some(relation), Some(id), Some(column)) => {
                 let named = identity::lookup(&relation)?.ok_or_else(|| {
-                    let name = identity::shown(&relation);
+                    let name = shown(&relation);
                     named_by("group_relation")(fail(
                         Code::ERRCODE_UNDEFINED_TABLE,
                         format!("relation {name} does not exist"),

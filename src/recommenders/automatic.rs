@@ -9,17 +9,18 @@ use algorithms::interactions::Interactions;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
+use super::algorithm::Algorithm;
 use super::ask::Ask;
 use super::features;
-use super::holdout::{CUTOFFS, Prepared, Scored};
-use super::train::{
-    self, Algorithm, Choose, Chosen, Request, Scene, column_arguments, expect, last_arguments,
-};
+use super::figures::{CUTOFFS, Scored};
+use super::holdout::Prepared;
+use super::request::{self, Request, column_arguments, last_arguments};
+use super::train::{self, Choose, Chosen, Scene, expect};
+use crate::models::identity::Whom;
 use crate::models::prune::Keep;
 use crate::models::registry::Metric;
 use crate::models::registry::write::LogLine;
 use crate::models::spec::Spec;
-use crate::models::train::Whom;
 use crate::models::{kind, locks};
 use crate::pg::call::{Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail, words};
@@ -71,7 +72,7 @@ pub(crate) fn run(
 /// Checks that a spec fits the columns of a relation and the model of that name.
 pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
     let (request, _) = Search::parse(name.to_string().into(), source.relation, spec, Map::new())?;
-    train::fit(name, spec, source, &request)
+    request::fit(name, spec, source, &request)
 }
 
 /// Measures what a version was trained by at a cutoff, without writing one.

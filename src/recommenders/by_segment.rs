@@ -16,18 +16,20 @@ use algorithms::{Csr, Error};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
+use super::algorithm::{Algorithm, Data, Fitted, Learned};
 use super::features::keep_name;
-use super::holdout::{Data, Times};
-use super::train::{Algorithm, Fits, Fitted, Learned};
+use super::holdout::Times;
+use super::read::InteractionColumns;
+use super::train::Fits;
 use crate::models::identity;
-use crate::models::outputs::literal;
 use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Output};
-use crate::models::train::{Training, choose};
+use crate::models::train::Training;
 use crate::pg::error::{Code, OrReport, Result, fail};
-use crate::pg::options::Options;
+use crate::pg::names::{literal, qualified_name, shown};
+use crate::pg::options::{Options, choose};
 use crate::pg::settings;
-use crate::source::{Groups, InteractionColumns};
+use crate::source::Groups;
 
 /// The option that says which segment a user has.
 pub(crate) const KEY: &str = "segments";
@@ -88,13 +90,13 @@ pub(crate) fn asked(options: &Map<String, Value>, kept: &mut Map<String, Value>)
         let (Some((_, relation)), Some(id_column)) = (members, id_column) else {
             return Err(fail(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
-                format!("model {} has no segments", identity::shown(&named.name)),
+                format!("model {} has no segments", shown(&named.name)),
             )
             .set_hint(
                 "Name a model of persona.train_rfm() or persona.train_kmeans() in option \"segments\".",
             ));
         };
-        let name = identity::qualified_name(named.relation).unwrap_or(named.name);
+        let name = qualified_name(named.relation).unwrap_or(named.name);
         if let Some(kept) = kept.get_mut("options").and_then(|options| options.get_mut(KEY)) {
             *kept = name.into();
         }

@@ -8,20 +8,18 @@ use algorithms::{Control, Error, defaults, ease, elsa};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use super::als::settled;
-use super::holdout::Data;
-use super::item_knn::{Answer, fitted, threads};
-use super::train::{
-    Algorithm, Fits, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments,
-    train_first,
-};
+use super::algorithm::{Algorithm, Data, Fitted, Learned};
+use super::fit::{fitted, settled, threads};
+use super::item_knn::Answer;
+use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
+use super::train::{Fits, train_first};
+use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::models::train::{Whom, choose};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, OrReport, Result, fail};
-use crate::pg::options::Options;
+use crate::pg::options::{Options, choose};
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 11] = [

@@ -4,13 +4,13 @@ use algorithms::content::{Placed, RowsBuilder};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
+use super::read::InteractionColumns;
 use super::read::content::{Content, Read};
 use crate::models::identity;
-use crate::models::outputs::literal;
 use crate::models::train::Training;
 use crate::pg::error::{Code, Result, fail, named_by};
+use crate::pg::names::{literal, qualified_name, shown};
 use crate::pg::options::Options;
-use crate::source::InteractionColumns;
 
 /// The options, users first.
 pub(crate) const KEYS: [&str; 2] = ["user_features", "item_features"];
@@ -47,7 +47,7 @@ pub(crate) fn asked(
 /// Gives the relation of an option its qualified name in `kept`.
 pub(super) fn keep_name(kept: &mut Map<String, Value>, key: &str, given: &Value, relation: pg_sys::Oid) {
     let same = kept.get_mut("options").and_then(|options| options.get_mut(key)).filter(|kept| *kept == given);
-    if let (Some(Value::Object(kept)), Some(name)) = (same, identity::qualified_name(relation)) {
+    if let (Some(Value::Object(kept)), Some(name)) = (same, qualified_name(relation)) {
         kept.insert("relation".into(), name.into());
     }
 }
@@ -73,10 +73,7 @@ fn parse(key: &str, given: &Value) -> Result<Asked> {
 }
 
 pub(super) fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
-    named_by(key)(fail(
-        Code::ERRCODE_UNDEFINED_TABLE,
-        format!("relation {} does not exist", identity::shown(relation)),
-    ))
+    named_by(key)(fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", shown(relation))))
 }
 
 /// 42P01 where a relation that a spec was kept with is gone. A temporary one is: in this session its name may be another one's.

@@ -8,18 +8,17 @@ use algorithms::item_knn::{self, Similarity};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use super::holdout::Data;
-use super::train::{
-    Algorithm, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments, train_first,
-};
+use super::algorithm::{Algorithm, Data, Fitted};
+use super::fit::{fitted, threads};
+use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
+use super::train::train_first;
+use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, object};
-use crate::models::train::{Whom, choose};
 use crate::pg::call::Call;
 use crate::pg::error::{OrReport, Result};
-use crate::pg::options::Options;
-use crate::pg::settings;
+use crate::pg::options::{Options, choose};
 
 pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -39,11 +38,6 @@ pub(crate) fn train_item_knn(call: &Call) -> Answer {
     spec.insert("neighbours".into(), call.get::<i32>(7).unwrap_or(20).into());
     spec.extend(last_arguments(call, 8, &LAST_WORDS)?);
     train_first::<ItemKnn>(call, spec)
-}
-
-pub(crate) fn threads(options: &Options) -> Result<usize> {
-    let most = settings::max_threads() as i64;
-    Ok(options.integer("threads", 1, 64)?.unwrap_or(most).min(most) as usize)
 }
 
 impl Trains for ItemKnn {
@@ -88,17 +82,6 @@ impl Trains for ItemKnn {
 pub(crate) struct ItemKnn {
     word: String,
     params: item_knn::Params,
-}
-
-/// A fit in one step: it has no loss and is always at its end.
-pub(crate) fn fitted(
-    learned: algorithms::neighbours::Neighbours,
-    regularization: f64,
-    from: Instant,
-) -> Fitted {
-    let losses = vec![(f64::NAN, from.elapsed().as_secs_f64())];
-    let learned = Learned::Neighbours(learned);
-    Fitted { learned, iterations: 1, converged: true, losses, regularization, alpha: 0.0 }
 }
 
 impl Algorithm for ItemKnn {

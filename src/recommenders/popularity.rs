@@ -7,14 +7,13 @@ use algorithms::{Control, popularity};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use super::holdout::Data;
-use super::train::{
-    Algorithm, Fitted, LAST_WORDS, Learned, Request, Trains, column_arguments, last_arguments, train_first,
-};
+use super::algorithm::{Algorithm, Data, Fitted, Learned};
+use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
+use super::train::train_first;
+use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::models::train::Whom;
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::options::Options;

@@ -5,16 +5,17 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use crate::models::identity::{self, Named, Place, qualified, quote};
+use super::functions::{self, Published, TypedFunction, functions_beside, published};
+use crate::models::identity::{self, Named, Place, as_owner};
 use crate::models::locks;
-use crate::models::outputs::{self, Published, TypedFunction, execute, functions_beside, literal, published};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::stored::id_type;
-use crate::models::train::as_owner;
 use crate::pg::access;
 use crate::pg::call::{Call, null_argument};
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::{literal, qualified, quote, shown};
 use crate::pg::snapshot::Snapshot;
+use crate::pg::sql::execute;
 
 type Answer = Result<Option<pg_sys::Datum>>;
 
@@ -94,7 +95,7 @@ fn known(setting: &str) -> Result<()> {
     }
     Err(fail(
         Code::ERRCODE_UNDEFINED_OBJECT,
-        format!("unrecognized configuration parameter {}", identity::shown(setting)),
+        format!("unrecognized configuration parameter {}", shown(setting)),
     )
     .set_hint("A setting of an application has a dot in its name: app.user_id."))
 }
@@ -123,7 +124,7 @@ impl Publication {
         if model.kind != "recommender" {
             return Err(fail(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
-                format!("model {} recommends nothing", identity::shown(&name)),
+                format!("model {} recommends nothing", shown(&name)),
             ));
         }
         let (user, item) = (id_type(&model.spec, "user_type")?, id_type(&model.spec, "item_type")?);
@@ -157,11 +158,11 @@ impl Publication {
         execute(&format!(
             "{create} FUNCTION {full}({arguments}) {} {security}
              BEGIN ATOMIC SELECT r.item_id, r.score, r.rank, r.source FROM {source} AS r; END",
-            outputs::result_of(&self.item),
+            functions::result_of(&self.item),
         ))?;
         execute(&format!(
             "COMMENT ON FUNCTION {full}({types}) IS {}",
-            literal(&format!("{comment}{}", outputs::PUBLISHED))
+            literal(&format!("{comment}{}", functions::PUBLISHED))
         ))?;
         match before {
             _ if security_definer => execute(&format!("REVOKE ALL ON FUNCTION {full}({types}) FROM PUBLIC")),

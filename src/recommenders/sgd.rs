@@ -8,16 +8,14 @@ use algorithms::{Control, defaults};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use super::als::settled;
-use super::holdout::Data;
-use super::train::{
-    Algorithm, BEST_EPOCH, Fitted, LAST_WORDS, Learned, Request, Trains, Warm, column_arguments,
-    last_arguments, train_first,
-};
+use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
+use super::fit::settled;
+use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
+use super::train::{BEST_EPOCH, train_first};
+use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::models::train::Whom;
 use crate::pg::call::{Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::options::Options;

@@ -3,300 +3,39 @@
 use std::sync::Arc;
 
 use algorithms::Control;
-use algorithms::als::{Factors, explicit};
 use algorithms::content::{Placed, place};
 use algorithms::estimate::{Need, Plan, estimate};
-use algorithms::evaluate;
 use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
-use algorithms::neighbours::Neighbours;
-use algorithms::popularity::Decayed;
 use algorithms::recommender::{Content, Encoded, Parts};
-use algorithms::sgd::Squares;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
+use super::algorithm::{Algorithm, Data, Fitted, Learned};
 use super::ask::{Ask, Asked, groups_of};
-use super::by_segment::{self, BySegment, Own, Segments, WithSegments};
-use super::features;
-use super::holdout::{
-    CUTOFFS, Data, HOLDOUT_USERS, HOLDOUTS, HoldoutChoice, Prepared, Scored, Times, holdout,
-};
+use super::by_segment::{self, Own, Segments, WithSegments};
+use super::figures::{CUTOFFS, Scored};
+use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Prepared, Times, holdout};
 use super::read::content::Read;
-use crate::models::identity::{self, Named, Place};
-use crate::models::kind::Column;
-use crate::models::outputs;
-use crate::models::prune::Keep;
+use super::read::{Counts, InteractionColumns};
+use super::request::{Request, Trains};
+use super::{features, functions};
+use crate::models::identity::{Named, Place, Whom};
 use crate::models::registry::write::{self, LogLine};
 use crate::models::registry::{Metric, Output};
-use crate::models::spec::Spec;
 use crate::models::train::guard::GUARD_CUTOFF;
-use crate::models::train::target::{Beside, IdType, Whom, same_types};
-use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Stored, Training, begin, choose};
-use crate::pg::call::{Call, null_argument};
+use crate::models::train::target::{Beside, IdType};
+use crate::models::train::{Deploy, Finished, Stored, Training, begin};
+use crate::pg::call::Call;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::type_name;
+use crate::pg::names::shown;
 use crate::pg::work::GiveMemoryBack;
 use crate::pg::{notice, settings};
-use crate::source::{Counts, InteractionColumns, Source};
-
-/// The columns of interactions as settings of a spec: those that all trainers of recommenders take, in this order.
-pub(crate) const COLUMNS: [(&str, Column); 4] = [
-    ("user_column", Column::Required),
-    ("item_column", Column::Required),
-    ("value_column", Column::Optional),
-    ("time_column", Column::Optional),
-];
-
-/// Their arguments, which follow the model and the relation.
-pub(crate) fn column_arguments(call: &Call) -> Result<Map<String, Value>> {
-    let mut columns = Map::new();
-    for (index, (key, column)) in (2..).zip(COLUMNS) {
-        let name = call.name(index);
-        if name.is_none() && column == Column::Required {
-            return Err(null_argument(key));
-        }
-        columns.insert(key.into(), name.into());
-    }
-    Ok(columns)
-}
-
-/// Words that may come before the seed and the options at the end of a call, each 'auto' where it is NULL.
-pub(crate) const LAST_WORDS: [&str; 2] = ["holdout", "deploy"];
-
-/// The arguments from `first` on that end a call: these words, the seed and the options.
-pub(crate) fn last_arguments(call: &Call, first: usize, words: &[&str]) -> Result<Map<String, Value>> {
-    let mut spec = Map::new();
-    for (index, key) in (first..).zip(words) {
-        let word = call.text(index)?.unwrap_or_else(|| "auto".into());
-        spec.insert((*key).into(), word.into());
-    }
-    let seed = first + words.len();
-    spec.insert("seed".into(), call.get::<i64>(seed).unwrap_or(42).into());
-    spec.insert("options".into(), Value::Object(call.object(seed + 1, "options")?));
-    Ok(spec)
-}
-
-/// Checks that a spec is one of a trainer and fits the columns of a relation, the model of that name, and what tells of items
-/// and users.
-pub(crate) fn fits<A: Trains>(name: &str, spec: &Map<String, Value>, source: &Source) -> Result<()> {
-    fit(name, spec, source, &A::parse(name.to_string().into(), source.relation, spec, Map::new())?.0)
-}
-
-/// The same of a request that was parsed.
-pub(crate) fn fit(name: &str, spec: &Map<String, Value>, source: &Source, request: &Request) -> Result<()> {
-    let columns = request.columns(source)?;
-    features::open(&request.features, &columns)?;
-    same_types(name, spec, &columns)
-}
-
-/// What every trainer of a recommender is asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) model: Whom,
-    pub(crate) relation: pg_sys::Oid,
-    pub(crate) user_column: String,
-    pub(crate) item_column: String,
-    pub(crate) value_column: Option<String>,
-    pub(crate) time_column: Option<String>,
-    pub(crate) holdout: HoldoutChoice,
-    pub(crate) deploy: DeployChoice,
-    pub(crate) seed: i64,
-    pub(crate) keep: Keep,
-    /// Relations that tell of users and of items.
-    pub(crate) features: [Option<features::Asked>; 2],
-    /// Which segment a user has.
-    pub(crate) segments: Option<by_segment::Asked>,
-    /// What the next `retrain` begins with; `relation` is added by name.
-    pub(crate) kept: Map<String, Value>,
-}
-
-impl Request {
-    /// What a spec says of a trainer's request.
-    pub(crate) fn of(
-        model: Whom,
-        relation: pg_sys::Oid,
-        spec: &Spec<'_>,
-        keep: Keep,
-        mut kept: Map<String, Value>,
-    ) -> Result<Request> {
-        let options = spec.object("options");
-        let features = features::asked(&options, &mut kept)?;
-        let segments = by_segment::asked(&options, &mut kept)?;
-        let text = |key| spec.text(key).map(Option::unwrap_or_default);
-        Ok(Request {
-            model,
-            relation,
-            user_column: text("user_column")?,
-            item_column: text("item_column")?,
-            value_column: spec.text("value_column")?,
-            time_column: spec.text("time_column")?,
-            holdout: choose("holdout", &text("holdout")?, &HOLDOUTS)?,
-            deploy: choose("deploy", &text("deploy")?, &DEPLOYS)?,
-            seed: spec.whole("seed")?.unwrap_or(42),
-            keep,
-            features,
-            segments,
-            kept,
-        })
-    }
-
-    /// The source as the current user sees it, its columns checked.
-    fn open(&self) -> Result<(Source, InteractionColumns)> {
-        let source = Source::open(self.relation)?;
-        let columns = self.columns(&source)?;
-        Ok((source, columns))
-    }
-
-    fn columns(&self, source: &Source) -> Result<InteractionColumns> {
-        source.interaction_columns(
-            &self.user_column,
-            &self.item_column,
-            self.value_column.as_deref(),
-            self.time_column.as_deref(),
-        )
-    }
-}
-
-/// What was learned of the interactions.
-pub(crate) enum Learned {
-    Factors(Factors),
-    /// With what the optimizer has summed up.
-    Stochastic(Factors, Squares),
-    /// Users are the sums of the rows of their items.
-    Sums(Factors),
-    Neighbours(Neighbours),
-    Popular(Decayed),
-    Ratings(explicit::Model),
-    BySegment(Box<BySegment>),
-}
-
-impl Learned {
-    /// Its memory.
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Learned::Factors(factors) | Learned::Sums(factors) => factors.bytes(),
-            Learned::Stochastic(factors, squares) => factors.bytes() + squares.bytes(),
-            Learned::Neighbours(neighbours) => neighbours.bytes(),
-            Learned::Popular(popular) => popular.bytes(),
-            Learned::Ratings(model) => model.bytes(),
-            Learned::BySegment(learned) => learned.bytes(),
-        }
-    }
-
-    /// A view for an image.
-    pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
-        match self {
-            Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
-            Learned::Stochastic(factors, squares) => {
-                algorithms::recommender::Learned::Stochastic(factors, squares)
-            }
-            Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
-            Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
-            Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
-            Learned::Ratings(model) => {
-                algorithms::recommender::Learned::Ratings(model, explicit::Params::default().damping)
-            }
-            Learned::BySegment(learned) => learned.whole.view(),
-        }
-    }
-
-    /// A view that ranks items; nothing for ratings and for segments. `fold` is regularization and alpha.
-    pub(super) fn ranks(&self, fold: (f64, f64)) -> Option<evaluate::Learned<'_>> {
-        match self {
-            Learned::Factors(factors) | Learned::Stochastic(factors, _) => {
-                Some(evaluate::Learned::Factors { factors, fold })
-            }
-            Learned::Sums(factors) => Some(evaluate::Learned::Sums(factors)),
-            Learned::Neighbours(neighbours) => {
-                Some(evaluate::Learned::Neighbours { neighbours: neighbours.view(), weighted: false })
-            }
-            Learned::Popular(popular) => Some(evaluate::Learned::Popular(popular)),
-            Learned::Ratings(_) | Learned::BySegment(_) => None,
-        }
-    }
-
-    /// The factors of all, where they are learned, and what the optimizer has summed up of them.
-    fn factors_mut(&mut self) -> Option<(&mut Factors, Option<&mut Squares>)> {
-        match self {
-            Learned::Factors(factors) => Some((factors, None)),
-            Learned::Stochastic(factors, squares) => Some((factors, Some(squares))),
-            Learned::BySegment(learned) => learned.whole.factors_mut(),
-            _ => None,
-        }
-    }
-}
-
-/// What a fit answers.
-pub(crate) struct Fitted {
-    pub(crate) learned: Learned,
-    pub(crate) iterations: usize,
-    pub(crate) converged: bool,
-    /// Loss after each iteration and the seconds until then.
-    pub(crate) losses: Vec<(f64, f64)>,
-    /// The settings that were really used.
-    pub(crate) regularization: f64,
-    pub(crate) alpha: f64,
-}
-
-/// An algorithm that learns from interactions. Runs away from the main thread: no Postgres in it.
-pub(crate) trait Algorithm: Send + Sync {
-    fn name(&self) -> &'static str;
-    fn iterations(&self) -> usize;
-    /// Numbers per user and per item; 0 where it learns none.
-    fn factors(&self) -> usize;
-    /// Memory that a fit of so many users and items takes.
-    fn need(&self, users: usize, items: usize, entries: usize) -> Need;
-    /// Whether it looks at the times of the rows.
-    fn wants_times(&self) -> bool {
-        false
-    }
-    /// Whether values are ratings: any number counts, 0 and below too, and of one user and item the newest.
-    fn rates(&self) -> bool {
-        false
-    }
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
-    fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
-    /// Chooses between forms of the algorithm, once, before anything of it is asked: `fits` says whether a fit that takes so
-    /// much, with so many numbers per user and per item, keeps the memory.
-    fn settle(&self, _items: usize, _fits: Fits<'_>) {}
-    /// What is to be told of that choice, and a detail.
-    fn remark(&self) -> Option<(String, String)> {
-        None
-    }
-    /// Whether a version can follow rows that changed, from what its image holds.
-    fn updates(&self) -> bool {
-        false
-    }
-    /// Whether it goes on from what its optimizer has summed up.
-    fn resumes(&self) -> bool {
-        false
-    }
-    /// Learns what changed. Where a fit is quick, it is one on all entries of now.
-    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
-        self.fit(data, control)
-    }
-}
+use crate::source::Source;
 
 /// Whether a fit keeps the memory: what it takes, and its factors.
 pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
-
-/// What an update begins with.
-pub(crate) struct Warm<'a> {
-    /// The factors of before, zeros where they are new.
-    pub(crate) factors: Option<Factors>,
-    /// What their optimizer had summed up, where it is known.
-    pub(crate) squares: Option<Squares>,
-    /// Iterations after which held-out rows had ended the training.
-    pub(crate) best_epoch: Option<usize>,
-    /// Users whose entries changed.
-    pub(crate) users: &'a [u32],
-    /// Items that they have or had.
-    pub(crate) items: &'a [u32],
-    /// Those of the version.
-    pub(crate) regularization: f64,
-    pub(crate) alpha: f64,
-}
 
 /// The fact of a version that says after how many iterations held-out rows ended its training.
 pub(crate) const BEST_EPOCH: &str = "best_epoch";
@@ -320,36 +59,25 @@ impl Beside for InteractionColumns {
     }
 
     fn create(&self, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>> {
-        outputs::create_recommender_functions(place, self.user.type_oid, self.item.type_oid)?;
+        functions::create_recommender_functions(place, self.user.type_oid, self.item.type_oid)?;
         Ok(Vec::new())
     }
 
     fn take_up(&self, named: &Named, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>> {
-        let functions = outputs::functions(named.relation)?;
+        let functions = functions::functions(named.relation)?;
         if functions.is_empty() {
             return self.create(place);
         }
-        if outputs::fit(&functions, self.user.type_oid, self.item.type_oid) {
+        if functions::fit(&functions, self.user.type_oid, self.item.type_oid) {
             return Ok(Vec::new());
         }
         Err(fail(
             Code::ERRCODE_DATATYPE_MISMATCH,
-            format!("the functions beside {} have other id types", identity::shown(&named.name)),
+            format!("the functions beside {} have other id types", shown(&named.name)),
         )
         .set_detail(format!("There is {}.", functions.join(", ")))
         .set_hint("Drop them, or train from columns of these types."))
     }
-}
-
-/// An algorithm that a spec describes.
-pub(crate) trait Trains: Algorithm + Sized + 'static {
-    /// What a spec asks for; `kept` is what the next `retrain` begins with.
-    fn parse(
-        model: Whom,
-        relation: pg_sys::Oid,
-        spec: &Map<String, Value>,
-        kept: Map<String, Value>,
-    ) -> Result<(Request, Self)>;
 }
 
 /// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.

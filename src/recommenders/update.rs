@@ -9,31 +9,32 @@ use algorithms::{Control, sgd};
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
+use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
 use super::automatic::settled;
-use super::holdout::Data;
-use super::train::{Algorithm, BEST_EPOCH, Fitted, Learned, NEWEST, Warm, add_content, store};
+use super::read::{Counts, InteractionColumns};
+use super::train::{BEST_EPOCH, NEWEST, add_content, store};
 use super::{by_segment, features};
-use crate::models::identity::{self, Named};
-use crate::models::lifecycle::{owned_to_train, trained_from};
-use crate::models::outputs::literal;
+use crate::models::identity::{self, Named, Whom};
+use crate::models::owned::{owned_to_train, trained_from};
 use crate::models::prune::{self, Keep};
-use crate::models::registry::queue::{self, Changed, Pending};
+use crate::models::registry::queue::{Changed, Pending};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Version};
 use crate::models::spec::Spec;
 use crate::models::train::{
-    DEPLOYS, Deploy, Finished, MEASURED, Published, Training, UPDATED_FROM, Whom, ancestor, begin, choose,
+    DEPLOYS, Deploy, Finished, MEASURED, Published, Training, UPDATED_FROM, ancestor, begin,
 };
-use crate::models::{deploy, images, kind, locks};
+use crate::models::{images, kind, locks};
 use crate::pg::access::{Identity, set_local};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::{base_type, stored_type, type_name};
-use crate::pg::options::Options;
+use crate::pg::names::{literal, quote, shown};
+use crate::pg::options::{Options, choose};
 use crate::pg::work::GiveMemoryBack;
 use crate::pg::{interval, memory, settings};
-use crate::source::{Counts, InteractionColumns, Source, stream};
+use crate::source::{Source, stream};
 
 /// How long before the newest row of the last version rows may have been written that it did not see.
 const LATE: &str = "1 hour";
@@ -47,7 +48,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let _memory = GiveMemoryBack::from_now();
     let options = Options::new(call.object(1, "options")?, &["late"])?;
     let (named, model) = owned_to_train(call)?;
-    let name = identity::shown(&named.name);
+    let name = shown(&named.name);
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -56,9 +57,9 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .set_hint("Bring it in line with its relation by persona.retrain()."));
     }
     let live =
-        registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(&named))?.version;
+        registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?.version;
     let version = registry::version(model.model_id, Some(live), Seen::Latest)?
-        .ok_or_else(|| deploy::not_deployed(&named))?;
+        .ok_or_else(|| identity::not_deployed(&named))?;
     let relation = trained_from(&named, &model.spec)?;
     let algorithm = algorithm(&named, relation, &model.spec, &version)?;
 
@@ -96,7 +97,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
     }
 
-    let again = match queue::attached(model.model_id, Seen::Latest)?.is_empty() {
+    let again = match registry::attached(model.model_id, Seen::Latest)?.is_empty() {
         true => changed(&mut training, (&named, &version), (&source, &columns), &late)?,
         false => queued(&control, &named, &columns, &target.pending)?,
     };
@@ -235,7 +236,7 @@ fn algorithm(
         let by = if once { ", from features that the model does not name" } else { "" };
         fail(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("model {} cannot follow its rows without a training", identity::shown(&named.name)),
+            format!("model {} cannot follow its rows without a training", shown(&named.name)),
         )
         .set_detail(format!(
             "Version {} was trained by {}{by}. Models without segments can: of ALS, BPR, WARP and other stochastic gradients, EASE in its full form, item-kNN, and popularity without a half-life.",
@@ -264,7 +265,7 @@ fn queued(control: &Control, named: &Named, columns: &InteractionColumns, pendin
         }
         Ok(bytes <= most)
     })?;
-    let name = identity::shown(&named.name);
+    let name = shown(&named.name);
     let (code, message) = match changed {
         Changed::Users => return Ok(ids.finish().or_report()?.ids),
         Changed::Unknown => (
@@ -291,7 +292,7 @@ fn changed(
         Err(fail(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
             .set_hint(format!("{hint}SELECT persona.retrain({});", literal(&named.name))))
     };
-    let name = identity::shown(&named.name);
+    let name = shown(&named.name);
     let Some(time) = &columns.time else {
         return unknown(
             format!("nothing tells which rows of model {name} changed"),
@@ -305,11 +306,11 @@ fn changed(
         );
     };
     let since = since(base_type(time.type_oid), mark, version, late);
-    let user = identity::quote(&columns.user.name);
+    let user = quote(&columns.user.name);
     let query = format!(
         "SELECT DISTINCT {user} FROM {} WHERE {} >= {since} AND {user} IS NOT NULL",
         source.name,
-        identity::quote(&time.name)
+        quote(&time.name)
     );
     let mut users = IdBuilder::new(columns.user_class.kind(), "users", training.control);
     training.phase_here("find", |_| {
@@ -409,7 +410,7 @@ fn read(
         // names or one over all of them. By a join with the unnested array, many users took a scan of the index each.
         let clause = format!(
             "WHERE {} = ANY ({}::{}[])",
-            identity::quote(&columns.user.name),
+            quote(&columns.user.name),
             literal(&array),
             stored_type(&of_users)
         );

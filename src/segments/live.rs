@@ -7,34 +7,25 @@ use serde_json::{Map, Value};
 
 use super::beside::SegmentTables;
 use super::members::{Members, Purchases};
-use super::refresh::{Fresh, Tables, highest_id, refresh, relabel};
+use super::refresh::{Fresh, Tables, highest_id, labels, refresh, relabel};
 use super::{RFM, has_segments};
-use crate::models::identity::{self, Named};
+use crate::models::identity::{self, Named, as_owner};
 use crate::models::images::{self, Held, Loaded};
 use crate::models::registry::scan::Seen;
-use crate::models::registry::{self, Model, Version, write};
-use crate::models::train::{Target, as_owner, same_types};
-use crate::models::{deploy, lifecycle, locks};
+use crate::models::registry::{self, Model, Version, models};
+use crate::models::train::{Target, same_types};
+use crate::models::{deploy, locks, owned};
 use crate::pg::call::{Call, null_argument};
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::shown;
 use crate::source::Source;
-
-/// The labels of a version's segments: generated ones, unless people gave others.
-pub(super) fn labels(model_id: pgrx::Uuid, segments: &Segments<'_>) -> Result<Vec<String>> {
-    let given = registry::labels(model_id, Seen::Latest)?;
-    let label = |(at, id): (usize, &u32)| {
-        let edited = given.iter().find(|(each, _)| each == id).map(|(_, label)| label.clone());
-        edited.unwrap_or_else(|| segments.labels.get(at).to_string())
-    };
-    Ok(segments.ids.iter().enumerate().map(label).collect())
-}
 
 /// Brings the tables of a model in line with a stored version that goes live: reads the source anew, as the owner of the
 /// model. The caller holds the deploy lock.
 pub(crate) fn go_live(named: &Named, model: &Model, version: &Version, loaded: &Loaded) -> Result<()> {
     let segments = loaded.segments()?;
     let _owner = as_owner(named)?;
-    let source = Source::open(lifecycle::trained_from(named, &model.spec)?)?;
+    let source = Source::open(owned::trained_from(named, &model.spec)?)?;
     let members = members(named, model, version, &segments, &source)?;
     let tables = Tables::new(model.model_id)?;
     let labels = labels(model.model_id, &segments)?;
@@ -84,12 +75,9 @@ pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     let (named, model) = deploy::locked(&name)?;
     if !has_segments(&model.kind) {
-        return Err(fail(
-            Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {} has no segments", identity::shown(&name)),
-        ));
+        return Err(fail(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("model {} has no segments", shown(&name))));
     }
-    let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(&named))?;
+    let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?;
     let loaded = images::prepare(&named, model.model_id, live.image_id, live.version)?;
     let segments = loaded.segments()?;
     let Some(at) = segments.ids.iter().position(|&id| i64::from(id) == i64::from(segment_id)) else {
@@ -98,11 +86,11 @@ pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
         return Err(fail(
             Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("model {} has no segment {segment_id}", identity::shown(&name)),
+            format!("model {} has no segment {segment_id}", shown(&name)),
         )
         .set_detail(format!("The segments of version {} are {}.", live.version, ids.join(", "))));
     };
-    write::set_label(model.model_id, segment_id, label.as_deref())?;
+    models::set_label(model.model_id, segment_id, label.as_deref())?;
     let shown = label.unwrap_or_else(|| segments.labels.get(at).to_string());
     let tables = Tables::new(model.model_id)?;
     let _owner = as_owner(&named)?;

@@ -3,10 +3,9 @@
 
 use pgrx::pg_sys;
 
-use crate::models::identity::quote;
-use crate::models::outputs::literal;
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::ids::base_type;
+use crate::pg::names::{literal, quote};
 use crate::source::{Column, Feature, Source};
 
 /// Names of the measures of an RFM model.

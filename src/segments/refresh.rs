@@ -7,11 +7,9 @@ use algorithms::segments::Segments;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::{Spi, pg_sys};
 
-use super::live::labels;
 use super::members::Members;
 use super::placing::{Placing, reasons};
 use super::tables::RFM;
-use crate::models::identity;
 use crate::models::outputs::check_at_once;
 use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Output};
@@ -19,6 +17,7 @@ use crate::models::train::{Deploy, Finished, Published, Target, Training};
 use crate::pg::access::Identity;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
+use crate::pg::names::{qualified_name, quote};
 use crate::pg::sql::{argument, bulk};
 use crate::source::Source;
 
@@ -50,12 +49,12 @@ impl Tables {
                 )
                 .set_hint("Drop the model with persona.drop_model() and train it again.")
             };
-            match found.filter(|relation| identity::qualified_name(*relation).is_some()) {
+            match found.filter(|relation| qualified_name(*relation).is_some()) {
                 Some(relation) => Source::open(relation),
                 None => Err(gone()),
             }
         };
-        let id = |table: &Source| table.columns().first().map(|column| identity::quote(&column.name));
+        let id = |table: &Source| table.columns().first().map(|column| quote(&column.name));
         let (members, history) = (open(Output::Members)?, open(Output::History)?);
         Ok(Tables {
             members_id: id(&members).unwrap_or_default(),
@@ -294,7 +293,7 @@ fn profile(tables: &Tables, model: &Segments<'_>, ids: &[i32], profiles: &[Profi
 /// The highest id in a table of segments; 0 where there is none.
 pub(super) fn highest_id(outputs: &[(Output, pg_sys::Oid)]) -> Result<u32> {
     let table = outputs.iter().find(|(output, _)| *output == Output::Segments);
-    let Some(name) = table.and_then(|(_, relation)| identity::qualified_name(*relation)) else {
+    let Some(name) = table.and_then(|(_, relation)| qualified_name(*relation)) else {
         return Ok(0);
     };
     let _path = Identity::pinned_path();
@@ -337,4 +336,14 @@ fn exists(query: &str) -> Result<bool> {
         client.update(&format!("SELECT EXISTS ({query})"), None, &[])?.first().get_one::<bool>()
     });
     Ok(found.map_err(failed)?.unwrap_or(false))
+}
+
+/// The labels of a version's segments: generated ones, unless people gave others.
+pub(crate) fn labels(model_id: pgrx::Uuid, segments: &Segments<'_>) -> Result<Vec<String>> {
+    let given = registry::labels(model_id, Seen::Latest)?;
+    let label = |(at, id): (usize, &u32)| {
+        let edited = given.iter().find(|(each, _)| each == id).map(|(_, label)| label.clone());
+        edited.unwrap_or_else(|| segments.labels.get(at).to_string())
+    };
+    Ok(segments.ids.iter().enumerate().map(label).collect())
 }

@@ -4,9 +4,11 @@
 use pgrx::pg_sys;
 
 use crate::models::identity::{self, Place};
-use crate::models::outputs::{check_free, execute, literal};
+use crate::models::outputs::check_free;
 use crate::models::registry::Output;
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::{literal, quote, shown};
+use crate::pg::sql::execute;
 use crate::pg::{access, ids};
 use crate::source::{Column, Source};
 
@@ -87,7 +89,7 @@ struct Shape {
 
 impl Shape {
     fn of(output: Output, id: &Column, rfm: bool) -> Shape {
-        let id = identity::quote(&id.name);
+        let id = quote(&id.name);
         match output {
             Output::Members => Shape {
                 has_id: true,
@@ -117,7 +119,7 @@ impl Shape {
     }
 
     fn create(&self, name: &str, id: &Column) -> Result<()> {
-        let quoted = identity::quote(&id.name);
+        let quoted = quote(&id.name);
         let of = ids::type_name(id.type_oid);
         let id_column = format!("{quoted} {}{}", ids::stored_type(&of), id.collation_clause());
         let mut parts: Vec<String> = self.has_id.then_some(id_column).into_iter().collect();
@@ -156,12 +158,9 @@ impl Shape {
         if same && access::owner_of(table.relation) == access::owner_of(view) {
             return Ok(());
         }
-        Err(fail(
-            Code::ERRCODE_DUPLICATE_TABLE,
-            format!("relation {} already exists", identity::shown(&table.name)),
-        )
-        .set_detail("It is no table of this model, or of another owner, or for ids of another type.")
-        .set_hint("Rename or drop it."))
+        Err(fail(Code::ERRCODE_DUPLICATE_TABLE, format!("relation {} already exists", shown(&table.name)))
+            .set_detail("It is no table of this model, or of another owner, or for ids of another type.")
+            .set_hint("Rename or drop it."))
     }
 }
 

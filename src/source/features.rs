@@ -4,9 +4,9 @@ use algorithms::Control;
 use pgrx::pg_sys;
 
 use super::{Column, Source, rows};
-use crate::models::identity;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::ids::base_type;
+use crate::pg::names::{quote, shown};
 
 /// A column that is read as a number.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ const TYPES: &str = "smallint, integer, bigint, real, double precision, numeric,
 
 impl Feature {
     pub(crate) fn of(column: &Column) -> Option<Feature> {
-        let quoted = identity::quote(&column.name);
+        let quoted = quote(&column.name);
         let expression = match base_type(column.type_oid) {
             pg_sys::INT2OID
             | pg_sys::INT4OID
@@ -72,7 +72,7 @@ impl Source {
         if features.is_empty() {
             return Err(fail(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("relation {} has no columns to learn from", identity::shown(&self.name)),
+                format!("relation {} has no columns to learn from", shown(&self.name)),
             )
             .set_detail(format!("Features can be of type {TYPES}; the column of the ids is none.")));
         }

@@ -4,9 +4,9 @@ use algorithms::ids::IdRef;
 use pgrx::{FromDatum, pg_sys};
 
 use super::{Column, Source, stream};
-use crate::models::identity::{self, quote};
 use crate::pg::error::{Code, Result, fail, named_by};
 use crate::pg::ids::Class;
+use crate::pg::names::{quote, shown};
 
 /// Groups that are told apart at most.
 const MOST: usize = 1000;
@@ -75,7 +75,7 @@ impl Groups {
             if !each(found.borrow(), number)? {
                 return Err(fail(
                     Code::ERRCODE_CARDINALITY_VIOLATION,
-                    format!("a user has two groups in {}", identity::shown(&source.name)),
+                    format!("a user has two groups in {}", shown(&source.name)),
                 )
                 .set_detail(format!("It is user {}.", class.text(found.borrow())))
                 .set_hint("Name a relation with one row for each user."));

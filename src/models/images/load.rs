@@ -11,11 +11,11 @@ use pgrx::{Uuid, pg_sys};
 use super::Bytes;
 use super::files::{Obtained, Sink, obtain};
 use super::slots::Kept;
-use crate::models::identity::{self, Named, Served};
-use crate::models::outputs::literal;
+use crate::models::identity::{Named, Served};
 use crate::models::registry;
 use crate::models::registry::scan::Seen;
 use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::names::{literal, shown};
 use crate::pg::{notice, settings, work};
 
 /// Images below this size lie in private memory: a copy costs less than a file.
@@ -80,7 +80,7 @@ impl<'a> Wanted<'a> {
             notice::log(
                 &format!(
                     "model {} is served from private memory, {} MB in this connection: {reason}",
-                    identity::shown(&self.named.name),
+                    shown(&self.named.name),
                     self.bytes.div_ceil(1 << 20)
                 ),
                 NO_ROOM,
@@ -102,7 +102,7 @@ impl<'a> Wanted<'a> {
 
     fn too_large(&self, reason: Option<String>, limit: u64) -> ErrorReport {
         let needed = format!("{} MB", self.bytes.div_ceil(1 << 20));
-        let name = identity::shown(&self.named.name);
+        let name = shown(&self.named.name);
         match reason {
             Some(reason) => fail(
                 Code::ERRCODE_DISK_FULL,
@@ -122,7 +122,7 @@ impl<'a> Wanted<'a> {
 fn missing(named: &Named, version: i32) -> ErrorReport {
     fail(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("the data of model {}, version {version}, are not stored here", identity::shown(&named.name)),
+        format!("the data of model {}, version {version}, are not stored here", shown(&named.name)),
     )
     .set_detail("A dump without the tables of schema persona_internal leaves them out.")
     .set_hint(format!("Train it again: SELECT persona.retrain({});", literal(&named.name)))

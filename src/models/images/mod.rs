@@ -20,8 +20,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 
 use super::identity::{self, Named, Served};
+use super::registry;
 use super::registry::scan::Seen;
-use super::{deploy, registry};
 use crate::pg::access;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, OrReport, Result, fail};
@@ -171,7 +171,7 @@ fn live(model: &Served) -> Result<(Uuid, i32)> {
     access::require_select(model.named.relation, &model.named.name)?;
     match registry::live(model.model_id, model.seen)? {
         Some(live) => Ok((live.image_id, live.version)),
-        None => Err(deploy::not_deployed(&model.named)),
+        None => Err(identity::not_deployed(&model.named)),
     }
 }
 

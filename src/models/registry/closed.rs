@@ -3,10 +3,10 @@
 
 use pgrx::pg_sys;
 
-use crate::models::identity;
 use crate::pg::access;
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
+use crate::pg::names::qualified_name;
 
 /// `persona_internal.only_library()`: the trigger before each statement that writes to a table of the registry.
 pub(crate) fn only_library(call: &Call) -> Result<Option<pg_sys::Datum>> {
@@ -20,7 +20,7 @@ pub(crate) fn only_library(call: &Call) -> Result<Option<pg_sys::Datum>> {
         // A trigger answers a null pointer, and no NULL.
         return Ok(Some(pg_sys::Datum::null()));
     }
-    let name = identity::qualified_name(relation).unwrap_or_default();
+    let name = qualified_name(relation).unwrap_or_default();
     Err(fail(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("permission denied for table {name}"))
         .set_detail("Only pg_persona itself and superusers write to its registry, whoever else may write to all tables.")
         .set_hint("Change models with the functions of schema persona; restore a dump as a superuser."))

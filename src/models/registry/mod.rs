@@ -1,6 +1,8 @@
 //! The registry: models, versions, deployments and images, as the tables of sql/registry.sql hold them.
 
 pub(crate) mod closed;
+pub(crate) mod models;
+pub(crate) mod pieces;
 pub(crate) mod prune;
 pub(crate) mod queue;
 mod reclaim;
@@ -12,6 +14,7 @@ use algorithms::image::ALIGNMENT;
 use pgrx::{IntoDatum, JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
+use super::registry;
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::snapshot::{self, Snapshot};
 use scan::{Key, Scan, Seen};
@@ -146,7 +149,7 @@ pub(crate) fn not_outrun(model_id: Uuid) -> Result<()> {
     let state = |seen| -> Result<_> {
         let newest = version_seen(model_id, None, seen)?.map(|newest| newest.version);
         let deployed = live(model_id, seen)?.map(|live| live.deployment_id);
-        Ok((newest, deployed, queue::attached(model_id, seen)?))
+        Ok((newest, deployed, registry::attached(model_id, seen)?))
     };
     if state(Seen::Statement)? == state(Seen::Latest)? {
         return Ok(());
@@ -314,6 +317,16 @@ fn metrics_seen(model_id: Uuid, version: i32, k: i32, seen: Seen) -> Result<Vec<
         if metric.k == k {
             found.push(metric);
         }
+    }
+    Ok(found)
+}
+
+/// The tables whose changes are queued for a model.
+pub(crate) fn attached(model_id: Uuid, seen: Seen) -> Result<Vec<pg_sys::Oid>> {
+    let mut scan = Scan::start("attachment", "attachment_pkey", seen, &[uuid_key(1, model_id)], false)?;
+    let mut found = Vec::new();
+    while let Some(row) = scan.next() {
+        found.push(row.expect(3)?);
     }
     Ok(found)
 }

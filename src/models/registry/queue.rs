@@ -5,20 +5,12 @@
 use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use super::scan::{Scan, Seen, open_for};
-use super::{not_outrun, uuid_key, write};
+use super::write::{self, as_registry_owner, run, run_under};
+use super::{attached, not_outrun, queue, uuid_key};
 use crate::pg::error::Result;
 use crate::pg::memory;
 use crate::pg::snapshot::Snapshot;
-
-/// The tables whose changes are queued for a model.
-pub(crate) fn attached(model_id: Uuid, seen: Seen) -> Result<Vec<pg_sys::Oid>> {
-    let mut scan = Scan::start("attachment", "attachment_pkey", seen, &[uuid_key(1, model_id)], false)?;
-    let mut found = Vec::new();
-    while let Some(row) = scan.next() {
-        found.push(row.expect(3)?);
-    }
-    Ok(found)
-}
+use crate::pg::sql::argument;
 
 /// Queues users of a model; `None` says that anything may have changed.
 pub(crate) fn append(model_id: Uuid, users: Option<&[String]>) -> Result<()> {
@@ -79,8 +71,8 @@ pub(crate) fn follow(model_id: Uuid) -> Result<bool> {
     let _latest = Snapshot::latest();
     // SAFETY: the active snapshot is that of the line above, until the end of this function.
     let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
-    let moved = before.is_empty() || write::has_moved(model_id, snapshot)?;
-    write::set_attachment(model_id, snapshot)?;
+    let moved = before.is_empty() || queue::has_moved(model_id, snapshot)?;
+    queue::set_attachment(model_id, snapshot)?;
     Ok(moved)
 }
 
@@ -97,7 +89,7 @@ pub(crate) fn pending(model_id: Uuid) -> Result<Pending> {
         unsafe { (pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()), pg_sys::GetCurrentTimestamp()) };
     let asked_at = asked_at.try_into().map_err(|_| write::damaged_clock())?;
     let mut pending = Pending { model_id, any, kept, moved: false, snapshot, asked_at };
-    pending.moved = kept && write::has_moved(model_id, snapshot)?;
+    pending.moved = kept && queue::has_moved(model_id, snapshot)?;
     Ok(pending)
 }
 
@@ -124,7 +116,7 @@ impl Pending {
     /// Removes what was seen, with the transaction that has worked it off.
     pub(crate) fn forget(&self) -> Result<()> {
         if self.any {
-            write::forget_changes(self.model_id, self.snapshot, self.asked_at)?;
+            queue::forget_changes(self.model_id, self.snapshot, self.asked_at)?;
         }
         self.follow()
     }
@@ -132,7 +124,7 @@ impl Pending {
     /// Keeps what was seen for the next version, and notes which one has read it and did not go live.
     pub(crate) fn keep(&self, version: i32) -> Result<()> {
         if self.any {
-            write::mark_changes(self.model_id, self.snapshot, self.asked_at, version)?;
+            queue::mark_changes(self.model_id, self.snapshot, self.asked_at, version)?;
         }
         if self.moved {
             append_read_by(self.model_id, None, Some(version))?;
@@ -142,8 +134,8 @@ impl Pending {
 
     /// Notes the tables whose rows were read, if they are not those that were noted, or were noted in another database.
     fn follow(&self) -> Result<()> {
-        if self.moved || self.kept && write::is_noted_elsewhere(self.model_id, self.snapshot)? {
-            write::set_attachment(self.model_id, self.snapshot)?;
+        if self.moved || self.kept && queue::is_noted_elsewhere(self.model_id, self.snapshot)? {
+            queue::set_attachment(self.model_id, self.snapshot)?;
         }
         Ok(())
     }
@@ -165,6 +157,124 @@ pub(crate) fn deployed(model_id: Uuid, version: i32, older: bool) -> Result<()> 
         return Ok(());
     }
     not_outrun(model_id)?;
-    write::release_changes(model_id, version)?;
+    queue::release_changes(model_id, version)?;
     if older { append(model_id, None) } else { Ok(()) }
+}
+
+/// Notes the source of a model and what lies below it, as a snapshot shows them, in place of what was noted before.
+pub(crate) fn set_attachment(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<()> {
+    let model = (model_id.into_datum(), pg_sys::UUIDOID);
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "DELETE FROM persona_internal.attachment WHERE model_id OPERATOR(pg_catalog.=) $1",
+            [model],
+        )?;
+        run_under(
+            snapshot,
+            "INSERT INTO persona_internal.attachment
+             SELECT model_id, pg_catalog.row_number() OVER (ORDER BY relation), relation, filenode, database
+             FROM persona_internal.source_table WHERE model_id OPERATOR(pg_catalog.=) $1",
+            [model],
+        )?;
+        Ok(())
+    })
+}
+
+/// Whether the tables of a model were noted in the database that this one is a copy of.
+pub(crate) fn is_noted_elsewhere(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<bool> {
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "SELECT FROM persona_internal.attachment WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND database IS DISTINCT FROM $2",
+            // SAFETY: set when the process connected.
+            [
+                (model_id.into_datum(), pg_sys::UUIDOID),
+                (unsafe { pg_sys::MyDatabaseId }.into_datum(), pg_sys::OIDOID),
+            ],
+        )
+        .map(|rows| rows > 0)
+    })
+}
+
+/// Whether a snapshot shows the source of a model, or what lies below it, otherwise than it was noted.
+pub(crate) fn has_moved(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<bool> {
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "SELECT FROM persona_internal.moved WHERE model_id OPERATOR(pg_catalog.=) $1",
+            [(model_id.into_datum(), pg_sys::UUIDOID)],
+        )
+        .map(|rows| rows > 0)
+    })
+}
+
+/// Forgets that a model was attached, and what is queued for it.
+pub(crate) fn delete_attachment(model_id: Uuid) -> Result<()> {
+    as_registry_owner(|| {
+        for table in ["attachment", "queue"] {
+            run(
+                &format!("DELETE FROM persona_internal.{table} WHERE model_id OPERATOR(pg_catalog.=) $1"),
+                &[argument(model_id)],
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Removes the rows of a model's queue that a snapshot shows and that were there at a moment.
+pub(crate) fn forget_changes(
+    model_id: Uuid,
+    snapshot: pg_sys::Snapshot,
+    until: pgrx::datum::TimestampWithTimeZone,
+) -> Result<()> {
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "DELETE FROM persona_internal.queue WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND queued_at OPERATOR(pg_catalog.<=) $2",
+            [(model_id.into_datum(), pg_sys::UUIDOID), (until.into_datum(), pg_sys::TIMESTAMPTZOID)],
+        )
+        .map(|_| ())
+    })
+}
+
+/// Notes that a version has read these rows.
+pub(crate) fn mark_changes(
+    model_id: Uuid,
+    snapshot: pg_sys::Snapshot,
+    until: pgrx::datum::TimestampWithTimeZone,
+    version: i32,
+) -> Result<()> {
+    as_registry_owner(|| {
+        run_under(
+            snapshot,
+            "UPDATE persona_internal.queue SET read_by = $3 WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND queued_at OPERATOR(pg_catalog.<=) $2",
+            [
+                (model_id.into_datum(), pg_sys::UUIDOID),
+                (until.into_datum(), pg_sys::TIMESTAMPTZOID),
+                (version.into_datum(), pg_sys::INT4OID),
+            ],
+        )
+        .map(|_| ())
+    })
+}
+
+/// Removes what a version has read of a model's queue; what other versions did counts as read by none.
+pub(crate) fn release_changes(model_id: Uuid, version: i32) -> Result<()> {
+    as_registry_owner(|| {
+        run(
+            "DELETE FROM persona_internal.queue WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND read_by OPERATOR(pg_catalog.=) $2",
+            &[argument(model_id), argument(version)],
+        )?;
+        run(
+            "UPDATE persona_internal.queue SET read_by = NULL WHERE model_id OPERATOR(pg_catalog.=) $1
+               AND read_by IS NOT NULL",
+            &[argument(model_id)],
+        )?;
+        Ok(())
+    })
 }

@@ -3,7 +3,7 @@
 //!
 //! A transaction that deletes an image notes it. A later training visits the pages of the images that nobody can see any
 //! more, lets PostgreSQL prune them, as it does with any page that it reads, and enters them into the free space map. Of a
-//! piece a line pointer of 4 bytes stays until VACUUM comes; [`CHUNK`](crate::models::registry::write::CHUNK) leaves room for these.
+//! piece a line pointer of 4 bytes stays until VACUUM comes; [`CHUNK`](crate::models::registry::pieces::CHUNK) leaves room for these.
 
 use pgrx::{Uuid, pg_sys};
 
@@ -33,7 +33,7 @@ struct Deleted {
 
 /// Frees pages for twice as many pieces, so that what an old snapshot kept back gets less, if there are any to be freed. One
 /// transaction at a time does; a snapshot that may still read an image ends it there.
-pub(super) fn reclaim(pieces: usize) -> Result<()> {
+pub(crate) fn reclaim(pieces: usize) -> Result<()> {
     // What such a transaction sees may be older than what others have noted since.
     if snapshot::stays() || deleted(1)?.is_empty() || !locks::reclaiming()? {
         return Ok(());

@@ -8,22 +8,14 @@ pub(crate) mod target;
 
 use serde_json::{Map, Value};
 
+use super::identity::Whom;
 use crate::pg::access::Identity;
-use crate::pg::error::{Code, Result, fail, words};
+use crate::pg::error::Result;
 use crate::source::Source;
 pub(crate) use guard::{DEPLOYS, DeployChoice, MEASURED, UPDATED_FROM, ancestor};
 pub(crate) use publish::{Deploy, Finished, Published};
 pub(crate) use running::{Stored, Training};
-pub(crate) use target::{Beside, IdType, Target, Whom, as_owner, same_types};
-
-/// A word of a fixed list, as the value that stands for it.
-pub(crate) fn choose<T: Copy>(what: &str, word: &str, choices: &[(&str, T)]) -> Result<T> {
-    choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("unrecognized {what} \"{word}\""))
-            .set_hint(format!("Valid words are {}.", words(&names)))
-    })
-}
+pub(crate) use target::{Beside, IdType, Target, same_types};
 
 /// Begins a training: finds or makes the model and opens its source. An existing model is trained as its owner, whoever
 /// has the right to start it, for as long as the identity lives. `kept` is what the next `retrain` begins with.

@@ -10,11 +10,12 @@ use crate::models::images::Ready;
 use crate::models::prune::{self, Keep};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::write::{self, NewVersion};
-use crate::models::registry::{self, Metric, Version};
+use crate::models::registry::{self, Metric, Version, models};
 use crate::models::{deploy, identity, locks};
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
+use crate::pg::names::shown;
 use crate::pg::notice;
 use crate::recommenders::popularity::POPULARITY;
 use crate::recommenders::train::SPLIT;
@@ -81,7 +82,7 @@ impl Finished {
         {
             return Err(fail(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("model {} was dropped while it was trained", identity::shown(&target.name)),
+                format!("model {} was dropped while it was trained", shown(&target.name)),
             ));
         }
         locks::deploying(target.relation)?;
@@ -149,7 +150,7 @@ impl Finished {
             deploy_reason,
         };
         if let Some((name, spec)) = target.renewed {
-            write::update_model(model_id, &name, JsonB(Value::Object(spec)))?;
+            models::update_model(model_id, &name, JsonB(Value::Object(spec)))?;
         }
         if deployed {
             on_live(&mut training, version)?;

@@ -8,7 +8,8 @@ use pgrx::Uuid;
 
 use crate::models::images::{self, Ready};
 use crate::models::progress::Progress;
-use crate::models::registry::write::{self, LogLine};
+use crate::models::registry::pieces;
+use crate::models::registry::write::LogLine;
 use crate::pg::error::Result;
 use crate::pg::fault::{Within, point};
 use crate::pg::{notice, work};
@@ -110,7 +111,7 @@ impl<'a> Training<'a> {
     /// Stores an image, and writes its file meanwhile.
     pub(crate) fn store(&mut self, id: Uuid, image: &Layout<'_>) -> Result<Stored> {
         point("encoded");
-        let store = |_: &mut Progress| images::write_beside(image, || write::insert_image(id, image));
+        let store = |_: &mut Progress| images::write_beside(image, || pieces::insert_image(id, image));
         let ((), file) = self.phase_here("write", store)?;
         self.file = file;
         point("written");

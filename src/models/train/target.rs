@@ -4,14 +4,15 @@
 use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::models::identity::{self, Found, Named, Place};
+use crate::models::identity::{self, Found, Named, Place, Whom, as_owner};
 use crate::models::registry::queue::{self, Pending};
 use crate::models::registry::scan::Seen;
-use crate::models::registry::{self, Model, Output, write};
+use crate::models::registry::{self, Model, Output, models, write};
 use crate::models::{locks, outputs};
 use crate::pg::access::{self, Identity};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
+use crate::pg::names::qualified_name;
 use crate::pg::snapshot::Snapshot;
 
 /// The type of the ids of one role.
@@ -34,42 +35,6 @@ pub(crate) trait Beside {
     fn create(&self, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>>;
     /// Takes over what stands beside a view that a restore left without its registry row, and makes what is missing.
     fn take_up(&self, named: &Named, place: &Place) -> Result<Vec<(Output, pg_sys::Oid)>>;
-}
-
-/// Whom a training is for: whatever a name stands for, or one model, whose name may mean another one a moment later.
-#[derive(Debug, Clone)]
-pub(crate) struct Whom {
-    name: String,
-    /// Its view and its id.
-    found: Option<(pg_sys::Oid, Uuid)>,
-}
-
-impl Whom {
-    /// A model that the caller has found, and whose training lock it holds.
-    pub(crate) fn model(named: &Named, model_id: Uuid) -> Whom {
-        Whom { name: named.name.clone(), found: Some((named.relation, model_id)) }
-    }
-
-    /// Acts as the owner of a model that was found.
-    pub(crate) fn as_owner(&self) -> Result<Option<Identity>> {
-        let (relation, _) = self.found.ok_or_else(|| identity::no_model(&self.name))?;
-        as_owner(&Named { relation, name: self.name.clone() })
-    }
-}
-
-impl From<String> for Whom {
-    fn from(name: String) -> Whom {
-        Whom { name, found: None }
-    }
-}
-
-impl std::ops::Deref for Whom {
-    type Target = str;
-
-    /// The name as the caller wrote it.
-    fn deref(&self) -> &str {
-        &self.name
-    }
 }
 
 /// Where the version goes: the model found or made.
@@ -150,7 +115,7 @@ fn known(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
     locks::training(named.relation, &named.name)?;
     registry::not_outrun(model_id)?;
     let model = registry::model(model_id, Seen::Latest)?.filter(|model| model.relation == named.relation);
-    let there = model.filter(|model| identity::qualified_name(model.relation).is_some());
+    let there = model.filter(|model| qualified_name(model.relation).is_some());
     Ok(there.map(|model| Whose::Known(named, model)))
 }
 
@@ -158,22 +123,9 @@ fn leftover(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
     access::require_owner(named.relation, &named.name)?;
     locks::training(named.relation, &named.name)?;
     let view = registry::view_of(model_id, Seen::Latest)?;
-    let taken = view.is_some_and(|view| view == named.relation || identity::qualified_name(view).is_some());
-    let there = identity::qualified_name(named.relation).is_some() && !taken;
+    let taken = view.is_some_and(|view| view == named.relation || qualified_name(view).is_some());
+    let there = qualified_name(named.relation).is_some() && !taken;
     Ok(there.then_some(Whose::Leftover(named, model_id)))
-}
-
-/// Acts as the owner of a model where that is somebody else; 42501 unless the current user may.
-pub(crate) fn as_owner(named: &Named) -> Result<Option<Identity>> {
-    let owner = access::owner_of(named.relation).ok_or_else(|| identity::no_model(&named.name))?;
-    // SAFETY: the current user is set in every backend.
-    let user = unsafe { pg_sys::GetUserId() };
-    // Asked of the owner who is acted as: the view may have gone to another one since somebody looked.
-    // SAFETY: reads the system caches.
-    if !unsafe { pg_sys::has_privs_of_role(user, owner) } {
-        return Err(access::not_owner(&named.name));
-    }
-    Ok((owner != user).then(|| Identity::become_user(owner, true)))
 }
 
 /// 42804 unless a model was made for ids of these types.
@@ -219,14 +171,14 @@ fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Valu
         .set_hint("Choose another name, or remove the model with persona.drop_model()."));
     }
     same_types(&named.name, &model.spec, beside)?;
-    let name = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
+    let name = qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
     let renewed = Some((name, spec));
     Target::new((named.relation, model.model_id), named.name, renewed)
 }
 
 /// A new model.
 fn create(name: &str, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
-    write::sweep()?;
+    models::sweep()?;
     let place = identity::place(name)?;
     let model_id = write::new_id()?;
     let relation = outputs::create_view(&place, model_id, beside.kind())?;
@@ -244,7 +196,7 @@ fn take_up(named: Named, model_id: Uuid, beside: &dyn Beside, spec: Map<String, 
     };
     let found = beside.take_up(&named, &place)?;
     // Rows of a model whose view is gone may have the same id.
-    write::delete_model(model_id)?;
+    models::delete_model(model_id)?;
     insert(&named.name, &place, (model_id, named.relation), beside.kind(), &found, spec)
 }
 
@@ -256,7 +208,7 @@ fn insert(
     made: &[(Output, pg_sys::Oid)],
     spec: Map<String, Value>,
 ) -> Result<Target> {
-    write::insert_model(model_id, relation, &place.beside(""), kind, JsonB(Value::Object(spec)))?;
-    write::insert_outputs(model_id, made)?;
+    models::insert_model(model_id, relation, &place.beside(""), kind, JsonB(Value::Object(spec)))?;
+    models::insert_outputs(model_id, made)?;
     Target::new((relation, model_id), name.to_string(), None)
 }

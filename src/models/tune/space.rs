@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::models::kind::Trainer;
 use crate::models::spec::object;
-use crate::models::train::choose;
 use crate::pg::error::{Code, Result, fail, nearest, words};
-use crate::pg::options::Options;
+use crate::pg::options::{Options, choose};
 
 /// Settings that are none of the model's quality, or that a search settles itself.
 const FIXED: [&str; 12] = [

@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 use super::space::Space;
 use crate::models::identity::{self, Named, Place};
 use crate::models::kind::Trainer;
-use crate::models::outputs::{check_at_once, check_free, copy_grants, execute, literal};
+use crate::models::outputs::{check_at_once, check_free, copy_grants};
 use crate::models::registry::scan::Seen;
-use crate::models::registry::{self, Model, Output, write};
-use crate::models::train::choose;
+use crate::models::registry::{self, Model, Output, models};
 use crate::pg::access::Identity;
 use crate::pg::error::{Code, Result, fail};
-use crate::pg::sql::argument;
+use crate::pg::names::{literal, qualified_name};
+use crate::pg::options::choose;
+use crate::pg::sql::{argument, execute};
 
 /// What comes before the search in the comment of the table.
 const COMMENT: &str = "trials of persona.tune(): ";
@@ -127,7 +128,7 @@ impl Table {
         let known = known.into_iter().find(|(output, _)| *output == Output::Trials);
         let Some((_, relation)) = known.filter(|&(_, table)| identity::hold(table)) else { return Ok(None) };
         check_at_once(&[relation])?;
-        Ok(identity::qualified_name(relation).map(|name| Table { name }))
+        Ok(qualified_name(relation).map(|name| Table { name }))
     }
 
     pub(super) fn create(named: &Named, model: &Model) -> Result<Table> {
@@ -159,7 +160,7 @@ impl Table {
             fail(Code::ERRCODE_UNDEFINED_TABLE, format!("could not find the table {name} just made"))
         })?;
         copy_grants(named.relation, &name)?;
-        write::insert_outputs(model.model_id, &[(Output::Trials, made.relation)])?;
+        models::insert_outputs(model.model_id, &[(Output::Trials, made.relation)])?;
         Ok(Table { name })
     }
 

@@ -5,8 +5,8 @@ use algorithms::interactions::Interactions;
 use serde_json::{Map, Value, json};
 
 use crate::models::spec::object;
-use crate::models::train::choose;
 use crate::pg::error::{Code, Result, fail, words};
+use crate::pg::options::choose;
 
 /// Algorithms in the order in which they are tried, the quick ones first, with their trainers.
 const ALGORITHMS: [(&str, &str); 6] = [

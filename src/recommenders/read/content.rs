@@ -4,10 +4,10 @@ use algorithms::Control;
 use algorithms::content::{Features, Kind, RowsBuilder};
 use pgrx::pg_sys;
 
-use crate::models::identity::{self, quote};
 use crate::pg::arrays;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::ids::{Class, base_type, with_text};
+use crate::pg::names::{quote, shown};
 use crate::source::features::Feature;
 use crate::source::{Column, Source, rows};
 
@@ -123,7 +123,7 @@ impl Content {
             format!(
                 "the ids in column {} of {} are not unique",
                 quote(&self.id.name),
-                identity::shown(&self.source.name)
+                shown(&self.source.name)
             ),
         )
         .set_detail(format!("There is more than one row of {id}."))

@@ -4,10 +4,11 @@
 use pgrx::{direct_function_call, pg_sys};
 
 use super::batch::{Batch, Sink};
+use super::{Counts, InteractionColumns};
 use crate::pg::error::Result;
 use crate::pg::ids::{Class, base_type};
+use crate::source::Column;
 use crate::source::rows::run;
-use crate::source::{Column, Counts, InteractionColumns};
 
 /// Rows that were left out, by reason.
 #[derive(Debug, Clone, Copy, Default)]

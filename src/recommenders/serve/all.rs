@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::count;
 use super::served::by_relation;
-use crate::models::identity::{self, Named, Place};
-use crate::models::outputs::{check_at_once, check_free, copy_grants, execute, literal};
+use crate::models::identity::{self, Named, Place, as_owner};
+use crate::models::outputs::{check_at_once, check_free, copy_grants};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::stored::id_type;
-use crate::models::registry::{self, Model, Output, write};
-use crate::models::train::as_owner;
+use crate::models::registry::{self, Model, Output, models};
 use crate::models::{deploy, locks};
 use crate::pg::access::Identity;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::ids::stored_type;
-use crate::pg::sql::{argument, bulk};
+use crate::pg::names::{literal, qualified_name, quote, shown};
+use crate::pg::sql::{argument, bulk, execute};
 use crate::pg::{settings, work};
 use crate::source::Source;
 
@@ -89,11 +89,11 @@ pub(crate) fn recommend_all(call: &Call) -> Answer {
     if model.kind != "recommender" {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {} recommends nothing", identity::shown(&name)),
+            format!("model {} recommends nothing", shown(&name)),
         ));
     }
     registry::not_outrun(model.model_id)?;
-    let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| deploy::not_deployed(&named))?;
+    let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?;
     let _owner = as_owner(&named)?;
     let table = Table::find_or_create(&named, &model)?;
     Ok(datum(table.fill(&named, k, live.version)?))
@@ -116,8 +116,8 @@ impl Table {
         let mut table = Table {
             relation: pg_sys::InvalidOid,
             name: String::new(),
-            user: identity::quote(&user),
-            item: identity::quote(&item),
+            user: quote(&user),
+            item: quote(&item),
             user_type: id_type(&model.spec, "user_type")?,
             item_type: id_type(&model.spec, "item_type")?,
         };
@@ -127,7 +127,7 @@ impl Table {
         // have others.
         if let Some((_, relation)) = known.filter(|(_, relation)| identity::hold(*relation)) {
             let columns = Source::open(relation)?;
-            let named = |at: usize| columns.columns().get(at).map(|column| identity::quote(&column.name));
+            let named = |at: usize| columns.columns().get(at).map(|column| quote(&column.name));
             table.user = named(0).unwrap_or_default();
             table.item = named(2).unwrap_or_default();
             table.name = columns.name;
@@ -150,7 +150,7 @@ impl Table {
             fail(Code::ERRCODE_UNDEFINED_TABLE, format!("could not find the table {} just made", table.name))
         })?;
         copy_grants(named.relation, &table.name)?;
-        write::insert_outputs(model.model_id, &[(Output::Recs, made.relation)])?;
+        models::insert_outputs(model.model_id, &[(Output::Recs, made.relation)])?;
         table.relation = made.relation;
         Ok(table)
     }
@@ -186,7 +186,7 @@ impl Table {
         check_at_once(&[*relation])?;
         let _path = Identity::pinned_path();
         bulk();
-        let model = identity::qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
+        let model = qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
         let rows = format!(
             "SELECT r.user_id, r.rank, r.item_id, r.score, r.source
              FROM persona._recommend_all({}::regclass, $1, NULL::{user_type}[], NULL::{item_type}[]) r",

@@ -7,16 +7,17 @@ use algorithms::interactions::{InteractionsBuilder, Repeats};
 use serde_json::Value;
 
 use super::served::Served;
-use crate::models::identity::{self, Named};
-use crate::models::lifecycle::trained_from;
-use crate::models::outputs::literal;
+use crate::models::identity::Named;
+use crate::models::owned::trained_from;
 use crate::models::registry;
 use crate::models::registry::scan::Seen;
 use crate::pg::access::Identity;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::ids::{Class, Id, base_type, type_name};
+use crate::pg::names::{literal, qualified_name, quote, shown};
 use crate::pg::{settings, work};
-use crate::source::{InteractionColumns, Source};
+use crate::recommenders::read::InteractionColumns;
+use crate::source::Source;
 
 /// Rows of one user from which on another thread sorts them.
 const MANY: u64 = 50_000;
@@ -31,7 +32,7 @@ pub(super) struct Live {
 pub(super) fn read(served: &Served<'_>, user: &Id) -> Result<Option<Live>> {
     let gone = || fail(Code::ERRCODE_UNDEFINED_OBJECT, "the model was dropped meanwhile");
     let model = registry::model(served.model_id, Seen::Statement)?.ok_or_else(gone)?;
-    let name = identity::qualified_name(model.relation).ok_or_else(gone)?;
+    let name = qualified_name(model.relation).ok_or_else(gone)?;
     let named = Named { relation: model.relation, name };
     let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
     let source = Source::open(trained_from(&named, &model.spec)?)?;
@@ -45,9 +46,9 @@ pub(super) fn read(served: &Served<'_>, user: &Id) -> Result<Option<Live>> {
         if let Some(name) = text(key).filter(|name| source.column(name).is_err()) {
             return Err(fail(
                 Code::ERRCODE_UNDEFINED_COLUMN,
-                format!("column \"{name}\" of relation {} does not exist", identity::shown(&source.name)),
+                format!("column \"{name}\" of relation {} does not exist", shown(&source.name)),
             )
-            .set_detail(format!("Model {} was trained from it.", identity::shown(&named.name)))
+            .set_detail(format!("Model {} was trained from it.", shown(&named.name)))
             .set_hint(advice()));
         }
     }
@@ -58,10 +59,7 @@ pub(super) fn read(served: &Served<'_>, user: &Id) -> Result<Option<Live>> {
     if (columns.user_class, columns.item_class) != (served.user, served.item) {
         return Err(fail(
             Code::ERRCODE_DATATYPE_MISMATCH,
-            format!(
-                "the ids of relation {} have another type than those of the model",
-                identity::shown(&source.name)
-            ),
+            format!("the ids of relation {} have another type than those of the model", shown(&source.name)),
         )
         .set_hint(advice()));
     }
@@ -75,11 +73,7 @@ fn rows(
     user: &Id,
 ) -> Result<Option<Live>> {
     let class = served.user;
-    let clause = format!(
-        "WHERE {} = {}",
-        identity::quote(&columns.user.name),
-        constant(class, user.borrow(), columns)
-    );
+    let clause = format!("WHERE {} = {}", quote(&columns.user.name), constant(class, user.borrow(), columns));
     let control = Control::new(settings::max_memory());
     let kinds = (columns.user_class.kind(), columns.item_class.kind());
     let rates = served.model.rates();

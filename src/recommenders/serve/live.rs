@@ -13,6 +13,7 @@ use crate::models::{identity, registry};
 use crate::pg::error::{Code, Result, fail, named_by};
 use crate::pg::ids::{Class, base_type, type_title, with_text};
 use crate::pg::memory::{self, Held};
+use crate::pg::names::{quote, shown};
 use crate::source::{Column, Source, run_with};
 
 /// A column of items in a relation, and the query that finds some of them.
@@ -40,7 +41,7 @@ impl Items {
                     .set_hint(format!("Name the column of the items in \"{option}\"."))
             })?,
         };
-        let name = identity::quote(&column.name);
+        let name = quote(&column.name);
         // Qualified throughout: whatever the search path is, and the path stays the caller's for what the relation calls.
         let others = text.map_or(String::new(), |text| format!(", {text}::pg_catalog.text"));
         let query = format!(
@@ -131,7 +132,7 @@ fn item_column(served: &Served<'_>) -> Result<String> {
 /// The relation that an option names along the caller's search path; 42P01 where there is none.
 fn relation(name: &str, option: &str) -> Result<Source> {
     let found = identity::lookup(name)?.ok_or_else(|| {
-        fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", identity::shown(name)))
+        fail(Code::ERRCODE_UNDEFINED_TABLE, format!("relation {} does not exist", shown(name)))
     });
     found.and_then(|found| Source::open(found.relation)).map_err(named_by(option))
 }
@@ -178,7 +179,7 @@ impl Categories {
     ) -> Result<Categories> {
         const OPTION: &str = "categories";
         let source = relation(name, OPTION)?;
-        let category = identity::quote(&source.column(category).map_err(named_by(OPTION))?.name);
+        let category = quote(&source.column(category).map_err(named_by(OPTION))?.name);
         let items = Items::open(served, &source, (item, "item_column"), Some(&category))?;
         Ok(Categories { items, numbers: HashMap::new(), held: Held::new(CATEGORIES) })
     }
