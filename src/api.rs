@@ -6,11 +6,12 @@ use pgrx::prelude::*;
 
 use crate::models::{
     attach, body, deploy, evaluate, identity, images, lifecycle, progress, prune, queue, registry, tune,
+    update,
 };
 use crate::pg::call::{Call, datum, enter};
 use crate::pg::error::Result;
 use crate::pg::procedures;
-use crate::recommenders::{als, automatic, ease, item_knn, popularity, publish, serve, sgd, update};
+use crate::recommenders::{als, automatic, ease, item_knn, popularity, publish, serve, sgd};
 use crate::segments::{self, kmeans, rfm};
 use crate::values::{self, fixed_io, flat_io};
 

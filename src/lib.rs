@@ -10,9 +10,14 @@ mod values;
 
 ::pgrx::pg_module_magic!(name, version);
 
+/// The kinds of models, a wing's beside each other.
+static KINDS: [&dyn models::kind::Kind; 3] =
+    [&recommenders::kind::Recommenders, &segments::kind::CLUSTERS, &segments::kind::CUSTOMERS];
+
 /// Runs when Postgres loads the library.
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
     pg::memory::prepare();
     pg::settings::register();
+    models::kind::install(&KINDS);
 }

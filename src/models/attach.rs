@@ -2,10 +2,10 @@
 
 use pgrx::{Spi, Uuid, pg_sys};
 
-use super::locks;
 use super::owned::{owned_to_train, trained_from};
 use super::registry::scan::Seen;
 use super::registry::{self, queue};
+use super::{kind, locks};
 use crate::pg::access::{self, Identity};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
@@ -40,14 +40,8 @@ pub(crate) fn attach(call: &Call) -> Answer {
     locks::writable(c"persona.attach()");
     let (named, model) = owned_to_train(call)?;
     let replica = Options::new(call.object(1, "options")?, &["replica"])?.boolean("replica")?;
-    if model.kind != "recommender" {
-        return Err(fail(
-            Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {} is of kind {}, not recommender", shown(&named.name), model.kind),
-        )
-        .set_hint("Train it again by time: SELECT * FROM persona.retrain(...);"));
-    }
-    let source = trained_from(&named, &model.spec)?;
+    kind::of(&model.kind)?.check_follows(&named)?;
+    let source = trained_from(&named, &model)?;
     let tables = tables(source)?;
     for trigger in triggers(model.model_id)? {
         if !tables.iter().any(|table| table.relation == trigger.relation) {

@@ -5,13 +5,12 @@ use pgrx::{Uuid, pg_sys};
 use super::identity::{self, Named, not_deployed};
 use super::registry::scan::Seen;
 use super::registry::{self, Deployment, Model, Version, queue, write};
-use super::{images, locks};
+use super::{images, kind, locks};
 use crate::pg::access;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::shown;
-use crate::segments;
 
 /// `persona.deploy(model, version)`: makes a stored version live.
 pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
@@ -58,10 +57,7 @@ pub(crate) fn locked(name: &str) -> Result<(Named, Model)> {
 /// Loads a stored version that is about to go live, and brings the tables beside the model in line with it.
 fn bring_in(named: &Named, model: &Model, version: &Version) -> Result<()> {
     let loaded = images::prepare(named, model.model_id, version.image_id, version.version)?;
-    if segments::has_segments(&model.kind) {
-        segments::go_live(named, model, version, &loaded)?;
-    }
-    Ok(())
+    kind::of(&model.kind)?.go_live(named, model, version, &loaded)
 }
 
 /// Appends a version to the log. The caller holds the deploy lock.

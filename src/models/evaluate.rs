@@ -1,18 +1,15 @@
-//! `persona.evaluate`: how well a version ranks rows it was not fitted on.
+//! `persona.evaluate`: how good a version is, in the figures of its kind.
 
 use pgrx::pg_sys;
 
-use super::identity::{self, Named, Whom};
+use super::identity::{self, Named};
+use super::kind::{self, Evaluation};
 use super::registry::scan::Seen;
 use super::registry::{self, Metric};
-use super::{kind, owned};
 use crate::pg::access;
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::shown;
-use crate::pg::options::Options;
-use crate::recommenders::ask::{ASK, Ask};
-use crate::segments::has_segments;
 
 /// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none or options were given,
 /// those of a refit on a split of the rows of now, which its owner alone may ask for.
@@ -25,14 +22,14 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
             format!("\"k\" must be at least 1, got {k}"),
         ));
     }
-    let ask = Ask::of(k as usize, &Options::new(call.object(3, "options")?, &ASK)?)?;
+    let options = call.object(3, "options")?;
     let (named, model) = identity::model(&name, Seen::Statement)?;
     access::require_select(named.relation, &named.name)?;
     let version = match call.get::<i32>(1) {
         Some(version) => version,
         None => match registry::live(model.model_id, Seen::Statement)? {
             Some(live) => live.version,
-            None => return Err(crate::models::identity::not_deployed(&named)),
+            None => return Err(identity::not_deployed(&named)),
         },
     };
     let Some(facts) = registry::version(model.model_id, Some(version), Seen::Statement)? else {
@@ -42,30 +39,9 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
         )
         .set_hint("The view persona.versions lists the versions of a model."));
     };
-    if has_segments(&model.kind) {
-        if ask.is_special() {
-            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "segments are evaluated without options"));
-        }
-        // The number of segments takes the place of the cutoff.
-        let k = facts.hyperparameters.get("k").and_then(serde_json::Value::as_i64).unwrap_or(0);
-        return push(call, &named, version, &registry::metrics(model.model_id, version, k as i32)?);
-    }
-    let mut stored = Vec::new();
-    if !ask.is_special() {
-        stored = registry::metrics(model.model_id, version, k)?;
-        // What has no cutoff.
-        stored.extend(registry::metrics(model.model_id, version, 0)?);
-    }
-    if stored.is_empty() {
-        access::require_owner(named.relation, &named.name)?;
-        let relation = owned::trained_from(&named, &model.spec)?;
-        let trainer = kind::of(&model.spec);
-        let spec = trainer.spec_of_version(model.spec, &facts.hyperparameters);
-        if let Some(measure) = trainer.measure {
-            stored = measure(Whom::model(&named, model.model_id), relation, spec, &ask)?;
-        }
-    }
-    push(call, &named, version, &stored)
+    let kind = kind::of(&model.kind)?;
+    let metrics = kind.evaluate(Evaluation { named: &named, model, version: facts, k, options })?;
+    push(call, &named, version, &metrics)
 }
 
 fn push(call: &Call, named: &Named, version: i32, metrics: &[Metric]) -> Result<Option<pg_sys::Datum>> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::identity::{self, Named, Whom};
 use super::kind::{self, Column};
-use super::owned::{owned, owned_to_train, trained_from};
+use super::owned::{owned, owned_to_train, source_of};
 use super::registry::scan::Seen;
 use super::registry::{self, Model, models};
 use super::spec::Spec;
@@ -17,11 +17,9 @@ use crate::pg::call::{Call, Rows, datum, null_argument};
 use crate::pg::error::{Code, Result, fail, nearest, words};
 use crate::pg::fault::point;
 use crate::pg::names::{qualified_name, quote};
-use crate::pg::options::Options;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::sql::execute;
 use crate::pg::subtransaction::{attempt, report};
-use crate::recommenders::{by_segment, features, functions};
 use crate::source::Source;
 
 /// How often a GRANT is tried beside others.
@@ -34,9 +32,8 @@ pub(crate) fn retrain(call: &Call) -> Answer {
     locks::writable(c"persona.retrain()");
     let (named, model) = owned_to_train(call)?;
     let mut spec = model.spec.clone();
-    let trainer = kind::of(&spec);
-    let known: Vec<&str> = trainer.settings.iter().chain(trainer.options).copied().collect();
-    trainer.overlay(&mut spec, Options::new(call.object(1, "options")?, &known)?.into_map());
+    let trainer = kind::trainer(&spec)?;
+    trainer.overlay(&mut spec, trainer.changes(call.object(1, "options")?)?);
     let kept = model.spec.clone();
     train_again(call, named, &model, spec, kept)
 }
@@ -49,8 +46,8 @@ pub(crate) fn train_again(
     spec: Map<String, Value>,
     kept: Map<String, Value>,
 ) -> Answer {
-    let relation = trained_from(&named, &spec)?;
-    (kind::of(&spec).run)(call, Whom::model(&named, model.model_id), relation, spec, kept)
+    let relation = source_of(&named, &model.kind, &spec)?;
+    (kind::trainer(&spec)?.run)(call, Whom::model(&named, model.model_id), relation, spec, kept)
 }
 
 /// `persona.alter_model(model, relation, column_map)`: where the next training reads from; `column_map` may also hold what
@@ -65,14 +62,14 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         let source = Source::open(relation)?;
         spec.insert("relation".into(), source.name.into());
     }
-    let trainer = kind::of(&spec);
-    let relations = features::KEYS.into_iter().chain([by_segment::KEY]);
+    let (kind, trainer) = (kind::of(&model.kind)?, kind::trainer(&spec)?);
+    let relations = kind.relations().iter().copied();
     let relations: Vec<&str> = relations.filter(|key| trainer.options.contains(key)).collect();
     let roles: Vec<&str> =
         trainer.columns.iter().map(|(role, _)| *role).chain(relations.iter().copied()).collect();
     for (key, value) in call.object(2, "column_map")? {
         if relations.contains(&key.as_str()) {
-            features::put(&mut spec, key, value);
+            put(&mut spec, key, value);
             continue;
         }
         let Some((_, column)) = trainer.columns.iter().find(|(role, _)| *role == key) else {
@@ -100,14 +97,27 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
         spec.insert(key, value);
     }
     let options = Spec::new(&spec).object("options");
-    features::asked(&options, &mut spec)?;
-    by_segment::asked(&options, &mut spec)?;
+    kind.name_relations(&options, &mut spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     if let Some(found) = identity::lookup(relation)? {
         (trainer.fits)(&named.name, &spec, &Source::open(found.relation)?)?;
     }
     models::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
     Ok(None)
+}
+
+/// Puts one of the options into a spec, or with null takes it out.
+fn put(spec: &mut Map<String, Value>, key: String, value: Value) {
+    let options = spec.entry("options").or_insert_with(|| Value::Object(Map::new()));
+    match (options.as_object_mut(), value) {
+        (Some(options), Value::Null) => {
+            options.remove(&key);
+        }
+        (Some(options), value) => {
+            options.insert(key, value);
+        }
+        (None, _) => {}
+    }
 }
 
 /// The tables beside a model that are still there.
@@ -137,9 +147,7 @@ pub(crate) fn drop_model(call: &Call) -> Answer {
     let view = full_name(&named);
     let _snapshot = Snapshot::latest();
     point("drop locked");
-    for function in functions::functions(named.relation)? {
-        execute(&format!("DROP FUNCTION {function}"))?;
-    }
+    kind::of(&model.kind)?.drop_beside(&named)?;
     point("drop functions");
     for (_, table) in registry::outputs(model.model_id, Seen::Latest)? {
         // Its name as it is once nobody can change it any more.

@@ -18,3 +18,4 @@ pub(crate) mod registry;
 pub(crate) mod spec;
 pub(crate) mod train;
 pub(crate) mod tune;
+pub(crate) mod update;

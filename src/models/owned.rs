@@ -1,18 +1,16 @@
 //! A model that the caller owns, and what it is trained from.
 
 use pgrx::pg_sys;
-use serde_json::Map;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::identity::{self, Named};
-use super::locks;
 use super::registry::scan::Seen;
 use super::registry::{self, Model};
+use super::{kind, locks};
 use crate::pg::access;
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::{literal, shown};
-use crate::recommenders::{by_segment, features};
 
 /// The model of the first argument, which the current user must own.
 pub(crate) fn owned(call: &Call) -> Result<(Named, Model)> {
@@ -34,10 +32,14 @@ pub(crate) fn owned_to_train(call: &Call) -> Result<(Named, Model)> {
     }
 }
 
-/// The relation that a spec names; 42P01 where it is gone.
-pub(crate) fn trained_from(named: &Named, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
-    features::still_there(&named.name, spec)?;
-    by_segment::still_there(&named.name, spec)?;
+/// The relation that a model was trained from; 42P01 if it is gone.
+pub(crate) fn trained_from(named: &Named, model: &Model) -> Result<pg_sys::Oid> {
+    source_of(named, &model.kind, &model.spec)
+}
+
+/// The relation that a spec of a model of a kind names; 42P01 if it is gone, or another one that it names.
+pub(crate) fn source_of(named: &Named, kind: &str, spec: &Map<String, Value>) -> Result<pg_sys::Oid> {
+    kind::of(kind)?.still_there(&named.name, spec)?;
     let relation = spec.get("relation").and_then(Value::as_str).unwrap_or_default();
     // What a temporary relation was called may be another one in this session.
     let found = if relation.starts_with("pg_temp.") { None } else { identity::lookup(relation)? };

@@ -156,7 +156,7 @@ pub(crate) fn prune(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     let mut rows = call.rows()?;
     let mut one = |name: &str, model: &Model| -> Result<()> {
-        let trainer = kind::of(&model.spec);
+        let trainer = kind::trainer(&model.spec)?;
         let mut keep = Keep::of(&Options::new(Spec::new(&model.spec).object("options"), trainer.options)?)?;
         keep.log = log.unwrap_or(keep.log);
         let removed = remove(model.model_id, keep, Pace::Whole)?;

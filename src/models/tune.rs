@@ -1,4 +1,4 @@
-//! `persona.tune`: searches for the settings of a recommender. The procedure is SQL and commits between trials; these are
+//! `persona.tune`: searches for the settings of a model. The procedure is SQL and commits between trials; these are
 //! its steps, each of which reads from the table of the trials what was done before.
 
 mod space;
@@ -11,23 +11,17 @@ use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
 use super::identity::{self, Named, Whom, as_owner};
-use super::kind::{self, Trainer};
-use super::owned::{owned, trained_from};
-use super::prune::Keep;
+use super::owned::{owned, source_of};
 use super::registry::scan::Seen;
 use super::registry::{self, Model, Version, models};
-use super::spec::Spec;
 use super::train::DEPLOYS;
-use super::{lifecycle, locks};
+use super::train::guard::figure;
+use super::{kind, lifecycle, locks};
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::{qualified_name, shown};
 use crate::pg::options::{Options, choose};
 use crate::pg::{access, notice};
-use crate::recommenders::automatic::settled;
-use crate::recommenders::figures::figure;
-use crate::recommenders::request::Request;
-use crate::recommenders::train::measure_splits;
 use space::Space;
 use table::{METHODS, Measured, Search, Table, space_of};
 
@@ -63,17 +57,11 @@ fn version_of(named: &Named, model: &Model) -> Result<Version> {
     registry::version(model.model_id, live, Seen::Latest)?.ok_or_else(|| identity::not_deployed(named))
 }
 
-/// The spec that trials change: the model's, and of an automatic choice that of what was chosen.
-fn base(model: &Model, version: &Version) -> Map<String, Value> {
-    settled(&model.spec, &version.hyperparameters).unwrap_or_else(|| model.spec.clone())
-}
-
-/// A base with settings, and the trainer that it is for.
-fn with(base: &Map<String, Value>, settings: &Map<String, Value>) -> (Map<String, Value>, &'static Trainer) {
-    let trainer = kind::of(base);
+/// A base with settings.
+fn with(base: &Map<String, Value>, settings: &Map<String, Value>) -> Result<Map<String, Value>> {
     let mut spec = base.clone();
-    trainer.overlay(&mut spec, settings.clone());
-    (spec, trainer)
+    kind::trainer(base)?.overlay(&mut spec, settings.clone());
+    Ok(spec)
 }
 
 /// `persona._tune_begin(model, trials, method, space, folds, deploy, seed, options)`: checks what was asked for, and makes
@@ -97,23 +85,11 @@ pub(crate) fn begin(call: &Call) -> Answer {
     choose("deploy", &call.required_text(5, "deploy")?, &DEPLOYS)?;
     let options = Options::new(call.object(7, "options")?, &OPTIONS)?;
     let (named, model) = lock(owned(call)?)?;
-    if model.kind != "recommender" {
-        return Err(fail(
-            Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {} recommends nothing", shown(&named.name)),
-        )
-        .set_hint("Only recommenders can be tuned."));
-    }
+    let tuned = kind::of(&model.kind)?.tuned(&named)?;
     let version = version_of(&named, &model)?;
-    let base = base(&model, &version);
+    let base = tuned.base(&model.spec, &version.hyperparameters);
+    tuned.check_folds(&base, folds)?;
     let text = |key: &str| base.get(key).and_then(Value::as_str).unwrap_or_default();
-    if folds > 1 && !text("time_column").is_empty() && text("holdout") != "hash" {
-        return Err(fail(
-            Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("\"folds\" must be 1 where the newest rows are held out, got {folds}"),
-        )
-        .set_hint("Train the model with holdout \"hash\" for more."));
-    }
     let search = Search {
         trainer: text("trainer").into(),
         method,
@@ -126,13 +102,10 @@ pub(crate) fn begin(call: &Call) -> Answer {
         Some(given) => given.clone(),
         None => space::usual(&base, &version.hyperparameters)?,
     };
-    let space = Space::parse(&written, kind::of(&base))?;
-    let relation = trained_from(&named, &base)?;
+    let space = Space::parse(&written, kind::trainer(&base)?)?;
+    let relation = source_of(&named, &model.kind, &base)?;
     for (name, value) in space.extremes() {
-        let (spec, trainer) = with(&base, &Map::from_iter([(name, value)]));
-        if let Some(make) = trainer.algorithm {
-            make(named.name.clone().into(), relation, &spec)?;
-        }
+        tuned.algorithm(&named, relation, &with(&base, &Map::from_iter([(name, value)]))?)?;
     }
     if !identity::hold(named.relation) {
         return Err(identity::no_model(&named.name));
@@ -157,8 +130,9 @@ fn going_on(named: &Named, model: &Model) -> Result<(Table, Search, Space, Map<S
         )
         .set_hint("CALL persona.tune(...) searches for its settings.")
     })?;
-    let base = base(model, &version_of(named, model)?);
-    let (search, space) = space_of(&table, kind::of(&base))?;
+    let version = version_of(named, model)?;
+    let base = kind::of(&model.kind)?.tuned(named)?.base(&model.spec, &version.hyperparameters);
+    let (search, space) = space_of(&table, kind::trainer(&base)?)?;
     Ok((table, search, space, base))
 }
 
@@ -180,7 +154,7 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     // What serves now comes first: nothing that is not better than it shall win.
     if rows.is_empty()
         && matches!(method, Method::Random | Method::Tpe)
-        && let Some(serving) = serving(&named, &base, &version_of(&named, &model)?)?
+        && let Some(serving) = serving(&named, &model, &base)?
     {
         table.insert(trial, space.of(&serving), true)?;
         return Ok(datum(trial));
@@ -190,16 +164,12 @@ pub(crate) fn begin_trial(call: &Call) -> Answer {
     Ok(datum(trial))
 }
 
-/// The settings of a version, unless another algorithm than that of the base made it.
-fn serving(
-    named: &Named,
-    base: &Map<String, Value>,
-    version: &Version,
-) -> Result<Option<Map<String, Value>>> {
-    let Some(make) = kind::of(base).algorithm else { return Ok(None) };
-    let algorithm = make(named.name.clone().into(), trained_from(named, base)?, base)?;
-    let same = algorithm.name() == version.algorithm;
-    Ok(same.then(|| version.hyperparameters.clone()))
+/// The settings of the version that serves, unless another algorithm than that of the base made it.
+fn serving(named: &Named, model: &Model, base: &Map<String, Value>) -> Result<Option<Map<String, Value>>> {
+    let version = version_of(named, model)?;
+    let relation = source_of(named, &model.kind, base)?;
+    let algorithm = kind::of(&model.kind)?.tuned(named)?.algorithm(named, relation, base)?;
+    Ok((algorithm == Some(version.algorithm.as_str())).then_some(version.hyperparameters))
 }
 
 /// `persona._tune_measure(model, trial)`: fits a running trial on all but held-out rows, measures on these, and writes
@@ -219,26 +189,17 @@ pub(crate) fn measure(call: &Call) -> Answer {
         )
         .set_detail("It has ended, or another session goes on with the search."));
     };
-    let (spec, trainer) = with(&base, &mine.settings);
-    let relation = trained_from(&named, &spec)?;
-    let request = Request::of(
-        Whom::model(&named, model.model_id),
-        relation,
-        &Spec::new(&spec),
-        Keep::default(),
-        Map::new(),
-    )?;
-    let Some(make) = trainer.algorithm else { return Err(identity::not_deployed(&named)) };
-    let algorithm = make(named.name.clone().into(), relation, &spec)?;
+    let spec = with(&base, &mine.settings)?;
+    let relation = source_of(&named, &model.kind, &spec)?;
     let others: Vec<Vec<f64>> = others.iter().map(|row| row.reached()).collect();
     let (mut metric, mut folds, mut baselines) = (String::new(), Vec::new(), Vec::new());
     let seeds = (0..search.folds).map(|fold| search.seed.wrapping_add(fold)).collect::<Vec<_>>();
-    measure_splits(&request, &*algorithm, &seeds, &mut |scored| {
-        let Some((name, value, baseline)) = scored.guard() else { return false };
-        let sign = if scored.ratings.is_some() { -1.0 } else { 1.0 };
-        metric = name;
-        folds.push(value);
-        baselines.push(baseline);
+    let whom = Whom::model(&named, model.model_id);
+    kind::of(&model.kind)?.tuned(&named)?.score(whom, relation, &spec, &seeds, &mut |score| {
+        let sign = if score.is_error { -1.0 } else { 1.0 };
+        metric = score.metric;
+        folds.push(score.value);
+        baselines.push(score.baseline);
         let reached: Vec<f64> = folds.iter().map(|value| sign * value).collect();
         folds.len() == seeds.len() || !below_median(&reached, others.iter().map(Vec::as_slice))
     })?;
@@ -298,7 +259,7 @@ pub(crate) fn finish(call: &Call) -> Answer {
         };
         (best, base)
     };
-    let (kept, _) = with(&base, &best.settings);
+    let kept = with(&base, &best.settings)?;
     let mut spec = kept.clone();
     spec.insert("deploy".into(), deploy.clone().into());
     let name = qualified_name(named.relation).unwrap_or_else(|| named.name.clone());

@@ -14,14 +14,15 @@ use super::ask::Ask;
 use super::features;
 use super::figures::{CUTOFFS, Scored};
 use super::holdout::Prepared;
+use super::kind::{self, WORD};
 use super::request::{self, Request, column_arguments, last_arguments};
 use super::train::{self, Choose, Chosen, Scene, expect};
 use crate::models::identity::Whom;
+use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::registry::Metric;
 use crate::models::registry::write::LogLine;
 use crate::models::spec::Spec;
-use crate::models::{kind, locks};
 use crate::pg::call::{Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail, words};
 use crate::pg::interval;
@@ -83,16 +84,14 @@ pub(crate) fn measure(
     ask: &Ask,
 ) -> Result<Vec<Metric>> {
     let Some(spec) = settled(&spec, &spec) else { return Ok(Vec::new()) };
-    match kind::of(&spec).measure {
-        Some(measure) => measure(model, relation, spec, ask),
-        None => Ok(Vec::new()),
-    }
+    (kind::of(&spec)?.measure)(model, relation, spec, ask)
 }
 
 /// The spec of a model whose trainer chooses, as one of the trainer that was chosen. What the model says of columns and
 /// features may be newer than the choice.
 pub(crate) fn settled(spec: &Map<String, Value>, used: &Map<String, Value>) -> Option<Map<String, Value>> {
-    let chosen = used.get(CHOSEN)?.as_object().filter(|_| kind::of(spec).algorithm.is_none())?;
+    let chosen =
+        used.get(CHOSEN)?.as_object().filter(|_| kind::of(spec).is_ok_and(|of| of.algorithm.is_none()))?;
     let mut options = Spec::new(chosen).object("options");
     let of_model = Spec::new(spec).object("options");
     options.extend(of_model.into_iter().filter(|(key, _)| OF_ANY.contains(&key.as_str())));
@@ -191,7 +190,7 @@ impl Search {
 
     fn algorithm(&self, candidate: &Candidate) -> Result<Box<dyn Algorithm>> {
         let spec = self.spec(candidate);
-        match kind::of(&spec).algorithm {
+        match kind::of(&spec)?.algorithm {
             Some(make) => make(self.model.clone(), self.relation, &spec),
             None => Err(fail(Code::ERRCODE_INTERNAL_ERROR, "a candidate that is no recommender")),
         }
@@ -210,7 +209,7 @@ struct Tried {
 
 impl Choose for Search {
     fn name(&self) -> &'static str {
-        "recommender"
+        WORD
     }
 
     fn wants_times(&self) -> bool {

@@ -91,20 +91,6 @@ pub(crate) fn still_there(model: &str, spec: &Map<String, Value>) -> Result<()> 
     Ok(())
 }
 
-/// Puts one of the options into a spec, or with null takes it out.
-pub(crate) fn put(spec: &mut Map<String, Value>, key: String, value: Value) {
-    let options = spec.entry("options").or_insert_with(|| Value::Object(Map::new()));
-    match (options.as_object_mut(), value) {
-        (Some(options), Value::Null) => {
-            options.remove(&key);
-        }
-        (Some(options), value) => {
-            options.insert(key, value);
-        }
-        (None, _) => {}
-    }
-}
-
 /// Opens what was asked for, as the current user, and checks the columns.
 pub(crate) fn open(asked: &[Option<Asked>; 2], columns: &InteractionColumns) -> Result<[Option<Content>; 2]> {
     let sides = [(&columns.user, columns.user_class), (&columns.item, columns.item_class)];

@@ -6,7 +6,7 @@ use algorithms::evaluate::Intervals;
 use algorithms::metrics::Estimate;
 
 use crate::models::registry::Metric;
-use crate::models::train::guard::{GUARD_CUTOFF, RMSE};
+use crate::models::train::guard::{GUARD_CUTOFF, RMSE, figure};
 
 /// Cutoffs whose metrics are stored with a version.
 pub(crate) const CUTOFFS: [usize; 5] = [1, 5, 10, 20, 50];
@@ -63,11 +63,6 @@ impl Scored {
         rows.extend(self.slices.iter().cloned());
         rows
     }
-}
-
-/// A mean as people read it: sums are exact to 3e-14, so twelve decimals are the figure's own.
-pub(crate) fn figure(mean: f64) -> f64 {
-    (mean * 1e12).round() / 1e12
 }
 
 /// The figures at a cutoff as rows of the registry, with the intervals of a bootstrap or the normal ones. `part` says that

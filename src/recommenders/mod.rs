@@ -12,6 +12,7 @@ pub(crate) mod fit;
 pub(crate) mod functions;
 pub(crate) mod holdout;
 pub(crate) mod item_knn;
+pub(crate) mod kind;
 pub(crate) mod popularity;
 pub(crate) mod publish;
 pub(crate) mod read;

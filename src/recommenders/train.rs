@@ -15,6 +15,8 @@ use super::ask::{Ask, Asked, groups_of};
 use super::by_segment::{self, Own, Segments, WithSegments};
 use super::figures::{CUTOFFS, Scored};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Prepared, Times, holdout};
+use super::kind::WORD;
+use super::popularity::POPULARITY;
 use super::read::content::Read;
 use super::read::{Counts, InteractionColumns};
 use super::request::{Request, Trains};
@@ -22,7 +24,7 @@ use super::{features, functions};
 use crate::models::identity::{Named, Place, Whom};
 use crate::models::registry::write::{self, LogLine};
 use crate::models::registry::{Metric, Output};
-use crate::models::train::guard::GUARD_CUTOFF;
+use crate::models::train::guard::{GUARD_CUTOFF, SPLIT};
 use crate::models::train::target::{Beside, IdType};
 use crate::models::train::{Deploy, Finished, Stored, Training, begin};
 use crate::pg::call::Call;
@@ -43,12 +45,9 @@ pub(crate) const BEST_EPOCH: &str = "best_epoch";
 /// The fact of a version that says up to which time it has seen rows, as the time column stores it.
 pub(crate) const NEWEST: &str = "newest_time";
 
-/// The fact of a version that says what its figures were measured on.
-pub(crate) const SPLIT: &str = "split";
-
 impl Beside for InteractionColumns {
     fn kind(&self) -> &'static str {
-        "recommender"
+        WORD
     }
 
     fn id_types(&self) -> Vec<IdType> {
@@ -310,6 +309,7 @@ pub(crate) fn train(
         converged: fitted.converged,
         value: guard.as_ref().map(|guard| guard.1),
         baseline: guard.as_ref().map(|guard| guard.2),
+        is_baseline: chosen.algorithm.name() == POPULARITY,
         metric: guard.map(|guard| guard.0),
         metrics: chosen.scored.as_ref().map(Scored::metrics).unwrap_or_default(),
         reason: chosen.reason,

@@ -15,16 +15,17 @@ use super::read::{Counts, InteractionColumns};
 use super::train::{BEST_EPOCH, NEWEST, add_content, store};
 use super::{by_segment, features};
 use crate::models::identity::{self, Named, Whom};
-use crate::models::owned::{owned_to_train, trained_from};
+use crate::models::images;
+use crate::models::kind::{self, Answer};
+use crate::models::owned::trained_from;
 use crate::models::prune::{self, Keep};
 use crate::models::registry::queue::{Changed, Pending};
 use crate::models::registry::scan::Seen;
-use crate::models::registry::{self, Version};
+use crate::models::registry::{self, Model, Version};
 use crate::models::spec::Spec;
 use crate::models::train::{
     DEPLOYS, Deploy, Finished, MEASURED, Published, Training, UPDATED_FROM, ancestor, begin,
 };
-use crate::models::{images, kind, locks};
 use crate::pg::access::{Identity, set_local};
 use crate::pg::call::Call;
 use crate::pg::error::{Code, OrReport, Result, fail};
@@ -42,25 +43,16 @@ const LATE: &str = "1 hour";
 /// The longest such time, in seconds: a century of months of 30 days.
 const LATEST: f64 = 36_000.0 * 86_400.0;
 
-/// `persona.update_model(model, options)`.
-pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
-    locks::writable(c"persona.update_model()");
+/// `persona.update_model(model, options)` of a recommender, whose training lock the caller holds.
+pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
     let _memory = GiveMemoryBack::from_now();
     let options = Options::new(call.object(1, "options")?, &["late"])?;
-    let (named, model) = owned_to_train(call)?;
     let name = shown(&named.name);
-    if model.kind != "recommender" {
-        return Err(fail(
-            Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("model {name} is of kind {}, not recommender", model.kind),
-        )
-        .set_hint("Bring it in line with its relation by persona.retrain()."));
-    }
     let live =
         registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?.version;
     let version = registry::version(model.model_id, Some(live), Seen::Latest)?
         .ok_or_else(|| identity::not_deployed(&named))?;
-    let relation = trained_from(&named, &model.spec)?;
+    let relation = trained_from(&named, &model)?;
     let algorithm = algorithm(&named, relation, &model.spec, &version)?;
 
     let control = Control::new(settings::max_memory());
@@ -159,12 +151,13 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
         metric: None,
         value: None,
         baseline: None,
+        is_baseline: false,
         metrics: Vec::new(),
         reason: None,
         hyperparameters,
     };
     let spec = Spec::new(&model.spec);
-    let kept = Options::new(spec.object("options"), kind::of(&model.spec).options)?;
+    let kept = Options::new(spec.object("options"), kind::trainer(&model.spec)?.options)?;
     let word = spec.text("deploy")?.unwrap_or_else(|| "auto".into());
     let deploy = Deploy { choice: choose("deploy", &word, &DEPLOYS)?, guarded: true, keep: Keep::of(&kept)? };
     let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
@@ -224,11 +217,14 @@ fn algorithm(
     version: &Version,
 ) -> Result<Box<dyn Algorithm>> {
     let used = &version.hyperparameters;
-    let spec = settled(spec, used).unwrap_or_else(|| kind::of(spec).spec_of_version(spec.clone(), used));
+    let spec = match settled(spec, used) {
+        Some(spec) => spec,
+        None => kind::trainer(spec)?.spec_of_version(spec.clone(), used),
+    };
     // Of features that a retraining was given once, nothing is kept.
     let once = features::learned(used) && !features::asks(&spec);
     let segments = by_segment::asks(&spec) || by_segment::learned(used);
-    let made = match kind::of(&spec).algorithm {
+    let made = match crate::recommenders::kind::of(&spec)?.algorithm {
         Some(make) if !segments && !once => Some(make(named.name.clone().into(), relation, &spec)?),
         _ => None,
     };

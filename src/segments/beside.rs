@@ -2,8 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::kind::{KMEANS, RFM};
 use super::tables::{check_id, prepare};
-use super::{KMEANS, RFM};
 use crate::models::identity::{Named, Place};
 use crate::models::registry::Output;
 use crate::models::train::{Beside, IdType};

@@ -312,6 +312,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         metric: silhouette.map(|_| "silhouette".to_string()),
         value: silhouette,
         baseline: None,
+        is_baseline: false,
         metrics: metrics(&found.tried, used),
         reason: None,
         hyperparameters,

@@ -6,9 +6,9 @@ use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
 use super::beside::SegmentTables;
+use super::kind::{RFM, has_segments};
 use super::members::{Members, Purchases};
 use super::refresh::{Fresh, Tables, highest_id, labels, refresh, relabel};
-use super::{RFM, has_segments};
 use crate::models::identity::{self, Named, as_owner};
 use crate::models::images::{self, Held, Loaded};
 use crate::models::registry::scan::Seen;
@@ -25,7 +25,7 @@ use crate::source::Source;
 pub(crate) fn go_live(named: &Named, model: &Model, version: &Version, loaded: &Loaded) -> Result<()> {
     let segments = loaded.segments()?;
     let _owner = as_owner(named)?;
-    let source = Source::open(owned::trained_from(named, &model.spec)?)?;
+    let source = Source::open(owned::trained_from(named, model)?)?;
     let members = members(named, model, version, &segments, &source)?;
     let tables = Tables::new(model.model_id)?;
     let labels = labels(model.model_id, &segments)?;

@@ -252,6 +252,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         metric: None,
         value: None,
         baseline: None,
+        is_baseline: false,
         metrics: Vec::new(),
         reason: None,
         hyperparameters,

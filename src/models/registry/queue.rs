@@ -183,16 +183,14 @@ pub(crate) fn set_attachment(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Resu
 
 /// Whether the tables of a model were noted in the database that this one is a copy of.
 pub(crate) fn is_noted_elsewhere(model_id: Uuid, snapshot: pg_sys::Snapshot) -> Result<bool> {
+    // SAFETY: set when the process connected.
+    let database = unsafe { pg_sys::MyDatabaseId };
     as_registry_owner(|| {
         run_under(
             snapshot,
             "SELECT FROM persona_internal.attachment WHERE model_id OPERATOR(pg_catalog.=) $1
                AND database IS DISTINCT FROM $2",
-            // SAFETY: set when the process connected.
-            [
-                (model_id.into_datum(), pg_sys::UUIDOID),
-                (unsafe { pg_sys::MyDatabaseId }.into_datum(), pg_sys::OIDOID),
-            ],
+            [(model_id.into_datum(), pg_sys::UUIDOID), (database.into_datum(), pg_sys::OIDOID)],
         )
         .map(|rows| rows > 0)
     })

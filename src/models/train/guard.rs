@@ -14,6 +14,9 @@ pub(crate) const UPDATED_FROM: &str = "updated_from";
 /// one before.
 pub(crate) const MEASURED: &str = "measured_version";
 
+/// The fact of a version that says what its figures were measured on.
+pub(crate) const SPLIT: &str = "split";
+
 /// What decides between versions: nDCG at this cutoff.
 pub(crate) const GUARD_CUTOFF: usize = 10;
 
@@ -107,4 +110,9 @@ fn followed(version: &Version) -> Option<i32> {
     let fact = |name| version.hyperparameters.get(name).and_then(Value::as_i64);
     let before = fact(UPDATED_FROM).map(|from| fact(MEASURED).unwrap_or(from))?;
     i32::try_from(before).ok().filter(|&before| before < version.version)
+}
+
+/// A mean as people read it: sums are exact to 3e-14, so twelve decimals are the figure's own.
+pub(crate) fn figure(mean: f64) -> f64 {
+    (mean * 1e12).round() / 1e12
 }

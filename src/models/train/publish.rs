@@ -3,7 +3,7 @@
 use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
 
-use super::guard::{DeployChoice, RMSE, UPDATED_FROM, ancestor, better, decide};
+use super::guard::{DeployChoice, RMSE, SPLIT, UPDATED_FROM, ancestor, better, decide};
 use super::running::{Stored, Training};
 use super::target::Target;
 use crate::models::images::Ready;
@@ -17,8 +17,6 @@ use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::shown;
 use crate::pg::notice;
-use crate::recommenders::popularity::POPULARITY;
-use crate::recommenders::train::SPLIT;
 
 /// What was trained.
 pub(crate) struct Finished {
@@ -33,6 +31,8 @@ pub(crate) struct Finished {
     pub(crate) metric: Option<String>,
     pub(crate) value: Option<f64>,
     pub(crate) baseline: Option<f64>,
+    /// Whether its algorithm is the one that the baseline is of.
+    pub(crate) is_baseline: bool,
     pub(crate) metrics: Vec<Metric>,
     /// Why it was trained as it was, where something was chosen.
     pub(crate) reason: Option<String>,
@@ -115,8 +115,8 @@ impl Finished {
             (live, choice) => {
                 let errors = self.metric.as_deref() == Some(RMSE);
                 let against = if live_value.is_some() { &measured } else { live };
-                // Popularity is its own baseline: only one that is worse, by a half-life, is no better than nothing.
-                let own = self.algorithm == POPULARITY && self.value >= self.baseline;
+                // Of one that is its own baseline only a worse one is no better than nothing.
+                let own = self.is_baseline && self.value >= self.baseline;
                 let baseline = self.baseline.filter(|_| !own);
                 let decided = decide(choice, against.as_ref(), errors, (self.value, baseline, live_value));
                 match (choice, live) {

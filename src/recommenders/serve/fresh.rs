@@ -35,7 +35,7 @@ pub(super) fn read(served: &Served<'_>, user: &Id) -> Result<Option<Live>> {
     let name = qualified_name(model.relation).ok_or_else(gone)?;
     let named = Named { relation: model.relation, name };
     let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
-    let source = Source::open(trained_from(&named, &model.spec)?)?;
+    let source = Source::open(trained_from(&named, &model)?)?;
     let advice = || {
         format!(
             "Name the columns of now: SELECT persona.alter_model({}, column_map => ...);",

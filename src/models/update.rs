@@ -1,0 +1,13 @@
+//! `persona.update_model`: a version from the live one and the rows that changed, by kinds that can follow them.
+
+use super::kind::{self, Answer};
+use super::locks;
+use super::owned::owned_to_train;
+use crate::pg::call::Call;
+
+/// `persona.update_model(model, options)`.
+pub(crate) fn update_model(call: &Call) -> Answer {
+    locks::writable(c"persona.update_model()");
+    let (named, model) = owned_to_train(call)?;
+    kind::of(&model.kind)?.update(call, named, model)
+}

@@ -1,0 +1,76 @@
+//! Models of segments as two kinds: by k-means and by purchases.
+
+use super::{kmeans, live, rfm};
+use crate::models::identity::Named;
+use crate::models::images::Loaded;
+use crate::models::kind::{Column, Evaluation, Kind, Trainer};
+use crate::models::registry::{self, Metric, Model, Version};
+use crate::pg::error::{Code, Result, fail};
+
+/// The words of the registry.
+pub(crate) const KMEANS: &str = "kmeans";
+pub(crate) const RFM: &str = "rfm";
+
+static BY_KMEANS: Trainer = Trainer {
+    name: "train_kmeans",
+    settings: &kmeans::RETRAIN,
+    options: &kmeans::OPTIONS,
+    columns: &[("id_column", Column::Required), ("feature_columns", Column::Many)],
+    facts: &[],
+    run: kmeans::run,
+    fits: kmeans::fits,
+};
+
+static BY_PURCHASES: Trainer = Trainer {
+    name: "train_rfm",
+    settings: &rfm::RETRAIN,
+    options: &rfm::OPTIONS,
+    columns: &[
+        ("id_column", Column::Required),
+        ("time_column", Column::Required),
+        ("amount_column", Column::Required),
+        ("order_column", Column::Optional),
+    ],
+    facts: &[],
+    run: rfm::run,
+    fits: rfm::fits,
+};
+
+/// A kind of models of segments: its word and its trainer.
+pub(crate) struct OfSegments {
+    word: &'static str,
+    trainer: &'static Trainer,
+}
+
+/// Whether models of a kind have segments.
+pub(super) fn has_segments(word: &str) -> bool {
+    [&CLUSTERS, &CUSTOMERS].iter().any(|kind| kind.word == word)
+}
+
+/// Clusters of rows of numbers.
+pub(crate) static CLUSTERS: OfSegments = OfSegments { word: KMEANS, trainer: &BY_KMEANS };
+/// Customers by recency, frequency and monetary value.
+pub(crate) static CUSTOMERS: OfSegments = OfSegments { word: RFM, trainer: &BY_PURCHASES };
+
+impl Kind for OfSegments {
+    fn word(&self) -> &'static str {
+        self.word
+    }
+
+    fn trainer(&self, name: &str) -> Option<&'static Trainer> {
+        Some(self.trainer).filter(|trainer| trainer.name == name)
+    }
+
+    fn go_live(&self, named: &Named, model: &Model, version: &Version, loaded: &Loaded) -> Result<()> {
+        live::go_live(named, model, version, loaded)
+    }
+
+    fn evaluate(&self, asked: Evaluation<'_>) -> Result<Vec<Metric>> {
+        if !asked.options.is_empty() {
+            return Err(fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "segments are evaluated without options"));
+        }
+        // The number of segments takes the place of the cutoff.
+        let k = asked.version.hyperparameters.get("k").and_then(serde_json::Value::as_i64).unwrap_or(0);
+        registry::metrics(asked.model.model_id, asked.version.version, k as i32)
+    }
+}
