@@ -35,7 +35,9 @@ pub use start::start;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
+pub use crate::factors::Factors;
+use crate::factors::{check_shapes, finite};
+use crate::need::Need;
 use crate::simd::{Level, level};
 use crate::wide::{Wide, padding};
 
@@ -127,17 +129,6 @@ impl Params {
     }
 }
 
-/// A model: the score of a user for an item is the product of their rows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Factors {
-    /// Numbers per row.
-    pub factors: usize,
-    /// Users by factors, row-major.
-    pub users: Vec<f32>,
-    /// Items by factors, row-major.
-    pub items: Vec<f32>,
-}
-
 /// What [`start`] and [`fit`] take for so many users and items.
 pub fn need(users: usize, items: usize, params: &Params) -> Need {
     let factors = params.factors;
@@ -156,13 +147,6 @@ fn rows_need(users: usize, items: usize, params: &Params) -> u64 {
         Solver::Cholesky => params.threads as u64 * cholesky::bytes(width),
     };
     padding(users, params.factors) + padding(items, params.factors) + half::bytes(users.max(items)) + systems
-}
-
-impl Factors {
-    /// Memory of both.
-    pub fn bytes(&self) -> u64 {
-        (self.users.len() + self.items.len()) as u64 * 4
-    }
 }
 
 /// Trains from `start`. Each iteration solves all users from the items, then all items from the users; a row
@@ -215,36 +199,6 @@ fn fit_at(
 pub fn gram(rows: &[f32], factors: usize, threads: usize, control: &Control) -> Result<Vec<f32>> {
     Params { factors, threads, ..Params::default() }.check()?;
     gram::gram_at(level(), rows, factors, threads, control)
-}
-
-/// Entries read, or numbers moved at the most factors, between two looks at the control: about 1 ms.
-pub(crate) const GLANCE: usize = 1 << 20;
-
-/// `Corrupted` unless there is a row of factors for every row and every column of both matrices.
-pub(crate) fn check_shapes(
-    user_items: &Csr,
-    item_users: &Csr,
-    (users, items): (&[f32], &[f32]),
-    [factors, expected]: [usize; 2],
-    control: &Control,
-) -> Result<()> {
-    let consistent = |matrix: &Csr, rows: &[f32], columns: &[f32]| {
-        for indices in matrix.indices.chunks(GLANCE) {
-            control.check()?;
-            if indices.iter().max().is_some_and(|&last| last as usize >= columns.len() / factors) {
-                return Ok(false);
-            }
-        }
-        Ok(matrix.values.len() == matrix.entries()
-            && matrix.rows() * factors == rows.len()
-            && matrix.offsets.is_sorted()
-            && matrix.offsets.last().is_none_or(|&end| end == matrix.entries() as u64))
-    };
-    let agree = factors == expected
-        && user_items.entries() == item_users.entries()
-        && consistent(user_items, users, items)?
-        && consistent(item_users, items, users)?;
-    if agree { Ok(()) } else { Err(Error::Corrupted("the shapes of matrices and factors disagree")) }
 }
 
 /// Rows of a matrix that are solved.
@@ -313,14 +267,4 @@ impl Training<'_> {
         let loss = sums.all + params.regularization * squares;
         if loss.is_finite() { Ok(loss) } else { Err(diverged.clone()) }
     }
-}
-
-fn finite(numbers: &[f32], control: &Control) -> Result<bool> {
-    for piece in numbers.chunks(GLANCE) {
-        control.check()?;
-        if !piece.iter().all(|each| each.is_finite()) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

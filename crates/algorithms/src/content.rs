@@ -14,17 +14,6 @@ mod ridge;
 
 pub use builder::RowsBuilder;
 pub use extend::{Extended, Side, extend, spread};
-pub use features::{Features, MAX_FEATURES};
-pub use place::{Placed, place};
+pub use features::{Features, Kind, MAX_FEATURES};
+pub use place::{Content, Placed, place};
 pub use ridge::{Mapping, fit};
-
-/// How a column is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A number: standardized; a missing one counts as the mean.
-    Number,
-    /// One word of several: a feature for each; rare ones share one.
-    Category,
-    /// Any number of words: a feature for each that is not rare, weighted by TF-IDF.
-    Tags,
-}

@@ -23,7 +23,7 @@ use crate::budget::{Budget, EASE};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
+use crate::need::Need;
 use crate::neighbours::{Neighbours, check_shapes};
 use crate::simd::{Level, level};
 

@@ -29,13 +29,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::aligned::Buffer;
-use crate::als::{Factors, GLANCE, gram_at, gram_bytes, normal};
+use crate::als::{gram_at, gram_bytes, normal};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
+use crate::factors::{Factors, GLANCE};
 use crate::jobs::share;
+use crate::need::Need;
 use crate::sgd::shuffle;
 use crate::simd::{Level, level};
 use crate::wide::{Wide, padding};

@@ -5,16 +5,8 @@ use crate::als::gram_bytes;
 use crate::csr::Csr;
 use crate::evaluate::Records;
 use crate::interactions::Interactions;
+pub use crate::need::Need;
 use crate::search::section_bytes;
-
-/// Memory of a fit, beside its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
-    /// While it computes, its result included.
-    pub peak: u64,
-    /// Of the result.
-    pub result: u64,
-}
 
 /// What is to be trained.
 #[derive(Debug, Clone, Copy)]

@@ -10,15 +10,16 @@ mod ranker;
 mod records;
 mod slices;
 
-use crate::als::Factors;
 use crate::budget::{Budget, MEASURING, RECORDING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::{Pace, Split};
+use crate::factors::Factors;
+use crate::interactions::Split;
 use crate::jobs::share;
 use crate::metrics::{Estimates, rank_metrics};
 use crate::neighbours::NeighboursRef;
+use crate::pace::Pace;
 use crate::popularity::Decayed;
 
 use auc::Auc;

@@ -66,6 +66,8 @@ mod tests {
 
     use super::*;
     use crate::als::{Params, Solver, explicit, fit, refine, start};
+    use crate::answers::Filter;
+    use crate::content::Content;
     use crate::control::Control;
     use crate::csr::Csr;
     use crate::elsa;
@@ -74,7 +76,7 @@ mod tests {
     use crate::image::Image;
     use crate::interactions::{Holdout, InteractionsBuilder, split, transpose};
     use crate::partition::{PartitionBuilder, cut};
-    use crate::recommender::{Arrangement, Content, Encoded, Filter, Learned, Parts, Recommender, Standing};
+    use crate::recommender::{Arrangement, Encoded, Learned, Parts, Recommender, Standing};
     use crate::sgd::{self, Loss, Squares, Warm};
     use crate::update::{merge, moved};
 
@@ -380,7 +382,7 @@ mod tests {
         let features = phase("in order", &control, || builder.finish()).unwrap();
         let numbers = |rows: usize| (0..rows as u64 * 4).map(|n| (mixed(n) % 100) as f32).collect();
         let (users, items) = (numbers(data.users.len()), numbers(data.items.len()));
-        let mut factors = crate::als::Factors { factors: 4, users, items };
+        let mut factors = crate::factors::Factors { factors: 4, users, items };
         let placed = phase("place", &control, || {
             place(&mut data, &mut factors, [None, Some(features)], THREADS, &control)
         });

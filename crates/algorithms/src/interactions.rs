@@ -1,13 +1,14 @@
 //! Who did what: rows of (user, item, value, time) streamed into compact sorted form.
 
 mod builder;
+mod chunk;
 mod counting;
 mod duplicates;
 mod parts;
 mod split;
 
-pub use builder::{InteractionsBuilder, Repeats};
-pub(crate) use counting::Pace;
+pub use builder::InteractionsBuilder;
+pub use chunk::Repeats;
 pub use split::{Holdout, LONGEST_NEW, Split, split, train_times, transpose};
 
 use crate::csr::Csr;

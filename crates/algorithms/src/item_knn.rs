@@ -15,10 +15,10 @@ use crate::budget::{Budget, ITEM_KNN};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
-use crate::interactions::Pace;
 use crate::jobs::share;
+use crate::need::Need;
 use crate::neighbours::{Neighbours, check_shapes};
+use crate::pace::Pace;
 
 use similarity::{Binary, Bm25, Measure, TfIdf, Values};
 

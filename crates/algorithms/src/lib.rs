@@ -2,6 +2,7 @@
 
 mod aligned;
 pub mod als;
+pub mod answers;
 mod budget;
 pub mod categories;
 pub mod content;
@@ -13,6 +14,7 @@ pub mod elsa;
 pub mod error;
 pub mod estimate;
 pub mod evaluate;
+pub mod factors;
 pub mod flat;
 #[cfg(test)]
 mod gaps;
@@ -26,8 +28,10 @@ pub mod ks;
 pub mod matching;
 pub mod metrics;
 pub mod model;
+pub mod need;
 pub mod neighbours;
 pub mod order;
+mod pace;
 pub mod page_hinkley;
 pub mod partition;
 pub mod popularity;

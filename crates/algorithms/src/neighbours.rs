@@ -6,13 +6,14 @@
 
 mod serve;
 
-pub use serve::{Contribution, Scratch};
+pub use serve::Scratch;
 
+pub use crate::answers::Contribution;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::image::{Image, Writer, kinds};
-use crate::interactions::Pace;
+use crate::pace::Pace;
 
 /// The neighbours of every item: row `r` holds the pairs `items[a..b]`, `weights[a..b]` with `a = offsets[r]`,
 /// `b = offsets[r + 1]`; the items of a row rise strictly and do not have `r` among them.

@@ -5,7 +5,7 @@ use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::ids::{IdBuilder, IdRef, Ids, IdsRef};
-use crate::interactions::Pace;
+use crate::pace::Pace;
 
 /// The number of no part.
 pub const NONE: u32 = u32::MAX;

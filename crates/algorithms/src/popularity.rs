@@ -4,8 +4,8 @@ use crate::budget::{Budget, POPULARITY};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
-use crate::interactions::Pace;
+use crate::need::Need;
+use crate::pace::Pace;
 
 /// Items handled between two looks at the control: at most a few milliseconds.
 const PIECE: usize = 1 << 16;

@@ -10,15 +10,15 @@ mod serve;
 mod sums;
 
 pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
-pub use encode::{Content, Encoded, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
+pub use encode::{Encoded, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
 pub use ratings::RatingFacts;
-pub use serve::{Filter, Recommendation, Source};
-pub(crate) use sums::sum;
 
 use std::cmp::Reverse;
 
 use bytemuck::{Pod, Zeroable};
 
+pub use crate::answers::{Filter, Recommendation, Source};
+pub use crate::content::Content;
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::ids::IdsRef;

@@ -25,13 +25,14 @@ pub use refine::{Warm, refine};
 pub use validation::Validation;
 
 use crate::aligned::{Aligned, Buffer};
-use crate::als::{Factors, GLANCE, check_shapes, normal};
+use crate::als::normal;
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
+use crate::factors::{Factors, GLANCE, check_shapes};
 use crate::jobs::share;
+use crate::need::Need;
 use crate::simd::lanes::dispatch;
 use crate::simd::{Level, level};
 

@@ -3,13 +3,14 @@
 
 use std::cmp::Ordering;
 
-use crate::als::Factors;
 use crate::budget::{Budget, READING, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
+use crate::factors::Factors;
 use crate::ids::{IdRef, Ids, IdsRef};
-use crate::interactions::{Interactions, Pace, transpose};
+use crate::interactions::{Interactions, transpose};
+use crate::pace::Pace;
 use crate::recommender::Recommender;
 use crate::sgd::{Squares, Warm};
 

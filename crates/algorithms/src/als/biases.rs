@@ -4,10 +4,9 @@ use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Pace;
+use crate::factors::GLANCE;
 use crate::jobs::share;
-
-use super::GLANCE;
+use crate::pace::Pace;
 
 /// Rows per job.
 const ROWS: usize = 256;

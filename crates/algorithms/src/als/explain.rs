@@ -1,12 +1,11 @@
 //! What the score of an item rests on.
 
-use super::explicit::Items;
 use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::Result;
-use crate::interactions::Pace;
+use crate::pace::Pace;
 
-use super::fold::{held, row};
+use super::fold::{Items, held, row};
 
 /// Conjugate gradients end where the residual is this part of the first.
 const TOLERANCE: f64 = 1e-12;

@@ -8,12 +8,13 @@
 
 use super::biases::biases;
 use super::solve::{Feedback, Loss, Task};
-use super::{Factors, GLANCE, Part, check_shapes, half};
+use super::{Part, half};
 use crate::budget::{Budget, MEASURING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::estimate::Need;
+use crate::factors::{Factors, GLANCE, check_shapes};
+use crate::need::Need;
 use crate::simd::{Level, level};
 use crate::wide::Wide;
 
@@ -261,7 +262,7 @@ pub struct Errors {
 /// Compares the predictions with the ratings of some users: row `n` of `ratings` holds those of `users[n]`.
 pub fn errors(model: &Model, users: &[u32], ratings: &Csr, control: &Control) -> Result<Errors> {
     let (mut squares, mut sizes) = (0.0, 0.0);
-    let mut pace = crate::interactions::Pace::new(control);
+    let mut pace = crate::pace::Pace::new(control);
     for (row, &user) in users.iter().enumerate().take(ratings.rows()) {
         let (indices, values) = ratings.row(row);
         for (&item, &value) in indices.iter().zip(values) {
@@ -281,7 +282,7 @@ pub fn errors(model: &Model, users: &[u32], ratings: &Csr, control: &Control) ->
 pub fn item_mean_errors(item_users: &Csr, ratings: &Csr, control: &Control) -> Result<Errors> {
     let mut budget = Budget::new(control, MEASURING);
     let mut means = budget.with_capacity(item_users.rows())?;
-    let mut pace = crate::interactions::Pace::new(control);
+    let mut pace = crate::pace::Pace::new(control);
     let mut all = 0.0;
     for item in 0..item_users.rows() {
         let (_, values) = item_users.row(item);

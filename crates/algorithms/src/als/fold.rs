@@ -4,7 +4,7 @@ use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Pace;
+use crate::pace::Pace;
 use crate::simd::{Level, level};
 
 use super::biases::{Damping, bias};

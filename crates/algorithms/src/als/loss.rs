@@ -1,8 +1,9 @@
 //! The loss in double precision.
 
 use crate::csr::Csr;
+use crate::factors::Factors;
 
-use super::{Factors, Params};
+use super::Params;
 
 /// The loss that training minimises, over all pairs of a user and an item, in double precision and one
 /// thread. The pairs without an entry come from the product of two Gram matrices: `sum (x_u . y_i)^2 = <X'X,

@@ -5,12 +5,13 @@ use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::interactions::Pace;
+use crate::factors::{Factors, check_shapes, finite};
+use crate::pace::Pace;
 use crate::simd::level;
 
 use super::biases::biases;
 use super::explicit::{self, Sides};
-use super::{Factors, Params, Part, Training, check_shapes, finite};
+use super::{Params, Part, Training};
 use crate::wide::Wide;
 
 /// Steps for users, of whom there are few: somebody new begins at zero.

@@ -7,8 +7,9 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::error::Result;
+use crate::factors::Factors;
 
-use super::{Factors, Params};
+use super::Params;
 use crate::jobs::share;
 
 /// Rows per stream of the generator: part of what makes a seed reproducible.

@@ -1,7 +1,6 @@
 //! Rows as they are read, in any order.
 
-use super::Kind;
-use super::features::{Features, Raw};
+use super::features::{Features, Kind, Raw};
 use crate::budget::{Budget, CONTENT};
 use crate::control::Control;
 use crate::error::Result;

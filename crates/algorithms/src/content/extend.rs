@@ -9,7 +9,7 @@ use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ids::{IdRef, Ids, IdsRef};
-use crate::interactions::Pace;
+use crate::pace::Pace;
 
 /// What training knows of users or items.
 pub struct Side<'a> {

@@ -1,11 +1,21 @@
 //! A sparse matrix of features.
 
-use super::Kind;
 use crate::budget::Budget;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::ids::{IdBuilder, IdRef, Ids};
-use crate::interactions::Pace;
+use crate::pace::Pace;
+
+/// How a column is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A number: standardized; a missing one counts as the mean.
+    Number,
+    /// One word of several: a feature for each; rare ones share one.
+    Category,
+    /// Any number of words: a feature for each that is not rare, weighted by TF-IDF.
+    Tags,
+}
 
 /// The most features; of more words the most frequent are kept. The map from so many takes some seconds to find.
 pub const MAX_FEATURES: usize = 2048;

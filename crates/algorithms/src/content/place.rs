@@ -3,11 +3,22 @@
 use super::extend::{Side, extend, spread};
 use super::features::Features;
 use super::ridge::Mapping;
-use crate::als::{Factors, gram};
+use crate::als::gram;
 use crate::control::Control;
 use crate::error::Result;
+use crate::factors::Factors;
 use crate::interactions::Interactions;
-use crate::recommender::Content;
+
+/// Rows whose factors follow from their features alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Content<'a> {
+    /// Users, rising; they have no interactions.
+    pub users: &'a [u32],
+    /// Items, rising; they have no interactions.
+    pub items: &'a [u32],
+    /// The Gram matrix of the other items: nobody could choose these, so not to have them says nothing of a user.
+    pub gram: Option<&'a [f32]>,
+}
 
 /// Who joined.
 #[derive(Debug, Clone, Default, PartialEq)]

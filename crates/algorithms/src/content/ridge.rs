@@ -8,7 +8,7 @@ use super::features::Features;
 use crate::budget::{Budget, CONTENT};
 use crate::control::Control;
 use crate::error::Result;
-use crate::interactions::Pace;
+use crate::pace::Pace;
 
 /// Lambdas to choose from, as multiples of the mean of the diagonal of the features' Gram matrix.
 const GRID: [f64; 7] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0];

@@ -3,8 +3,8 @@
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Pace;
 use crate::jobs::share;
+use crate::pace::Pace;
 
 use super::kernel::{AREA, TILE};
 use super::{Params, Triangle};

@@ -7,8 +7,8 @@ use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Pace;
 use crate::jobs::share;
+use crate::pace::Pace;
 use crate::simd::Level;
 
 use super::Params;

@@ -1,7 +1,7 @@
 //! The loss of a model, slowly.
 
-use crate::als::Factors;
 use crate::csr::Csr;
+use crate::factors::Factors;
 
 use super::batch::{counted, tell};
 

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::budget::{Budget, RECORDING};
 use crate::control::Control;
 use crate::error::Result;
-use crate::interactions::Pace;
 use crate::jobs::share;
+use crate::pace::Pace;
 
 use super::Records;
 

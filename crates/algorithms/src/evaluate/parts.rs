@@ -3,7 +3,8 @@
 use crate::budget::Budget;
 use crate::control::Control;
 use crate::error::Result;
-use crate::interactions::{Pace, Split};
+use crate::interactions::Split;
+use crate::pace::Pace;
 use crate::partition::{NONE, Slice};
 use crate::popularity::Decayed;
 

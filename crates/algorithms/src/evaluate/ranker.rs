@@ -1,14 +1,16 @@
 //! What ranks the items of a user: a model, or their popularity.
 
-use crate::als::{Factors, fold_in, gram};
+use crate::als::{fold_in, gram};
+use crate::answers::Filter;
 use crate::budget::{Budget, MEASURING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::{Pace, Split};
+use crate::factors::{Factors, sum};
+use crate::interactions::Split;
 use crate::neighbours::{NeighboursRef, Scratch};
+use crate::pace::Pace;
 use crate::popularity;
-use crate::recommender::{Filter, sum};
 use crate::search::{Hit, Index, Sections, Similarity, quantize};
 
 /// Rows scored between two looks at the control.

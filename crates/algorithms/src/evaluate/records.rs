@@ -3,8 +3,8 @@
 use crate::budget::{Budget, RECORDING};
 use crate::control::Control;
 use crate::error::Result;
-use crate::interactions::Pace;
 use crate::metrics::{Estimates, Ranking, Summary};
+use crate::pace::Pace;
 
 use super::{Evaluation, HeldOut, Plan};
 

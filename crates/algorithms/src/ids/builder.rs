@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
-use super::finish::{self, SortedIds};
+use super::finish::{self, Arena, SortedIds};
 use super::integers::Integers;
 use super::table::Table;
 use super::{IdKind, IdRef, IdsRef, MAX_IDS};
@@ -210,20 +210,6 @@ fn hash_bytes(hasher: &RandomState, bytes: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
     state.write(bytes);
     state.finish()
-}
-
-/// Ids of any length, one after the other.
-#[derive(Debug, Default)]
-pub(super) struct Arena {
-    pub(super) ends: Vec<u64>,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl Arena {
-    pub(super) fn get(&self, n: u32) -> &[u8] {
-        let start = if n == 0 { 0 } else { self.ends[n as usize - 1] };
-        &self.bytes[start as usize..self.ends[n as usize] as usize]
-    }
 }
 
 #[cfg(test)]

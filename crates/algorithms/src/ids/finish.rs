@@ -1,7 +1,6 @@
 //! From the growing dictionary to the sorted one.
 
 use super::Ids;
-use super::builder::Arena;
 use super::integers::Integers;
 use super::sort::{Key, sort_keys};
 use super::table::Table;
@@ -116,4 +115,18 @@ fn ranks(keys: Vec<Key>, budget: &mut Budget<'_>) -> Result<Vec<u32>> {
     }
     budget.free(keys);
     Ok(permutation)
+}
+
+/// Ids of any length, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    pub(super) ends: Vec<u64>,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Arena {
+    pub(super) fn get(&self, n: u32) -> &[u8] {
+        let start = if n == 0 { 0 } else { self.ends[n as usize - 1] };
+        &self.bytes[start as usize..self.ends[n as usize] as usize]
+    }
 }

@@ -5,13 +5,10 @@ use std::borrow::Cow;
 use bytemuck::NoUninit;
 
 use super::aligned::AlignedBytes;
-use super::layout::Layout;
+use super::layout::{Layout, PIECE};
 use super::{ALIGNMENT, Header, MAGIC, MAX_SECTIONS, Section, VERSION, header_crc};
 use crate::control::Control;
 use crate::error::{Error, Result};
-
-/// Bytes handled between two looks at the control, well below 1 ms.
-pub(super) const PIECE: usize = 1 << 20;
 
 const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
 

@@ -6,14 +6,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::builder::{Chunk, Repeats};
+use super::chunk::{Chunk, Repeats};
 use super::duplicates;
 use super::parts::{self, Cursors, Shared, accumulate, divide};
 use crate::budget::{Budget, READING};
-use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
 use crate::jobs::share;
+use crate::pace::Pace;
 
 /// Entries moved between two looks at the control: about 0.1 ms at 10 to 15 ns each, and up to 5 ms where each of them
 /// is the first to touch a page of memory.
@@ -327,26 +327,4 @@ pub(super) fn transpose(
     })?;
     cursors.free(budget);
     Ok(Csr { offsets, indices, values })
-}
-
-/// Looks at the control once every `PIECE` steps.
-pub(crate) struct Pace<'c> {
-    control: &'c Control,
-    left: usize,
-}
-
-impl<'c> Pace<'c> {
-    pub(crate) fn new(control: &'c Control) -> Self {
-        Self { control, left: PIECE }
-    }
-
-    #[inline]
-    pub(crate) fn step(&mut self, steps: usize) -> Result<()> {
-        if steps < self.left {
-            self.left -= steps;
-            return Ok(());
-        }
-        self.left = PIECE;
-        self.control.check()
-    }
 }

@@ -4,12 +4,13 @@
 use std::collections::BinaryHeap;
 
 use super::Interactions;
-use super::counting::{self, Pace};
+use super::counting;
 use crate::budget::{Budget, HOLDOUT};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
 use crate::ids::IdsRef;
+use crate::pace::Pace;
 
 /// Entries handled between two looks at the control: about 1 ms, and 3 ms where they are selected.
 const PIECE: usize = 1 << 16;

@@ -4,7 +4,7 @@
 use crate::budget::Budget;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Pace;
+use crate::pace::Pace;
 
 /// A similarity of two items.
 #[derive(Debug, Clone, Copy, PartialEq)]

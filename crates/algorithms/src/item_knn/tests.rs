@@ -166,7 +166,7 @@ fn agrees_with_implicit() {
             }
         }
         let mut scratch = crate::neighbours::Scratch::new(6);
-        let filter = crate::recommender::Filter::default();
+        let filter = crate::answers::Filter::default();
         let found = kept.view().recommend(&[0, 3], Some(&[4.0, 1.0]), 4, filter, &[], &mut scratch);
         assert_eq!(found.len(), 4);
         for (found, (item, score)) in found.iter().zip(answer) {

@@ -1,23 +1,15 @@
 //! Answers from neighbours. The score of an item is the sum, over the items that somebody has, of the weight of each for it;
 //! `k` rows come back whenever `k` eligible items exist.
 
+use crate::answers::Contribution;
+use crate::answers::{Filter, Recommendation, Source};
 use crate::budget::Budget;
 use crate::error::Result;
-use crate::recommender::{Filter, Recommendation, Source};
 
 use super::NeighboursRef;
 
 /// Items looked through between two looks at the control.
 const PIECE: usize = 1 << 13;
-
-/// One item's part in the score of another.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Contribution {
-    /// The item that somebody has.
-    pub item: u32,
-    /// What it adds to the score.
-    pub contribution: f64,
-}
 
 /// A score for each item, and marks: what a call fills and leaves empty for the next.
 #[derive(Debug, Clone, Default)]

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
+use crate::answers::{Filter, Recommendation, Source};
 use crate::control::Control;
 use crate::error::Result;
 use crate::jobs::share;
 use crate::search::{Hit, Similarity};
 
-use super::serve::{Filter, Recommendation, Source};
 use super::{Body, Recommender};
 
 /// Users that a thread takes at a time: about a millisecond of work.

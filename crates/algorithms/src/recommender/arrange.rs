@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Body, Recommendation, Recommender};
+use crate::answers::Recommendation;
+
+use super::{Body, Recommender};
 
 /// Items of the ranking that diversity arranges among each other: the first so many that may come, then the next.
 pub const SHORTLIST: usize = 200;

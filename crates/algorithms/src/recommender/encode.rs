@@ -1,10 +1,12 @@
 //! Writing the image of a recommender.
 
-use crate::als::{Factors, explicit, gram};
+use crate::als::{explicit, gram};
 use crate::budget::{Budget, WRITING};
+use crate::content::Content;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
+use crate::factors::Factors;
 use crate::ids::Ids;
 use crate::image::{AlignedBytes, Dictionary, Layout, Writer, kinds, pack};
 use crate::neighbours::Neighbours;
@@ -53,17 +55,6 @@ pub struct Parts<'a> {
     pub user_class: u8,
     /// As in [`Facts`].
     pub item_class: u8,
-}
-
-/// Rows whose factors follow from their features alone.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Content<'a> {
-    /// Users, rising; they have no interactions.
-    pub users: &'a [u32],
-    /// Items, rising; they have no interactions.
-    pub items: &'a [u32],
-    /// The Gram matrix of the other items: nobody could choose these, so not to have them says nothing of a user.
-    pub gram: Option<&'a [f32]>,
 }
 
 /// Segments of the users, and what is known of each.

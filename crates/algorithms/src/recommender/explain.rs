@@ -1,11 +1,11 @@
 //! What a score rests on.
 
 use crate::als;
+use crate::answers::Contribution;
 use crate::budget::{Budget, EXPLAINING};
 use crate::control::Control;
 use crate::error::Result;
 use crate::ids::{Key, sort_keys};
-use crate::neighbours::Contribution;
 
 use super::sums::PIECE_OF_SUMS;
 use super::{Body, Factors, Facts, Recommender};

@@ -177,12 +177,12 @@ pub(super) fn rows(model: &Model, damping: Option<Damping>, budget: &mut Budget<
         low,
         high,
     };
-    Ok(Rows { factors: crate::als::Factors { factors: width, users, items }, facts })
+    Ok(Rows { factors: crate::factors::Factors { factors: width, users, items }, facts })
 }
 
 /// What [`rows`] answers.
 #[derive(Debug)]
 pub(super) struct Rows {
-    pub(super) factors: crate::als::Factors,
+    pub(super) factors: crate::factors::Factors,
     pub(super) facts: RatingFacts,
 }

@@ -3,13 +3,13 @@
 //! What is known of a segment is a whole image by itself, whose ids are rows of the model of all. It holds either a model like
 //! that of all, of the segment's users alone, or how popular items are among them.
 
+use crate::answers::{Filter, Recommendation, Source};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::ids::{IdRef, IdsRef};
 use crate::image::{Dictionary, Image, Texts, kinds};
 use crate::partition::NONE;
 
-use super::serve::{Filter, Recommendation, Source};
 use super::{Body, Recommender};
 
 /// The segments of a model.

@@ -2,12 +2,13 @@
 //! the user's other items say about it: the product with the sum for an item that the user does not have, and less by the
 //! item's product with itself for one that the user has. So it is as with [`crate::ease`], where no item speaks for itself.
 
+use crate::answers::Contribution;
+use crate::answers::{Filter, Recommendation, Source};
 use crate::error::{Error, Result};
 use crate::image::{Image, kinds};
-use crate::neighbours::Contribution;
 use crate::search::Similarity;
 
-use super::{Factors, Filter, Recommendation, Source, row};
+use super::{Factors, row};
 
 /// The section of such a model.
 pub(super) const FOLDING: [u32; 1] = [1];
@@ -22,18 +23,6 @@ pub(super) fn read(image: &Image<'_>) -> Result<bool> {
         Some(folding) if folding == FOLDING => Ok(true),
         Some(_) => Err(Error::Corrupted("an unknown way of folding users in")),
     }
-}
-
-/// The sum of the rows of items; those that are not held are ignored.
-pub(crate) fn sum(rows: &[f32], factors: usize, items: &[u32]) -> Vec<f32> {
-    let mut sum = vec![0.0; factors];
-    for &item in items {
-        let at = item as usize * factors;
-        if let Some(row) = rows.get(at..at + factors) {
-            sum.iter_mut().zip(row).for_each(|(to, each)| *to += each);
-        }
-    }
-    sum
 }
 
 impl Factors<'_> {

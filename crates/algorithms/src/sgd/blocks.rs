@@ -21,8 +21,8 @@ use crate::budget::Budget;
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::interactions::Pace;
 use crate::jobs::share;
+use crate::pace::Pace;
 
 /// The most parts: with so many, 8 threads are rarely without work.
 const MOST: usize = 16;

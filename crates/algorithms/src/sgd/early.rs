@@ -1,13 +1,14 @@
 //! Ending a training early, by entries that it does not see.
 
-use crate::als::{Factors, GLANCE};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::Result;
-use crate::estimate::Need;
+use crate::factors::{Factors, GLANCE};
 use crate::ids::IdRef;
-use crate::interactions::{Pace, transpose};
+use crate::interactions::transpose;
+use crate::need::Need;
+use crate::pace::Pace;
 
 use super::{Epoch, Fitted, Params, Validation, fit, need};
 

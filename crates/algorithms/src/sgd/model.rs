@@ -1,10 +1,10 @@
 //! What training makes.
 
-use crate::als::{Factors, GLANCE};
 use crate::budget::{Budget, TRAINING};
 use crate::content::Placed;
 use crate::control::Control;
 use crate::error::Result;
+use crate::factors::{Factors, GLANCE};
 
 /// Numbers that are added to the products of factors.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,12 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::aligned::Buffer;
-use crate::als::{Factors, GLANCE, check_shapes};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::interactions::Pace;
+use crate::factors::{Factors, GLANCE, check_shapes};
+use crate::pace::Pace;
 use crate::simd::level;
 
 use super::{

@@ -1,10 +1,10 @@
 //! The rows of users or of items with what the optimizer keeps for them.
 
 use crate::aligned::Buffer;
-use crate::als::GLANCE;
 use crate::budget::TRAINING;
 use crate::control::Control;
 use crate::error::Result;
+use crate::factors::GLANCE;
 
 use super::params::{MAX_FACTORS, Optimizer, Params};
 

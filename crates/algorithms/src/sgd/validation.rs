@@ -1,14 +1,14 @@
 //! How good the factors are on entries that they were not trained on.
 
-use crate::als::GLANCE;
 use crate::als::kernel::{BATCH, Rows, dots};
 use crate::budget::{Budget, TRAINING};
 use crate::control::Control;
 use crate::csr::Csr;
 use crate::error::{Error, Result};
-use crate::interactions::Pace;
+use crate::factors::GLANCE;
 use crate::jobs::share;
 use crate::metrics::rank_metrics;
+use crate::pace::Pace;
 use crate::simd::Level;
 use crate::simd::lanes::{Kernel, Lanes, dispatch};
 
