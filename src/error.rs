@@ -1,6 +1,6 @@
 //! The one place where an algorithm's error becomes a SQLSTATE, a message, a DETAIL and a HINT.
 
-use algorithms::Error;
+use base::Error;
 use pgrx::pg_sys;
 pub(crate) use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -36,7 +36,7 @@ pub(crate) trait OrReport<T> {
     fn or_report(self) -> Result<T>;
 }
 
-impl<T> OrReport<T> for algorithms::Result<T> {
+impl<T> OrReport<T> for base::Result<T> {
     fn or_report(self) -> Result<T> {
         self.map_err(report)
     }

@@ -18,7 +18,7 @@ mod allocator;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use algorithms::reserve::Region;
+use base::reserve::Region;
 use pgrx::pg_sys;
 
 use crate::error::{Code, Result, fail};

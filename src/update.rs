@@ -1,12 +1,13 @@
 //! `persona.update_model`: a version that follows the rows that changed, without reading all others.
 
-use algorithms::content::Placed;
-use algorithms::ids::{IdBuilder, Ids};
-use algorithms::interactions::{Interactions, InteractionsBuilder, Repeats};
-use algorithms::recommender::Recommender;
-use algorithms::update::{self, Merged, merge, moved, moved_with_squares};
-use algorithms::{Control, sgd};
+use base::Control;
+use base::ids::{IdBuilder, Ids};
 use pgrx::pg_sys;
+use recommenders::content::Placed;
+use recommenders::interactions::{Interactions, InteractionsBuilder, Repeats};
+use recommenders::recommender::Recommender;
+use recommenders::sgd;
+use recommenders::update::{self, Merged, merge, moved, moved_with_squares};
 use serde_json::{Map, Value};
 
 use crate::access::{Identity, set_local};
@@ -106,7 +107,7 @@ pub(crate) fn update_model(call: &Call) -> Result<Option<pg_sys::Datum>> {
     let features = content::read(&mut training, &features)?;
     let with_features = features.iter().any(Option::is_some);
     if merged.changed && merged.interactions.user_items.entries() == 0 {
-        return Err(algorithms::Error::NoData).or_report();
+        return Err(base::Error::NoData).or_report();
     }
     let best_epoch =
         version.hyperparameters.get(BEST_EPOCH).and_then(Value::as_u64).map(|epoch| epoch as usize);
@@ -175,14 +176,14 @@ fn fit(
     (before, best_epoch): (&Recommender<'_>, Option<usize>),
     merged: &Merged,
     control: &Control,
-) -> algorithms::Result<Fitted> {
+) -> base::Result<Fitted> {
     let (regularization, alpha) = (before.facts.regularization, before.facts.alpha);
     let (factors, squares) = match moved_with_squares(before, merged, control)? {
         Some(sgd::Warm { factors, squares }) => (Some(factors), Some(squares)),
         None => (moved(before, merged, control)?, None),
     };
     if !merged.changed {
-        let Some(factors) = factors else { return Err(algorithms::Error::NoData) };
+        let Some(factors) = factors else { return Err(base::Error::NoData) };
         let learned = match squares {
             Some(squares) => Learned::Stochastic(factors, squares),
             None => Learned::Factors(factors),

@@ -12,10 +12,11 @@ mod timer;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use algorithms::image::{AlignedBytes, Image};
-use algorithms::model::Model as Contents;
-use algorithms::recommender::Recommender;
-use algorithms::segments::Segments;
+use base::image::{AlignedBytes, Image};
+use recommenders::recommender::Recommender;
+use segments::Segments;
+
+use crate::model::Model as Contents;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 

@@ -9,8 +9,8 @@ mod wishes;
 
 use std::collections::HashSet;
 
-use algorithms::recommender::{Filter, Recommendation};
 use pgrx::pg_sys;
+use recommenders::answers::{Filter, Recommendation};
 
 use crate::arrays;
 use crate::call::{Call, datum, null_argument};
@@ -81,7 +81,7 @@ impl Asked {
 /// Asks on the main thread, under a control that interrupts cancel.
 fn here(
     filter: Filter<'_>,
-    ask: impl Fn(Filter<'_>) -> algorithms::Result<Vec<Recommendation>>,
+    ask: impl Fn(Filter<'_>) -> base::Result<Vec<Recommendation>>,
 ) -> Result<Vec<Recommendation>> {
     work::here(|control| ask(Filter { control: Some(control), ..filter }))
 }

@@ -1,8 +1,9 @@
 //! A recommender that is being asked: ids of arguments become rows, rows of answers become ids.
 
-use algorithms::ids::{IdRef, IdsRef};
-use algorithms::recommender::{Recommendation, Recommender};
+use base::ids::{IdRef, IdsRef};
 use pgrx::{Uuid, pg_sys};
+use recommenders::answers::Recommendation;
+use recommenders::recommender::Recommender;
 
 use crate::arrays;
 use crate::call::{Call, Rows, datum};

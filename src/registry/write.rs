@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 
-use algorithms::image::Layout;
+use base::image::Layout;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{IntoDatum, JsonB, PgMemoryContexts, PgOid, Spi, Uuid, pg_sys};

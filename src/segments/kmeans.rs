@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use algorithms::image::Layout;
-use algorithms::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
-use algorithms::profile::{describe, profile};
-use algorithms::scale::columns::{self, Column, Scaling};
-use algorithms::segments::{KMeansParts, continue_ids, encode_kmeans};
-use algorithms::{Control, rows};
+use base::image::Layout;
+use base::{Control, rows};
+use features::columns::{self, Column, Scaling};
 use pgrx::pg_sys;
+use segments::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
+use segments::profile::{describe, profile};
+use segments::{KMeansParts, continue_ids, encode_kmeans};
 use serde_json::{Map, Value, json};
 
 use super::beside::SegmentTables;
@@ -225,7 +225,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         let tables = SegmentTables::new(source.column(&request.id)?, false)?;
         features = source.features(&request.id, request.features.as_deref())?;
         if features.len() > kmeans::MAX_COLUMNS {
-            return Err(algorithms::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })
+            return Err(base::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })
                 .or_report();
         }
         Ok((source, tables))
@@ -329,7 +329,7 @@ fn fit(
     width: usize,
     control: &Control,
     on_iteration: &mut (dyn FnMut(usize, usize, usize, f64) + Send),
-) -> algorithms::Result<Found> {
+) -> base::Result<Found> {
     let columns = columns::fit(values, width, request.scaling, control)?;
     let points = Points::new(values, &columns, control)?;
     // The labels and distances of the best groups, and of those that are compared with them.

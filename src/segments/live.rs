@@ -1,8 +1,8 @@
 //! A version of a model of segments goes live: its tables follow. And labels, which belong to the model, not to a
 //! version.
 
-use algorithms::segments::Segments;
 use pgrx::pg_sys;
+use segments::Segments;
 use serde_json::{Map, Value};
 
 use super::beside::SegmentTables;

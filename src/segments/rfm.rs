@@ -1,10 +1,10 @@
 //! `persona.train_rfm`: customers by recency, frequency and monetary value, each scored by quantiles.
 
-use algorithms::Control;
-use algorithms::image::Layout;
-use algorithms::rfm::scores::{Cuts, Labels, check_bins, cut_points};
-use algorithms::segments::{RfmParts, encode_rfm};
+use base::Control;
+use base::image::Layout;
 use pgrx::{Spi, pg_sys};
+use segments::rfm::{Cuts, Labels, check_bins, cut_points};
+use segments::{RfmParts, encode_rfm};
 use serde_json::{Map, Value, json};
 
 use super::beside::SegmentTables;

@@ -1,8 +1,8 @@
 //! Asking a model of segments: which one a row belongs to. No SPI, no planner.
 
-use algorithms::segments::Segments;
 use pgrx::datum::Interval;
 use pgrx::{FromDatum, pg_sys};
+use segments::Segments;
 use serde_json::Value;
 
 use crate::arrays;

@@ -10,9 +10,9 @@ mod rows;
 
 use std::ffi::{CStr, CString};
 
-use algorithms::Control;
-use algorithms::interactions::InteractionsBuilder;
+use base::Control;
 use pgrx::{Spi, pg_sys};
+use recommenders::interactions::InteractionsBuilder;
 
 use crate::access::Identity;
 use crate::error::{Code, Result, fail, nearest};

@@ -1,10 +1,10 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
-use algorithms::als::explicit::{self, Errors};
-use algorithms::evaluate::{self, Evaluation, Intervals, Records};
-use algorithms::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
-use algorithms::metrics::Estimate;
-use algorithms::{Control, Csr, Error};
+use base::{Control, Csr, Error};
+use recommenders::als::explicit::{self, Errors};
+use recommenders::evaluate::{self, Evaluation, Intervals, Records};
+use recommenders::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
+use recommenders::metrics::Estimate;
 use serde_json::{Map, Value};
 
 use super::ask::{Ask, Group};
@@ -168,7 +168,7 @@ impl<'c> Prepared<'c> {
         training: &mut Training<'_>,
         algorithm: &dyn Algorithm,
         cutoffs: &[usize],
-    ) -> Result<algorithms::Result<(Scored, Map<String, Value>)>> {
+    ) -> Result<base::Result<(Scored, Map<String, Value>)>> {
         let (control, times) = (self.control, self.times.as_deref());
         let times = times.map(|values| Times { values, day: self.day });
         let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
@@ -231,17 +231,12 @@ impl<'c> Prepared<'c> {
     }
 
     /// What is measured of each user.
-    fn record(
-        &self,
-        learned: &Learned,
-        fold: (f64, f64),
-        plan: evaluate::Plan<'_>,
-    ) -> algorithms::Result<Records> {
+    fn record(&self, learned: &Learned, fold: (f64, f64), plan: evaluate::Plan<'_>) -> base::Result<Records> {
         fn record(
             of: &Prepared<'_>,
             learned: evaluate::Learned<'_>,
             plan: evaluate::Plan<'_>,
-        ) -> algorithms::Result<Records> {
+        ) -> base::Result<Records> {
             evaluate::record(&of.split, &of.item_users, learned, plan, of.control)
         }
         match learned {
@@ -250,7 +245,7 @@ impl<'c> Prepared<'c> {
         }
     }
 
-    fn score(&self, learned: &Learned, cutoffs: &[usize]) -> algorithms::Result<Scored> {
+    fn score(&self, learned: &Learned, cutoffs: &[usize]) -> base::Result<Scored> {
         let Prepared { split, item_users, control, .. } = self;
         let (mut ranking, mut ratings) = (Vec::new(), None);
         if let Learned::Ratings(model) = learned {

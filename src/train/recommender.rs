@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use algorithms::Control;
-use algorithms::als::{Factors, explicit};
-use algorithms::content::{Placed, place};
-use algorithms::estimate::{Need, Plan, estimate};
-use algorithms::evaluate;
-use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
-use algorithms::neighbours::Neighbours;
-use algorithms::popularity::Decayed;
-use algorithms::recommender::{Content, Encoded, Parts};
-use algorithms::sgd::Squares;
+use base::Control;
+use base::need::Need;
 use pgrx::pg_sys;
+use recommenders::als::explicit;
+use recommenders::content::{Content, Placed, place};
+use recommenders::estimate::{Plan, estimate};
+use recommenders::evaluate;
+use recommenders::factors::Factors;
+use recommenders::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
+use recommenders::neighbours::Neighbours;
+use recommenders::popularity::Decayed;
+use recommenders::recommender::{Encoded, Parts};
+use recommenders::sgd::Squares;
 use serde_json::{Map, Value};
 
 pub(crate) use super::ask::{Ask, Asked, groups_of};
@@ -182,17 +184,17 @@ impl Learned {
     }
 
     /// A view for an image.
-    pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
+    pub(super) fn view(&self) -> recommenders::recommender::Learned<'_> {
         match self {
-            Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Factors(factors) => recommenders::recommender::Learned::Factors(factors),
             Learned::Stochastic(factors, squares) => {
-                algorithms::recommender::Learned::Stochastic(factors, squares)
+                recommenders::recommender::Learned::Stochastic(factors, squares)
             }
-            Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
-            Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
-            Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
+            Learned::Sums(factors) => recommenders::recommender::Learned::Sums(factors),
+            Learned::Neighbours(neighbours) => recommenders::recommender::Learned::Neighbours(neighbours),
+            Learned::Popular(popular) => recommenders::recommender::Learned::Popular(popular),
             Learned::Ratings(model) => {
-                algorithms::recommender::Learned::Ratings(model, explicit::Params::default().damping)
+                recommenders::recommender::Learned::Ratings(model, explicit::Params::default().damping)
             }
             Learned::BySegment(learned) => learned.whole.view(),
         }
@@ -252,7 +254,7 @@ pub(crate) trait Algorithm: Send + Sync {
     fn rates(&self) -> bool {
         false
     }
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
     /// Chooses between forms of the algorithm, once, before anything of it is asked: `fits` says whether a fit that takes so
     /// much, with so many numbers per user and per item, keeps the memory.
@@ -270,13 +272,13 @@ pub(crate) trait Algorithm: Send + Sync {
         false
     }
     /// Learns what changed. Where a fit is quick, it is one on all entries of now.
-    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
         self.fit(data, control)
     }
 }
 
 /// Whether a fit keeps the memory: what it takes, and its factors.
-pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
+pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> base::Result<()>;
 
 /// What an update begins with.
 pub(crate) struct Warm<'a> {
@@ -744,7 +746,7 @@ pub(crate) fn expect(
     algorithm: &dyn Algorithm,
     holdout: bool,
     held: u64,
-) -> algorithms::Result<()> {
+) -> base::Result<()> {
     let (users, items, entries) =
         (interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
     let threads = settings::max_threads();
@@ -788,7 +790,7 @@ fn read(
     point("sorted");
     if interactions.user_items.entries() == 0 {
         let skipped = counts.skipped;
-        return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(
+        return Err(Err::<(), _>(base::Error::NoData).or_report().unwrap_err().set_detail(format!(
             "{} rows were read from {}; skipped were {} with NULL, {} not finite and {} not above 0.",
             counts.rows_read, source.name, skipped.null, skipped.not_finite, skipped.not_positive
         )));
