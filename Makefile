@@ -34,8 +34,8 @@ SHELL := bash
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: all fault install uninstall ready deps lint test-crates fuzz installcheck check check-api check-spot check-docs harness \
-        test test-pg15 test-pg16 test-pg17 test-pg18 test-long test-reference bench bench-peers demo deb clean help
+.PHONY: all fault install uninstall ready deps lint test-crates fuzz installcheck check check-api check-spot check-docs \
+        harness test test-pg15 test-pg16 test-pg17 test-pg18 test-long test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 

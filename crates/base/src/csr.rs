@@ -45,7 +45,7 @@ impl Csr {
     }
 
     /// The transpose, a matrix of `columns` rows. A counting sort: linear time, rows stay ordered. For small matrices
-    /// and as a reference: `interactions::transpose` is counted against a budget and can be cancelled.
+    /// and as a reference: `recommenders::interactions::transpose` is counted against a budget and can be cancelled.
     pub fn transpose(&self, columns: usize) -> Csr {
         let mut offsets = vec![0u64; columns + 1];
         for &column in &self.indices {

@@ -1,6 +1,6 @@
 //! How long threads compute between two looks at the control: a cancelled training ends when the last of its threads
-//! has looked. Measured in processor time, so that other work on the machine counts for nothing. For tests, which enable the
-//! feature `looks`.
+//! has looked. Measured in processor time, so that other work on the machine counts for nothing. For tests, which enable
+//! the feature `looks`.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -15,8 +15,8 @@ thread_local! {
     static LAST: Cell<(u64, Option<Place>)> = const { Cell::new((0, None)) };
 }
 
-/// The longest stretch without a look, between which two places. Notes nothing until a test asks for it: the clock is a system
-/// call.
+/// The longest stretch without a look, between which two places. Notes nothing until a test asks for it: the clock is a
+/// system call.
 #[derive(Debug, Default)]
 pub struct Gaps {
     on: AtomicBool,

@@ -1,5 +1,5 @@
-//! What every part of the mathematics of pg_persona uses, and no mathematics itself. Nothing here and in the crates above
-//! knows Postgres: plain slices in, plain values out.
+//! What every part of the mathematics of pg_persona uses, and no mathematics itself. Nothing here and in the crates
+//! above knows Postgres: plain slices in, plain values out.
 
 pub mod aligned;
 pub mod budget;

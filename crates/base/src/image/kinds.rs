@@ -83,8 +83,8 @@ pub const SEEN_VALUES: u32 = 39;
 pub const USER_SEGMENTS: u32 = 40;
 /// Names of the segments, UTF-8, one after the other, rising: `[u8]`.
 pub const SEGMENT_NAMES: u32 = 41;
-/// How a user becomes factors, where not as `recommenders::als::fold_in` does it: `[u32]`, one, 1 for the sum of the rows of the
-/// user's items. `GRAM` is then missing.
+/// How a user becomes factors, where not as `recommenders::als::fold_in` does it: `[u32]`, one, 1 for the sum of the rows
+/// of the user's items. `GRAM` is then missing.
 pub const FOLDING: u32 = 42;
 /// Where each of `SEGMENT_NAMES` starts and the last one ends: `[u64]`.
 pub const SEGMENT_NAME_OFFSETS: u32 = 43;
@@ -102,8 +102,8 @@ pub const MEMBER_IDS_BYTES: u32 = 48;
 pub const MEMBER_IDS_OFFSETS: u32 = 49;
 /// The segment of each of those, by number: `[u32]`.
 pub const MEMBER_SEGMENTS: u32 = 50;
-/// What the optimizer of a factorization by stochastic gradients has summed up of each user, as of `recommenders::sgd::Squares`:
-/// `[f32]`, zeros where it sums up nothing.
+/// What the optimizer of a factorization by stochastic gradients has summed up of each user, as of
+/// `recommenders::sgd::Squares`: `[f32]`, zeros where it sums up nothing.
 pub const USER_SQUARES: u32 = 51;
 /// The same of each item.
 pub const ITEM_SQUARES: u32 = 52;
