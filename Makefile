@@ -17,6 +17,8 @@ PG_MAJOR    = $(shell $(PG_CONFIG) --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
 PKGLIBDIR   = $(shell $(PG_CONFIG) --pkglibdir)
 SHAREDIR    = $(shell $(PG_CONFIG) --sharedir)/extension
 STAGE       = target/stage/$(PG_MAJOR)
+# The mathematics: every crate but the extension itself.
+CRATES      = --workspace --exclude $(EXTENSION)
 FEATURES    = --no-default-features --features pg$(PG_MAJOR)
 
 # A throw-away cluster around a command, for root and for an ordinary user, deleted afterwards.
@@ -32,8 +34,8 @@ SHELL := bash
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: all fault install uninstall ready deps lint test-algorithms fuzz installcheck check check-api check-spot check-docs harness \
-        test test-pg15 test-pg16 test-pg17 test-pg18 test-long test-reference bench bench-peers demo deb clean help
+.PHONY: all fault install uninstall ready deps lint test-crates fuzz installcheck check check-api check-spot check-docs \
+        harness test test-pg15 test-pg16 test-pg17 test-pg18 test-long test-reference bench bench-peers demo deb clean help
 
 ##@ Build and install
 
@@ -85,7 +87,7 @@ clean: ## remove everything built
 demo: ready ## show it on this machine's package lists and on a shop's orders, in a throw-away cluster
 	@$(CLUSTER) -- psql -X -q -v ON_ERROR_STOP=1 -f docs/demo.sql
 
-test: deps lint test-algorithms ready check check-api check-spot harness check-docs demo ## every test, from a bare machine
+test: deps lint test-crates ready check check-api check-spot harness check-docs demo ## every test, from a bare machine
 
 test-pg15: ## what depends on PostgreSQL, on 15, in a folder of the Debian release that ships it
 test-pg16: ## the same on 16, which comes from a Python wheel
@@ -95,15 +97,16 @@ test-pg15 test-pg16 test-pg17 test-pg18: test-pg%:
 	@tests/debian_folder.sh $* make ready check check-api harness check-docs demo \
 	  REGRESS="$(REGRESS)" HARNESS="$(HARNESS)"
 
-lint: ## formatting and clippy, warnings are errors
+lint: ## formatting, floors and clippy, warnings are errors
+	@python3 tests/layers.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets $(FEATURES) -- -D warnings
 	$(CARGO) clippy --locked --all-targets $(FEATURES),fault -- -D warnings
 
-test-algorithms: ## the mathematics, without Postgres
-	$(CARGO) test --locked -p algorithms 2>&1 | awk '{ print; fflush() } \
+test-crates: ## the mathematics, without Postgres
+	$(CARGO) test --locked $(CRATES) 2>&1 | awk '{ print; fflush() } \
 	  /^test result:/ { passed += $$4; failed += $$6 } \
-	  END { printf "algorithms: %d passed, %d failed\n", passed, failed }'
+	  END { printf "crates: %d passed, %d failed\n", passed, failed }'
 
 FUZZ_SECONDS ?= 60
 fuzz: deps ## search for bytes that break the readers of model images, for FUZZ_SECONDS
@@ -135,7 +138,7 @@ test-reference: ready ## reproduce published figures on the data sets in $SHARED
 	@$(CLUSTER) -- tests/reference/run.sh
 
 bench: ## speed of the mathematics
-	$(CARGO) bench --locked -p algorithms
+	$(CARGO) bench --locked $(CRATES)
 
 bench-peers: ready ## side by side with other systems
 	@$(CLUSTER) -o shared_buffers=2GB -o max_wal_size=8GB -- benches/peers/run

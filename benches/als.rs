@@ -1,6 +1,6 @@
 //! Training time of alternating least squares on one million interactions of 50,000 users with 10,000 items:
 //!
-//!     cargo bench -p algorithms --bench als -- [factors=64] [iterations=15] [threads=2] [runs=3] \
+//!     cargo bench -p recommenders --bench als -- [factors=64] [iterations=15] [threads=2] [runs=3] \
 //!         [solver=cg|cholesky] [write=FOLDER]
 //!
 //! `write` leaves the interactions as raw little-endian files, for `benches/peers/als.py`.
@@ -11,9 +11,9 @@ mod likes;
 use std::error::Error;
 use std::time::Instant;
 
-use algorithms::Control;
-use algorithms::als::{self, Params, Solver};
+use base::Control;
 use likes::{ENTRIES, ITEMS, USERS, interactions};
+use recommenders::als::{self, Params, Solver};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();

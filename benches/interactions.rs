@@ -1,11 +1,11 @@
 //! Time and counted memory of taking rows: 10 million of 500,000 users and 50,000 items, both Zipf-like.
-//! `cargo bench -p algorithms --bench interactions`
+//! `cargo bench -p recommenders --bench interactions`
 
-use algorithms::ids::{IdBuilder, IdKind, IdsRef};
-use algorithms::interactions::{Holdout, InteractionsBuilder, split};
-use algorithms::{Control, Result};
+use base::ids::{IdBuilder, IdKind, IdsRef};
+use base::{Control, Result};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use recommenders::interactions::{Holdout, InteractionsBuilder, split};
 
 const ROWS: usize = 10_000_000;
 const USERS: usize = 500_000;

@@ -1,6 +1,6 @@
 //! Time of k-means on one million rows around 64 centers, one start, 20 iterations, the fastest of some runs:
 //!
-//!     cargo bench -p algorithms --bench kmeans -- [columns=8] [k=8] [rows=1000000] [runs=5] [write=FOLDER]
+//!     cargo bench -p segments --bench kmeans -- [columns=8] [k=8] [rows=1000000] [runs=5] [write=FOLDER]
 //!
 //! The processor time beside it is what to compare on a machine that others use, too.
 //!
@@ -10,12 +10,12 @@
 use std::error::Error;
 use std::time::Instant;
 
-use algorithms::Control;
-use algorithms::kmeans::{Params, Points, fit, fit_from, silhouette};
-use algorithms::scale::columns::{self, Scaling};
+use base::Control;
+use features::columns::{self, Scaling};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use segments::kmeans::{Params, Points, fit, fit_from, silhouette};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();

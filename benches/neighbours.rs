@@ -1,6 +1,6 @@
 //! Time and memory of item-based recommenders on made-up interactions:
 //!
-//!     cargo bench -p algorithms --bench neighbours -- [items=2000] [users=20000] [entries=50] [threads=2]
+//!     cargo bench -p recommenders --bench neighbours -- [items=2000] [users=20000] [entries=50] [threads=2]
 //!
 //! Without items it runs 2,000 and 10,000. EASE is left out of more than 20,000. Popularity falls as one by the rank of an item. Last, the time of answers for
 //! users of 100 items with 200 neighbours each, among 100,000.
@@ -8,13 +8,13 @@
 use std::error::Error;
 use std::time::Instant;
 
-use algorithms::item_knn::{self, Similarity};
-use algorithms::neighbours::{Neighbours, Scratch};
-use algorithms::recommender::Filter;
-use algorithms::{Control, Csr};
-use algorithms::{ease, elsa};
+use base::{Control, Csr};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use recommenders::answers::Filter;
+use recommenders::item_knn::{self, Similarity};
+use recommenders::neighbours::{Neighbours, Scratch};
+use recommenders::{ease, elsa};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();

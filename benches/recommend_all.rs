@@ -1,6 +1,6 @@
 //! The best items of 50,000 users of 10,000 items, by factors trained on one million interactions:
 //!
-//!     cargo bench -p algorithms --bench recommend_all -- [factors=64] [threads=2] [k=10] [runs=5]
+//!     cargo bench -p recommenders --bench recommend_all -- [factors=64] [threads=2] [k=10] [runs=5]
 
 #[path = "common/likes.rs"]
 mod likes;
@@ -8,12 +8,12 @@ mod likes;
 use std::error::Error;
 use std::time::Instant;
 
-use algorithms::Control;
-use algorithms::als::{self, Params};
-use algorithms::ids::{IdKind, IdsRef};
-use algorithms::image::Image;
-use algorithms::interactions::InteractionsBuilder;
-use algorithms::recommender::{Learned, Parts, Recommender, encode};
+use base::Control;
+use base::ids::{IdKind, IdsRef};
+use base::image::Image;
+use recommenders::als::{self, Params};
+use recommenders::interactions::InteractionsBuilder;
+use recommenders::recommender::{Learned, Parts, Recommender, encode};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();

@@ -1,13 +1,13 @@
-//! Times of one exact search on one thread: `cargo bench -p algorithms --bench search`.
+//! Times of one exact search on one thread: `cargo bench -p vectors --bench search`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use algorithms::Control;
-use algorithms::search::{Bounds, Index, Sections, Similarity, quantize};
+use base::Control;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use vectors::search::{Bounds, Index, Sections, Similarity, quantize};
 
 const FACTORS: usize = 64;
 
@@ -32,7 +32,7 @@ impl<T: Clone> Aligned<T> {
 }
 
 /// Prints the times of searching `factors` for each of `queries`, and of quantizing.
-fn measure(name: &str, factors: &[f32], queries: &[f32], k: usize) -> Result<(), algorithms::Error> {
+fn measure(name: &str, factors: &[f32], queries: &[f32], k: usize) -> Result<(), base::Error> {
     let rows = factors.len() / FACTORS;
     let mut sections = Sections::default();
     for threads in [1, 2] {
@@ -59,8 +59,8 @@ fn measure(name: &str, factors: &[f32], queries: &[f32], k: usize) -> Result<(),
     Ok(())
 }
 
-fn main() -> Result<(), algorithms::Error> {
-    println!("level {:?}", algorithms::simd::level());
+fn main() -> Result<(), base::Error> {
+    println!("level {:?}", base::simd::level());
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let mut normal = |rows: usize| -> Vec<f32> {
         (0..rows * FACTORS).map(|_| StandardNormal.sample(&mut random)).collect()

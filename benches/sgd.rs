@@ -1,6 +1,6 @@
 //! Time per epoch of factorization by stochastic gradients on one million interactions of 50,000 users with 10,000 items:
 //!
-//!     cargo bench -p algorithms --bench sgd -- [loss=bpr] [optimizer=sgd] [factors=64] [iterations=5] [threads=2] \
+//!     cargo bench -p recommenders --bench sgd -- [loss=bpr] [optimizer=sgd] [factors=64] [iterations=5] [threads=2] \
 //!         [batch_size=1] [runs=3] [write=FOLDER]
 //!
 //! `write` leaves the interactions as raw little-endian files.
@@ -11,9 +11,9 @@ mod likes;
 use std::error::Error;
 use std::time::Instant;
 
-use algorithms::Control;
-use algorithms::sgd::{self, Loss, Optimizer, Params, Validation};
+use base::Control;
 use likes::{ENTRIES, ITEMS, USERS, interactions};
+use recommenders::sgd::{self, Loss, Optimizer, Params, Validation};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();

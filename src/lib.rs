@@ -1,4 +1,4 @@
-//! pg_persona: the glue between Postgres and the crate `algorithms`. Datum in, pure call, datum out.
+//! pg_persona: the glue between Postgres and the crates of mathematics. Datum in, pure call, datum out.
 
 mod api;
 mod models;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use algorithms::Csr;
+use base::Csr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};

@@ -23,11 +23,11 @@ root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 
 def ours(*words):
-    command = ["cargo", "bench", "-q", "-p", "algorithms", "--bench", "als"]
+    command = ["cargo", "bench", "-q", "-p", "recommenders", "--bench", "als"]
     if "CARGO_TARGET_DIR" in os.environ:
         command += ["--target-dir", os.environ["CARGO_TARGET_DIR"]]
     command += ["--", f"factors={factors}", f"threads={threads}", f"iterations={iterations}", "runs=1", f"solver={solver}", *words]
-    text = subprocess.run(command, cwd=os.path.join(root, "crates", "algorithms"), check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(command, cwd=os.path.join(root, "crates", "recommenders"), check=True, capture_output=True, text=True).stdout
     seconds, loss = re.search(r"fit ([\d.]+) s .*?loss ([\d.]+)", text).groups()
     return float(seconds), float(loss)
 

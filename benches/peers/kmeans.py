@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""K-means of scikit-learn and faiss on what `cargo bench -p algorithms --bench kmeans -- write=FOLDER` left: the same rows,
+"""K-means of scikit-learn and faiss on what `cargo bench -p segments --bench kmeans -- write=FOLDER` left: the same rows,
 start centroids and number of iterations. Usage: kmeans.py FOLDER"""
 
 import sys

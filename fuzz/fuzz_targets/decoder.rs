@@ -4,27 +4,27 @@
 //! that damage gets to the serving code; the others are followed by the bytes of an image themselves.
 #![no_main]
 
-#[path = "../../crates/algorithms/tests/damage/by_segment.rs"]
+#[path = "../../crates/recommenders/tests/damage/by_segment.rs"]
 mod by_segment;
-#[path = "../../crates/algorithms/tests/damage/choices.rs"]
+#[path = "../../crates/recommenders/tests/damage/choices.rs"]
 mod choices;
-#[path = "../../crates/algorithms/tests/damage/draft.rs"]
+#[path = "../../crates/recommenders/tests/damage/draft.rs"]
 mod draft;
-#[path = "../../crates/algorithms/tests/damage/mutate.rs"]
+#[path = "../../crates/recommenders/tests/damage/mutate.rs"]
 mod mutate;
-#[path = "../../crates/algorithms/tests/damage/sample.rs"]
+#[path = "../../crates/recommenders/tests/damage/sample.rs"]
 mod sample;
-#[path = "../../crates/algorithms/tests/damage/segments.rs"]
+#[path = "../../crates/recommenders/tests/damage/segments.rs"]
 mod segments;
-#[path = "../../crates/algorithms/tests/damage/serve.rs"]
+#[path = "../../crates/recommenders/tests/damage/serve.rs"]
 mod serve;
-#[path = "../../crates/algorithms/tests/damage/shapes.rs"]
+#[path = "../../crates/recommenders/tests/damage/shapes.rs"]
 mod shapes;
 
 use std::sync::LazyLock;
 
-use algorithms::image::AlignedBytes;
 use arbitrary::Unstructured;
+use base::image::AlignedBytes;
 use libfuzzer_sys::fuzz_target;
 
 use choices::Choices;

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use base::Control;
+use base::image::Image;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
@@ -10,7 +12,7 @@ use super::identity::{Named, Whom};
 use super::images::Loaded;
 use super::registry::{Metric, Model, Version};
 use crate::pg::call::Call;
-use crate::pg::error::{Code, Result, fail};
+use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::names::shown;
 use crate::pg::options::Options;
 use crate::source::Source;
@@ -22,6 +24,15 @@ pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
 pub(crate) trait Kind: Sync {
     /// The word of the registry.
     fn word(&self) -> &'static str;
+
+    /// What such a model does, in a sentence that begins with "this model": `recommends`.
+    fn does(&self) -> &'static str;
+
+    /// The section of an image that only images of models like this one have.
+    fn section(&self) -> u32;
+
+    /// Checks what the sections of an image mean, on any thread: `Corrupted`, `Cancelled`.
+    fn check(&self, image: &Image<'_>, control: &Control) -> base::Result<()>;
 
     /// The trainer of a name, if it makes models of this kind.
     fn trainer(&self, name: &str) -> Option<&'static Trainer>;
@@ -144,6 +155,24 @@ fn installed() -> &'static [&'static dyn Kind] {
 /// The kind of a word of the registry; 0A000 if this library has none.
 pub(crate) fn of(word: &str) -> Result<&'static dyn Kind> {
     installed().iter().copied().find(|kind| kind.word() == word).ok_or_else(|| newer("models of kind", word))
+}
+
+/// The kind of what an image holds; `Unknown` if this library has none.
+pub(crate) fn of_image(image: &Image<'_>) -> base::Result<&'static dyn Kind> {
+    for &kind in installed() {
+        if image.optional_section::<u8>(kind.section())?.is_some() {
+            return Ok(kind);
+        }
+    }
+    Err(base::Error::UnknownKind)
+}
+
+/// 42809 for an image that does not hold what a function asks; `and` says what it lacks.
+pub(crate) fn wrong_image(image: &Image<'_>, and: &str) -> pg_sys::panic::ErrorReport {
+    match of_image(image).or_report() {
+        Ok(kind) => fail(Code::ERRCODE_WRONG_OBJECT_TYPE, format!("this model {} and {and}", kind.does())),
+        Err(unknown) => unknown,
+    }
 }
 
 /// The trainer of a spec; 0A000 if this library has none of its name.

@@ -6,9 +6,9 @@ mod table;
 
 use std::time::Instant;
 
-use algorithms::tune::{Method, Outcome, below_median, next};
 use pgrx::{JsonB, pg_sys};
 use serde_json::{Map, Value};
+use tuning::{Method, Outcome, below_median, next};
 
 use super::identity::{self, Named, Whom, as_owner};
 use super::owned::{owned, source_of};

@@ -1,6 +1,6 @@
 //! The one place where an algorithm's error becomes a SQLSTATE, a message, a DETAIL and a HINT.
 
-use algorithms::Error;
+use base::Error;
 use pgrx::pg_sys;
 pub(crate) use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -36,7 +36,7 @@ pub(crate) trait OrReport<T> {
     fn or_report(self) -> Result<T>;
 }
 
-impl<T> OrReport<T> for algorithms::Result<T> {
+impl<T> OrReport<T> for base::Result<T> {
     fn or_report(self) -> Result<T> {
         self.map_err(report)
     }
@@ -63,7 +63,7 @@ fn report(error: Error) -> ErrorReport {
             .set_hint("Lower \"alpha\" or \"regularization\", or scale the value column down."),
         Error::TooFar => fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
             .set_hint("Scale the column down, or choose another \"scaling\"."),
-        Error::Format(_) => fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
+        Error::Format(_) | Error::UnknownKind => fail(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
             .set_hint("Update the extension, or train the model again."),
         Error::Corrupted(_) => {
             fail(Code::ERRCODE_DATA_CORRUPTED, message).set_hint("Train the model again with persona.retrain().")

@@ -37,7 +37,7 @@ mod nothing {
 
         /// In the thread, before work that can be cancelled.
         #[inline(always)]
-        pub(crate) fn work(self, _control: &algorithms::Control) {}
+        pub(crate) fn work(self, _control: &base::Control) {}
 
         /// In a thread that cannot wait: `thread-panic` alone.
         #[inline(always)]
@@ -56,12 +56,12 @@ mod armed {
     use std::time::Duration;
     use std::{fs, thread};
 
-    use algorithms::Control;
+    use base::Control;
     use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
     use pgrx::pg_sys;
 
-    use super::call::raise;
-    use super::error::{Code, fail};
+    use crate::pg::call::raise;
+    use crate::pg::error::{Code, fail};
 
     static FAULT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 

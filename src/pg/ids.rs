@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use algorithms::ids::{IdKind, IdRef};
+use base::ids::{IdKind, IdRef};
 use pgrx::pg_sys;
 
 use super::error::{Code, Result, fail};

@@ -23,7 +23,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-use algorithms::reserve::Region;
+use base::reserve::Region;
 use pgrx::pg_sys;
 
 use super::error::{Code, Result, fail};

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_chan
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use algorithms::reserve::room_for_a_thread;
-use algorithms::{Control, Error};
+use base::reserve::room_for_a_thread;
+use base::{Control, Error};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
@@ -104,7 +104,7 @@ fn refused(error: io::Error) -> ErrorReport {
 pub(crate) fn run<T: Send>(
     control: &Control,
     tick: impl FnMut(),
-    work: impl FnOnce() -> algorithms::Result<T> + Send,
+    work: impl FnOnce() -> base::Result<T> + Send,
 ) -> Result<T> {
     run_if_started(control, tick, work)?.map_err(refused)
 }
@@ -113,7 +113,7 @@ pub(crate) fn run<T: Send>(
 fn run_if_started<T: Send>(
     control: &Control,
     mut tick: impl FnMut(),
-    work: impl FnOnce() -> algorithms::Result<T> + Send,
+    work: impl FnOnce() -> base::Result<T> + Send,
 ) -> Result<io::Result<T>> {
     std::thread::scope(|scope| {
         let cancel = CancelOnDrop(control);
@@ -149,7 +149,7 @@ fn run_if_started<T: Send>(
 
 /// Runs `work` as above, or on this thread where the system refuses another one (RLIMIT_NPROC, pids.max): for what serving
 /// cannot do without.
-pub(crate) fn run_or_here<T: Send>(work: impl Fn(&Control) -> algorithms::Result<T> + Sync) -> Result<T> {
+pub(crate) fn run_or_here<T: Send>(work: impl Fn(&Control) -> base::Result<T> + Sync) -> Result<T> {
     let control = Control::unlimited();
     match run_if_started(&control, || {}, || work(&control))? {
         Ok(answer) => Ok(answer),
@@ -159,7 +159,7 @@ pub(crate) fn run_or_here<T: Send>(work: impl Fn(&Control) -> algorithms::Result
 
 /// Runs `work` on this thread. It ends for an interrupt, and begins again if that one did not end the statement; after
 /// many, as when a server is being flooded with signals, it goes through.
-pub(crate) fn here<T>(work: impl Fn(&Control) -> algorithms::Result<T>) -> Result<T> {
+pub(crate) fn here<T>(work: impl Fn(&Control) -> base::Result<T>) -> Result<T> {
     const PATIENT: usize = 20;
     // SAFETY: a variable of the server that is as long and as aligned, and lives as long as the process.
     let interrupted: &'static AtomicI32 = unsafe { AtomicI32::from_ptr(&raw mut pg_sys::InterruptPending) };
@@ -197,7 +197,7 @@ pub(crate) fn pipe<S: Send, B: Send, T>(
     control: &Control,
     mut state: S,
     spare: Vec<B>,
-    consume: impl Fn(&mut S, &mut B) -> algorithms::Result<()> + Send,
+    consume: impl Fn(&mut S, &mut B) -> base::Result<()> + Send,
     produce: impl FnOnce(Feeder<B>) -> Result<T>,
 ) -> Result<(T, S)> {
     std::thread::scope(|scope| {

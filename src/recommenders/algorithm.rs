@@ -1,14 +1,13 @@
 //! An algorithm that learns a recommender: what it is given, what it learned, what it needs. No Postgres in it.
 
-use algorithms::Control;
-use algorithms::Csr;
-use algorithms::als::Factors;
-use algorithms::als::explicit;
-use algorithms::estimate::Need;
-use algorithms::evaluate;
-use algorithms::neighbours::Neighbours;
-use algorithms::popularity::Decayed;
-use algorithms::sgd::Squares;
+use base::need::Need;
+use base::{Control, Csr};
+use recommenders::als::explicit;
+use recommenders::evaluate;
+use recommenders::factors::Factors;
+use recommenders::neighbours::Neighbours;
+use recommenders::popularity::Decayed;
+use recommenders::sgd::Squares;
 use serde_json::Map;
 use serde_json::Value;
 
@@ -43,17 +42,17 @@ impl Learned {
     }
 
     /// A view for an image.
-    pub(super) fn view(&self) -> algorithms::recommender::Learned<'_> {
+    pub(super) fn view(&self) -> recommenders::recommender::Learned<'_> {
         match self {
-            Learned::Factors(factors) => algorithms::recommender::Learned::Factors(factors),
+            Learned::Factors(factors) => recommenders::recommender::Learned::Factors(factors),
             Learned::Stochastic(factors, squares) => {
-                algorithms::recommender::Learned::Stochastic(factors, squares)
+                recommenders::recommender::Learned::Stochastic(factors, squares)
             }
-            Learned::Sums(factors) => algorithms::recommender::Learned::Sums(factors),
-            Learned::Neighbours(neighbours) => algorithms::recommender::Learned::Neighbours(neighbours),
-            Learned::Popular(popular) => algorithms::recommender::Learned::Popular(popular),
+            Learned::Sums(factors) => recommenders::recommender::Learned::Sums(factors),
+            Learned::Neighbours(neighbours) => recommenders::recommender::Learned::Neighbours(neighbours),
+            Learned::Popular(popular) => recommenders::recommender::Learned::Popular(popular),
             Learned::Ratings(model) => {
-                algorithms::recommender::Learned::Ratings(model, explicit::Params::default().damping)
+                recommenders::recommender::Learned::Ratings(model, explicit::Params::default().damping)
             }
             Learned::BySegment(learned) => learned.whole.view(),
         }
@@ -113,7 +112,7 @@ pub(crate) trait Algorithm: Send + Sync {
     fn rates(&self) -> bool {
         false
     }
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted>;
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted>;
     fn hyperparameters(&self, fitted: &Fitted) -> Map<String, Value>;
     /// Chooses between forms of the algorithm, once, before anything of it is asked: `fits` says whether a fit that takes so
     /// much, with so many numbers per user and per item, keeps the memory.
@@ -131,7 +130,7 @@ pub(crate) trait Algorithm: Send + Sync {
         false
     }
     /// Learns what changed. Where a fit is quick, it is one on all entries of now.
-    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
         self.fit(data, control)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use algorithms::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, refine, start};
-use algorithms::estimate::Need;
-use algorithms::{Control, Csr, defaults};
+use base::need::Need;
+use base::{Control, Csr};
 use pgrx::pg_sys;
+use recommenders::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, fit, need, refine, start};
+use recommenders::defaults;
 use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
@@ -81,7 +82,7 @@ impl Als {
         explicit::Params { als: Params { regularization, ..self.usual() }, ..usual }
     }
 
-    /// The settings for this data: where the user gave none, the rule of `algorithms::defaults`.
+    /// The settings for this data: where the user gave none, the rule of `recommenders::defaults`.
     fn params(&self, user_items: &Csr, item_users: &Csr) -> Params {
         let alpha = self.alpha.unwrap_or(defaults::ALPHA);
         let rule = || defaults::als_regularization(user_items, item_users, alpha);
@@ -115,7 +116,7 @@ impl Algorithm for Als {
         self.rates
     }
 
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         let mut losses = Vec::new();
@@ -155,7 +156,7 @@ impl Algorithm for Als {
         true
     }
 
-    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
         let from = Instant::now();
         let Warm { factors: Some(factors), users, items, regularization, alpha, .. } = warm else {
             return self.fit(data, control);

@@ -1,9 +1,9 @@
 //! What `evaluate` is asked for beyond a cutoff: a split, slices, intervals of a bootstrap.
 
-use algorithms::evaluate::{HeldOut, Records, activity};
-use algorithms::interactions::{Interactions, Split};
-use algorithms::{Control, Result as Computed};
+use base::{Control, Result as Computed};
 use pgrx::pg_sys;
+use recommenders::evaluate::{HeldOut, Records, activity};
+use recommenders::interactions::{Interactions, Split};
 
 use super::figures::figures;
 use super::holdout::HoldoutChoice;

@@ -4,9 +4,9 @@ mod candidates;
 
 use std::time::{Duration, Instant};
 
-use algorithms::Control;
-use algorithms::interactions::Interactions;
+use base::Control;
 use pgrx::pg_sys;
+use recommenders::interactions::Interactions;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
@@ -373,7 +373,7 @@ impl Round<'_, '_, '_> {
     fn untried(self, first: Vec<Candidate>) -> Result<Chosen> {
         // The last of the first ones is the most general.
         let Some(candidate) = first.into_iter().next_back() else {
-            return Err(algorithms::Error::NoData).or_report();
+            return Err(base::Error::NoData).or_report();
         };
         let algorithm = self.search.algorithm(&candidate)?;
         expect(self.scene.training.control, self.scene.interactions, &*algorithm, false, 0).or_report()?;

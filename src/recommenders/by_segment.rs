@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use algorithms::Control;
-use algorithms::content::Placed;
-use algorithms::estimate::Need;
-use algorithms::evaluate::{self, Part};
-use algorithms::image::AlignedBytes;
-use algorithms::interactions::{Interactions, transpose};
-use algorithms::partition::{Others, Partition, PartitionBuilder, Slice, cut};
-use algorithms::popularity;
-use algorithms::recommender::{OfSegments, encode_segment};
-use algorithms::{Csr, Error};
+use base::image::AlignedBytes;
+use base::need::Need;
+use base::{Control, Csr, Error};
 use pgrx::pg_sys;
+use recommenders::content::Placed;
+use recommenders::evaluate::{self, Part};
+use recommenders::interactions::{Interactions, transpose};
+use recommenders::partition::{Others, Partition, PartitionBuilder, Slice, cut};
+use recommenders::popularity;
+use recommenders::recommender::{OfSegments, encode_segment};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
@@ -240,8 +239,8 @@ impl BySegment {
     pub(crate) fn measured<T>(
         &self,
         fold: (f64, f64),
-        body: impl FnOnce(evaluate::Learned<'_>) -> algorithms::Result<T>,
-    ) -> algorithms::Result<T> {
+        body: impl FnOnce(evaluate::Learned<'_>) -> base::Result<T>,
+    ) -> base::Result<T> {
         let BySegment { whole, slices, models, segments } = self;
         let Some(whole) = whole.ranks(fold) else { return Err(Error::NoData) };
         let mut parts = Vec::with_capacity(models.len());
@@ -261,7 +260,7 @@ impl BySegment {
         &self,
         interactions: &Interactions,
         control: &Control,
-    ) -> algorithms::Result<Vec<AlignedBytes>> {
+    ) -> base::Result<Vec<AlignedBytes>> {
         let threads = &self.segments.threads;
         let mut images = Vec::with_capacity(self.slices.len());
         for (slice, model) in self.slices.iter().zip(&self.models) {
@@ -278,7 +277,7 @@ impl BySegment {
                     let popular = popularity::plain(&item_users, control)?;
                     let nobody = Csr { offsets: vec![0], ..Csr::default() };
                     let nothing = Csr { offsets: vec![0; slice.items.len() + 1], ..Csr::default() };
-                    let learned = algorithms::recommender::Learned::Popular(&popular);
+                    let learned = recommenders::recommender::Learned::Popular(&popular);
                     let image =
                         encode_segment(slice, (&nobody, &nothing), learned, (0.0, 0.0), *threads, control);
                     control.give(popular.bytes());
@@ -314,12 +313,7 @@ impl WithSegments {
         WithSegments { own, ..self }
     }
 
-    fn fit_one(
-        &self,
-        slice: &Slice,
-        data: &Data<'_>,
-        control: &Control,
-    ) -> algorithms::Result<Option<Model>> {
+    fn fit_one(&self, slice: &Slice, data: &Data<'_>, control: &Control) -> base::Result<Option<Model>> {
         let (items, threads) = (data.item_users.rows(), self.segments.threads);
         let (user_items, times) =
             cut(data.user_items, data.times.map(|times| times.values), slice, items, control)?;
@@ -379,7 +373,7 @@ impl Algorithm for WithSegments {
         self.inner.rates()
     }
 
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         let whole = self.inner.fit(data, control)?;
         // Of these rows alone: which items a segment has must not tell what was held out.
         let slices = self.segments.partition.slices(data.item_users, control)?;

@@ -3,9 +3,10 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use algorithms::estimate::Need;
-use algorithms::{Control, Error, defaults, ease, elsa};
+use base::need::Need;
+use base::{Control, Error};
 use pgrx::pg_sys;
+use recommenders::{defaults, ease, elsa};
 use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
@@ -132,7 +133,7 @@ impl Ease {
         self.form == Form::LowRank || self.why().is_some()
     }
 
-    fn fit_low_rank(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit_low_rank(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         let from = Instant::now();
         let mut losses = Vec::new();
         let params = &self.low_rank;
@@ -171,7 +172,7 @@ impl Algorithm for Ease {
         }
     }
 
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         if self.is_low_rank() {
             return self.fit_low_rank(data, control);
         }

@@ -1,7 +1,8 @@
 //! The options `item_features` and `user_features`: which relations tell what of items and users.
 
-use algorithms::content::{Placed, RowsBuilder};
+use features::RowsBuilder;
 use pgrx::pg_sys;
+use recommenders::content::Placed;
 use serde_json::{Map, Value, json};
 
 use super::read::InteractionColumns;

@@ -1,9 +1,8 @@
 //! The figures of a measurement.
 
-use algorithms::als::explicit::Errors;
-use algorithms::evaluate::Evaluation;
-use algorithms::evaluate::Intervals;
-use algorithms::metrics::Estimate;
+use recommenders::als::explicit::Errors;
+use recommenders::evaluate::{Evaluation, Intervals};
+use recommenders::metrics::Estimate;
 
 use crate::models::registry::Metric;
 use crate::models::train::guard::{GUARD_CUTOFF, RMSE, figure};

@@ -17,7 +17,7 @@ pub(crate) fn settled(losses: &[(f64, f64)]) -> bool {
 
 /// A fit in one step: it has no loss and is always at its end.
 pub(crate) fn fitted(
-    learned: algorithms::neighbours::Neighbours,
+    learned: recommenders::neighbours::Neighbours,
     regularization: f64,
     from: Instant,
 ) -> Fitted {

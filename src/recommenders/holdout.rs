@@ -1,9 +1,9 @@
 //! The holdout: which rows a first fit does not see, and how well it ranks them.
 
-use algorithms::als::explicit::{self};
-use algorithms::evaluate::{self, Records};
-use algorithms::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
-use algorithms::{Control, Csr, Error};
+use base::{Control, Csr, Error};
+use recommenders::als::explicit;
+use recommenders::evaluate::{self, Records};
+use recommenders::interactions::{Holdout, Interactions, Split, split, train_times, transpose};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Learned};
@@ -103,7 +103,7 @@ impl<'c> Prepared<'c> {
         training: &mut Training<'_>,
         algorithm: &dyn Algorithm,
         cutoffs: &[usize],
-    ) -> Result<algorithms::Result<(Scored, Map<String, Value>)>> {
+    ) -> Result<base::Result<(Scored, Map<String, Value>)>> {
         let (control, times) = (self.control, self.times.as_deref());
         let times = times.map(|values| Times { values, day: self.day });
         let data = Data { user_items: &self.split.train, item_users: &self.item_users, times };
@@ -166,17 +166,12 @@ impl<'c> Prepared<'c> {
     }
 
     /// What is measured of each user.
-    fn record(
-        &self,
-        learned: &Learned,
-        fold: (f64, f64),
-        plan: evaluate::Plan<'_>,
-    ) -> algorithms::Result<Records> {
+    fn record(&self, learned: &Learned, fold: (f64, f64), plan: evaluate::Plan<'_>) -> base::Result<Records> {
         fn record(
             of: &Prepared<'_>,
             learned: evaluate::Learned<'_>,
             plan: evaluate::Plan<'_>,
-        ) -> algorithms::Result<Records> {
+        ) -> base::Result<Records> {
             evaluate::record(&of.split, &of.item_users, learned, plan, of.control)
         }
         match learned {
@@ -185,7 +180,7 @@ impl<'c> Prepared<'c> {
         }
     }
 
-    fn score(&self, learned: &Learned, cutoffs: &[usize]) -> algorithms::Result<Scored> {
+    fn score(&self, learned: &Learned, cutoffs: &[usize]) -> base::Result<Scored> {
         let Prepared { split, item_users, control, .. } = self;
         let (mut ranking, mut ratings) = (Vec::new(), None);
         if let Learned::Ratings(model) = learned {

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use algorithms::Control;
-use algorithms::estimate::Need;
-use algorithms::item_knn::{self, Similarity};
+use base::Control;
+use base::need::Need;
 use pgrx::pg_sys;
+use recommenders::item_knn::{self, Similarity};
 use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, Data, Fitted};
@@ -101,7 +101,7 @@ impl Algorithm for ItemKnn {
         item_knn::need(users, items, &self.params)
     }
 
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         Ok(fitted(item_knn::fit(user_items, item_users, &self.params, control)?, 0.0, from))

@@ -1,6 +1,9 @@
 //! Recommenders as a kind of model: their trainers, and what of a model's life is theirs.
 
+use base::Control;
+use base::image::{Image, kinds};
 use pgrx::pg_sys;
+use recommenders::recommender::Recommender;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
@@ -97,6 +100,18 @@ pub(crate) struct Recommenders;
 impl Kind for Recommenders {
     fn word(&self) -> &'static str {
         WORD
+    }
+
+    fn does(&self) -> &'static str {
+        "recommends"
+    }
+
+    fn section(&self) -> u32 {
+        kinds::FACTS
+    }
+
+    fn check(&self, image: &Image<'_>, control: &Control) -> base::Result<()> {
+        Recommender::new(image)?.check(control)
     }
 
     fn trainer(&self, name: &str) -> Option<&'static Trainer> {

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use algorithms::estimate::Need;
-use algorithms::{Control, popularity};
+use base::Control;
+use base::need::Need;
 use pgrx::pg_sys;
+use recommenders::popularity;
 use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
@@ -91,7 +92,7 @@ impl Algorithm for Popularity {
         popularity::need(items)
     }
 
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         let from = Instant::now();
         let popular = match (self.half_life, data.times) {
             (Some(half_life), Some(times)) => {

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use algorithms::estimate::Need;
-use algorithms::sgd::{self, Loss, MAX_FACTORS, MAX_ITERATIONS, Optimizer, Params, Sampling, Validation};
-use algorithms::{Control, defaults};
+use base::Control;
+use base::need::Need;
 use pgrx::pg_sys;
+use recommenders::defaults;
+use recommenders::sgd::{self, Loss, MAX_FACTORS, MAX_ITERATIONS, Optimizer, Params, Sampling, Validation};
 use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
@@ -171,7 +172,7 @@ impl Algorithm for Sgd {
         }
     }
 
-    fn fit(&self, data: &Data<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn fit(&self, data: &Data<'_>, control: &Control) -> base::Result<Fitted> {
         let Data { user_items, item_users, .. } = *data;
         let from = Instant::now();
         let mut losses = Vec::new();
@@ -196,10 +197,10 @@ impl Algorithm for Sgd {
         true
     }
 
-    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> algorithms::Result<Fitted> {
+    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
         let Warm { factors, squares, users, regularization, alpha, best_epoch, .. } = warm;
         let (Some(factors), Some(squares)) = (factors, squares) else {
-            return Err(algorithms::Error::Corrupted("nothing to go on from"));
+            return Err(base::Error::Corrupted("nothing to go on from"));
         };
         let params =
             Params { iterations: best_epoch.unwrap_or(self.params.iterations), ..self.params.clone() };
@@ -235,7 +236,7 @@ fn learned(
     losses: Vec<(f64, f64)>,
     fold: (f64, f64),
     control: &Control,
-) -> algorithms::Result<Fitted> {
+) -> base::Result<Fitted> {
     let (iterations, converged) = (fitted.best_epoch, fitted.converged || settled(&losses));
     let (factors, squares) = fitted.folded(control)?;
     Ok(Fitted {

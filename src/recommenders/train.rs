@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use algorithms::Control;
-use algorithms::content::{Placed, place};
-use algorithms::estimate::{Need, Plan, estimate};
-use algorithms::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
-use algorithms::recommender::{Content, Encoded, Parts};
+use base::Control;
+use base::need::Need;
 use pgrx::pg_sys;
+use recommenders::content::{Content, Placed, place};
+use recommenders::estimate::{Plan, estimate};
+use recommenders::interactions::{Holdout, Interactions, InteractionsBuilder, Repeats};
+use recommenders::recommender::{Encoded, Parts};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
@@ -37,7 +38,7 @@ use crate::pg::{notice, settings};
 use crate::source::Source;
 
 /// Whether a fit keeps the memory: what it takes, and its factors.
-pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> algorithms::Result<()>;
+pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> base::Result<()>;
 
 /// The fact of a version that says after how many iterations held-out rows ended its training.
 pub(crate) const BEST_EPOCH: &str = "best_epoch";
@@ -475,7 +476,7 @@ pub(crate) fn expect(
     algorithm: &dyn Algorithm,
     holdout: bool,
     held: u64,
-) -> algorithms::Result<()> {
+) -> base::Result<()> {
     let (users, items, entries) =
         (interactions.users.len(), interactions.items.len(), interactions.user_items.entries());
     let threads = settings::max_threads();
@@ -519,7 +520,7 @@ fn read(
     point("sorted");
     if interactions.user_items.entries() == 0 {
         let skipped = counts.skipped;
-        return Err(Err::<(), _>(algorithms::Error::NoData).or_report().unwrap_err().set_detail(format!(
+        return Err(Err::<(), _>(base::Error::NoData).or_report().unwrap_err().set_detail(format!(
             "{} rows were read from {}; skipped were {} with NULL, {} not finite and {} not above 0.",
             counts.rows_read, source.name, skipped.null, skipped.not_finite, skipped.not_positive
         )));

@@ -1,17 +1,19 @@
 //! `persona.update_model`: a version that follows the rows that changed, without reading all others.
 
-use algorithms::content::Placed;
-use algorithms::ids::{IdBuilder, Ids};
-use algorithms::interactions::{Interactions, InteractionsBuilder, Repeats};
-use algorithms::recommender::Recommender;
-use algorithms::update::{self, Merged, merge, moved, moved_with_squares};
-use algorithms::{Control, sgd};
+use base::Control;
+use base::ids::{IdBuilder, Ids};
 use pgrx::pg_sys;
+use recommenders::content::Placed;
+use recommenders::interactions::{Interactions, InteractionsBuilder, Repeats};
+use recommenders::recommender::Recommender;
+use recommenders::sgd;
+use recommenders::update::{self, Merged, merge, moved, moved_with_squares};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
 use super::automatic::settled;
 use super::read::{Counts, InteractionColumns};
+use super::serve::served::recommender;
 use super::train::{BEST_EPOCH, NEWEST, add_content, store};
 use super::{by_segment, features};
 use crate::models::identity::{self, Named, Whom};
@@ -72,7 +74,7 @@ pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
         })?;
     let late = late(&columns, &options)?;
     let loaded = images::prepare(&named, model.model_id, version.image_id, version.version)?;
-    let before = loaded.recommender()?;
+    let before = recommender(&loaded)?;
     let missing = if !before.has_values() {
         Some("the values that it was trained on")
     } else if algorithm.resumes() && before.squares().is_none() {
@@ -101,7 +103,7 @@ pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
     let features = features::read(&mut training, &features)?;
     let with_features = features.iter().any(Option::is_some);
     if merged.changed && merged.interactions.user_items.entries() == 0 {
-        return Err(algorithms::Error::NoData).or_report();
+        return Err(base::Error::NoData).or_report();
     }
     let best_epoch =
         version.hyperparameters.get(BEST_EPOCH).and_then(Value::as_u64).map(|epoch| epoch as usize);
@@ -171,14 +173,14 @@ fn fit(
     (before, best_epoch): (&Recommender<'_>, Option<usize>),
     merged: &Merged,
     control: &Control,
-) -> algorithms::Result<Fitted> {
+) -> base::Result<Fitted> {
     let (regularization, alpha) = (before.facts.regularization, before.facts.alpha);
     let (factors, squares) = match moved_with_squares(before, merged, control)? {
         Some(sgd::Warm { factors, squares }) => (Some(factors), Some(squares)),
         None => (moved(before, merged, control)?, None),
     };
     if !merged.changed {
-        let Some(factors) = factors else { return Err(algorithms::Error::NoData) };
+        let Some(factors) = factors else { return Err(base::Error::NoData) };
         let learned = match squares {
             Some(squares) => Learned::Stochastic(factors, squares),
             None => Learned::Factors(factors),

@@ -1,5 +1,9 @@
 //! Models of segments as two kinds: by k-means and by purchases.
 
+use base::Control;
+use base::image::{Image, kinds};
+use segments::Segments;
+
 use super::{kmeans, live, rfm};
 use crate::models::identity::Named;
 use crate::models::images::Loaded;
@@ -55,6 +59,18 @@ pub(crate) static CUSTOMERS: OfSegments = OfSegments { word: RFM, trainer: &BY_P
 impl Kind for OfSegments {
     fn word(&self) -> &'static str {
         self.word
+    }
+
+    fn does(&self) -> &'static str {
+        "forms segments"
+    }
+
+    fn section(&self) -> u32 {
+        kinds::SEGMENT_FACTS
+    }
+
+    fn check(&self, image: &Image<'_>, _control: &Control) -> base::Result<()> {
+        Segments::new(image)?.check()
     }
 
     fn trainer(&self, name: &str) -> Option<&'static Trainer> {

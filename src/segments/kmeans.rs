@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use algorithms::image::Layout;
-use algorithms::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
-use algorithms::profile::{describe, profile};
-use algorithms::scale::columns::{self, Column, Scaling};
-use algorithms::segments::{KMeansParts, continue_ids, encode_kmeans};
-use algorithms::{Control, rows};
+use ::segments::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
+use ::segments::profile::{describe, profile};
+use ::segments::{KMeansParts, continue_ids, encode_kmeans};
+use base::image::Layout;
+use base::{Control, rows};
+use features::columns::{self, Column, Scaling};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,7 @@ use super::beside::SegmentTables;
 use super::live::{live_image, next_id};
 use super::members::Members;
 use super::refresh::{not_unique, publish};
+use super::serve::segments;
 use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;
@@ -226,7 +227,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         let tables = SegmentTables::new(source.column(&request.id)?, false)?;
         features = source.features(&request.id, request.features.as_deref())?;
         if features.len() > kmeans::MAX_COLUMNS {
-            return Err(algorithms::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })
+            return Err(base::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })
                 .or_report();
         }
         Ok((source, tables))
@@ -270,7 +271,7 @@ fn train(call: &Call, request: &Request) -> Answer {
 
     let next = next_id(&target)?;
     let live = live_image(&target)?;
-    let old = live.as_ref().map(|loaded| loaded.segments()).transpose()?;
+    let old = live.as_ref().map(|loaded| segments(loaded)).transpose()?;
     let ids = training.phase("match", 0, || match &old {
         Some(old) => continue_ids(old, &names, &found.columns, &found.raw, next, &control),
         None => Ok((next..).take(groups).collect()),
@@ -331,7 +332,7 @@ fn fit(
     width: usize,
     control: &Control,
     on_iteration: &mut (dyn FnMut(usize, usize, usize, f64) + Send),
-) -> algorithms::Result<Found> {
+) -> base::Result<Found> {
     let columns = columns::fit(values, width, request.scaling, control)?;
     let points = Points::new(values, &columns, control)?;
     // The labels and distances of the best groups, and of those that are compared with them.

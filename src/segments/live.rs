@@ -1,8 +1,8 @@
 //! A version of a model of segments goes live: its tables follow. And labels, which belong to the model, not to a
 //! version.
 
-use algorithms::segments::Segments;
 use pgrx::pg_sys;
+use segments::Segments;
 use serde_json::{Map, Value};
 
 use super::beside::SegmentTables;
@@ -23,7 +23,7 @@ use crate::source::Source;
 /// Brings the tables of a model in line with a stored version that goes live: reads the source anew, as the owner of the
 /// model. The caller holds the deploy lock.
 pub(crate) fn go_live(named: &Named, model: &Model, version: &Version, loaded: &Loaded) -> Result<()> {
-    let segments = loaded.segments()?;
+    let segments = super::serve::segments(loaded)?;
     let _owner = as_owner(named)?;
     let source = Source::open(owned::trained_from(named, model)?)?;
     let members = members(named, model, version, &segments, &source)?;
@@ -79,7 +79,7 @@ pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?;
     let loaded = images::prepare(&named, model.model_id, live.image_id, live.version)?;
-    let segments = loaded.segments()?;
+    let segments = super::serve::segments(&loaded)?;
     let Some(at) = segments.ids.iter().position(|&id| i64::from(id) == i64::from(segment_id)) else {
         let mut ids = segments.ids.to_vec();
         ids.sort_unstable();

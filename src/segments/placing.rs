@@ -5,9 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ptr;
 
-use algorithms::profile::{Profile, Tally};
-use algorithms::segments::Segments;
 use pgrx::{IntoDatum, pg_sys};
+use segments::Segments;
+use segments::profile::{Profile, Tally};
 
 use crate::pg::arrays;
 use crate::pg::call::Call;

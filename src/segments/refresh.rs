@@ -1,11 +1,11 @@
 //! Bringing the tables beside a model in line with the version that goes live: in the transaction of the deployment, as
 //! the owner of the model, and only rows that differ.
 
-use algorithms::image::Image;
-use algorithms::profile::Profile;
-use algorithms::segments::Segments;
+use base::image::Image;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::{Spi, pg_sys};
+use segments::Segments;
+use segments::profile::Profile;
 
 use super::members::Members;
 use super::placing::{Placing, reasons};

@@ -1,10 +1,10 @@
 //! `persona.train_rfm`: customers by recency, frequency and monetary value, each scored by quantiles.
 
-use algorithms::Control;
-use algorithms::image::Layout;
-use algorithms::rfm::scores::{Cuts, Labels, check_bins, cut_points};
-use algorithms::segments::{RfmParts, encode_rfm};
+use base::Control;
+use base::image::Layout;
 use pgrx::{Spi, pg_sys};
+use segments::rfm::{Cuts, Labels, check_bins, cut_points};
+use segments::{RfmParts, encode_rfm};
 use serde_json::{Map, Value, json};
 
 use super::beside::SegmentTables;
@@ -279,7 +279,7 @@ fn continued(target: &Target, labels: &Labels) -> Result<(Vec<u32>, u32)> {
     let next = next_id(target)?;
     let mut known = Vec::new();
     if let Some(loaded) = live_image(target)? {
-        let old = loaded.segments()?;
+        let old = super::serve::segments(&loaded)?;
         known.extend(old.ids.iter().enumerate().map(|(at, &id)| (id, old.labels.get(at).to_string())));
     }
     let ids = labels.continued_ids(&known, next);

@@ -1,18 +1,30 @@
 //! Asking a model of segments: which one a row belongs to. No SPI, no planner.
 
-use algorithms::segments::Segments;
+use base::image::kinds;
 use pgrx::datum::Interval;
 use pgrx::{FromDatum, pg_sys};
+use segments::Segments;
 use serde_json::Value;
 
 use crate::models::images::{self, Loaded};
+use crate::models::kind::wrong_image;
 use crate::models::registry;
 use crate::models::registry::scan::Seen;
 use crate::pg::arrays;
 use crate::pg::call::{Call, datum};
-use crate::pg::error::{Code, Result, fail, nearest, words};
+use crate::pg::error::{Code, OrReport, Result, fail, nearest, words};
 
 type Answer = Result<Option<pg_sys::Datum>>;
+
+/// The segments in a loaded image. 42809 for another kind.
+pub(super) fn segments(loaded: &Loaded) -> Result<Segments<'_>> {
+    let image = loaded.image()?;
+    if image.optional_section::<u8>(kinds::SEGMENT_FACTS).or_report()?.is_none() {
+        return Err(wrong_image(&image, "has no segments")
+            .set_hint("Segments are formed by persona.train_kmeans() and persona.train_rfm()."));
+    }
+    Segments::new(&image).or_report()
+}
 
 fn names<'a>(segments: &Segments<'a>) -> Vec<&'a str> {
     (0..segments.features.len()).map(|at| segments.features.get(at)).collect()
@@ -21,7 +33,7 @@ fn names<'a>(segments: &Segments<'a>) -> Vec<&'a str> {
 fn ask<T>(call: &Call, body: impl FnOnce(&Loaded, &Segments<'_>) -> Result<T>) -> Result<T> {
     let name = call.required_text(0, "model")?;
     let loaded = images::serve_name(&name)?;
-    body(&loaded, &loaded.segments()?)
+    body(&loaded, &segments(&loaded)?)
 }
 
 /// The features of an argument `float8[]`; `None` where one is NULL. 22023 for another number of them.

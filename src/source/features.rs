@@ -1,6 +1,6 @@
 //! Columns of numbers: which of them can be features, and their rows as a matrix.
 
-use algorithms::Control;
+use base::Control;
 use pgrx::pg_sys;
 
 use super::{Column, Source, rows};
@@ -129,10 +129,7 @@ pub(crate) fn read_matrix(
             control
                 .take(more as u64 * 8, TASK, "Train from fewer rows or columns.")
                 .and_then(|()| {
-                    matrix
-                        .values
-                        .try_reserve_exact(more)
-                        .map_err(|_| algorithms::Error::NoMemory { task: TASK })
+                    matrix.values.try_reserve_exact(more).map_err(|_| base::Error::NoMemory { task: TASK })
                 })
                 .or_report()?;
         }

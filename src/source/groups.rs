@@ -1,6 +1,6 @@
 //! Who belongs to which group: a relation with an id and a column that names the group.
 
-use algorithms::ids::IdRef;
+use base::ids::IdRef;
 use pgrx::{FromDatum, pg_sys};
 
 use super::{Column, Source, stream};

@@ -1,8 +1,8 @@
 //! `category_agg(text)` and what is asked of its result.
 
-use algorithms::flat::key_of;
-use algorithms::{categories, psi};
+use base::flat::key_of;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
+use values::{categories, psi};
 
 use super::flat::{self, Flat};
 use super::{float_datum, overflow};

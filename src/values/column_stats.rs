@@ -1,7 +1,7 @@
 //! `stats_agg(float8[])`: the statistics of each position of an array.
 
-use algorithms::stats::Stats;
 use pgrx::{IntoDatum, pg_sys};
+use values::stats::Stats;
 
 use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};

@@ -2,9 +2,9 @@
 
 use std::ffi::CStr;
 
-use algorithms::rfm::Rfm;
-use algorithms::stats::Stats;
 use pgrx::{IntoDatum, pg_sys};
+use values::rfm::Rfm;
+use values::stats::Stats;
 
 use super::{bad_bytes, bad_text, in_aggregate, message};
 use crate::pg::call::Call;

@@ -41,9 +41,10 @@ pub(crate) use stats::{
 
 /// Reading and writing of the types of fixed length.
 pub(crate) mod fixed_io {
+    pub(crate) use values::rfm::Rfm;
+    pub(crate) use values::stats::Stats;
+
     pub(crate) use super::fixed::{input, output, receive, send};
-    pub(crate) use algorithms::rfm::Rfm;
-    pub(crate) use algorithms::stats::Stats;
 }
 
 /// Reading and writing of the flat types.

@@ -1,7 +1,7 @@
 //! `page_hinkley(x, …)`: its state is a float8[] of fixed length, as the states of Postgres' own deviations are.
 
-use algorithms::page_hinkley::{PageHinkley, Parameters, STATE};
 use pgrx::{IntoDatum, pg_sys};
+use values::page_hinkley::{PageHinkley, Parameters, STATE};
 
 use super::{finite, float, in_aggregate};
 use crate::pg::call::{Call, null_argument};

@@ -1,10 +1,9 @@
 //! `quantile_agg(float8)` and what is asked of its result.
 
-use algorithms::ks;
-use algorithms::psi;
-use algorithms::quantiles::{self, Distribution};
-use algorithms::scale::Scale;
 use pgrx::{IntoDatum, pg_sys};
+use values::quantiles::{self, Distribution};
+use values::scale::Scale;
+use values::{ks, psi};
 
 use super::flat::{self, Flat};
 use super::{float, float_datum, overflow};

@@ -1,9 +1,9 @@
 //! `rfm_agg(at, amount)` and what is asked of its result. Times are microseconds since 2000-01-01 UTC, as in Postgres;
 //! a date is its midnight in UTC.
 
-use algorithms::rfm::Rfm;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{IntoDatum, pg_sys};
+use values::rfm::Rfm;
 
 use super::{finite, fixed, float, float_datum, overflow};
 use crate::pg::call::Call;

@@ -1,8 +1,8 @@
 //! `rfm_agg(at, amount, order_id)`: frequency counts distinct orders, in a set of 128-bit keys beside the sums.
 
-use algorithms::flat::{self as table, Table};
-use algorithms::rfm::Rfm;
+use base::flat::{self as table, Table};
 use pgrx::pg_sys;
+use values::rfm::Rfm;
 
 use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};

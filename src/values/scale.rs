@@ -1,9 +1,9 @@
 //! The scalers as window functions. Each reads its partition once, at the first row, and keeps what it fitted.
 
-use algorithms::order;
-use algorithms::scale::Scale;
-use algorithms::stats::Stats;
+use base::order;
 use pgrx::{IntoDatum, pg_sys};
+use values::scale::Scale;
+use values::stats::Stats;
 
 use super::window::Window;
 use super::{float_datum, not_finite, overflow};

@@ -1,8 +1,8 @@
 //! `stats_agg(float8)` and what is asked of its result.
 
-use algorithms::scale::Scale;
-use algorithms::stats::Stats;
 use pgrx::{IntoDatum, pg_sys};
+use values::scale::Scale;
+use values::stats::Stats;
 
 use super::{fixed, float, float_datum, overflow};
 use crate::pg::call::Call;

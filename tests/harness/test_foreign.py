@@ -428,3 +428,24 @@ def test_a_dump_of_what_is_closed(cluster):
     assert scores(copy, "alice.for_you") == before
     ada = writer(root, cluster, "copy")
     assert ada.error("DELETE FROM persona_internal.chunk").sqlstate == "42501"
+
+
+def test_what_a_later_release_wrote(cluster):
+    """A kind or a trainer that this library does not have is 0A000 with its name: never another one, and never damaged."""
+    session = cluster.session()
+    extension(session)
+    interactions(session)
+    train(session)
+    session.run("UPDATE persona_internal.model SET spec = spec || '{\"trainer\": \"train_oracle\"}'")
+    error = session.error("SELECT persona.retrain('for_you')")
+    assert error.sqlstate == "0A000" and "persona.train_oracle()" in error.message, error
+    session.run("UPDATE persona_internal.model SET spec = spec || '{\"trainer\": \"train_als\"}', kind = 'oracle'")
+    for sql in (
+        "SELECT persona.retrain('for_you')", "SELECT persona.evaluate('for_you', 1)", "SELECT persona.deploy('for_you', 1)",
+        "SELECT persona.update_model('for_you')", "SELECT persona.attach('for_you')", "CALL persona.tune('for_you')",
+        "SELECT persona.alter_model('for_you', 'events')", "SELECT persona.drop_model('for_you')",
+    ):  # fmt: skip
+        error = session.error(sql)
+        assert error.sqlstate == "0A000" and "oracle" in error.message, (sql, error)
+    session.run("UPDATE persona_internal.model SET kind = 'recommender'")
+    assert session.value("SELECT version FROM persona.retrain('for_you')") == "2"

@@ -83,10 +83,10 @@ def test_the_tests_of_the_promises_exist(_cluster):
 
 
 def exists(name, targets):
-    """Whether there is such a test: test_file, test_file.test_name, sql/name, spec/name, algorithms/name or make target."""
+    """Whether there is such a test: test_file, test_file.test_name, sql/name, spec/name, crate/name or make target."""
     kind, _, rest = name.partition("/")
-    if kind == "algorithms":
-        tests = ROOT / "crates/algorithms/tests"
+    if (ROOT / "crates" / kind).is_dir():
+        tests = ROOT / "crates" / kind / "tests"
         return (tests / f"{rest}.rs").exists() or (tests / rest / "main.rs").exists()
     if kind in ("sql", "spec"):
         folder = {"sql": "tests/pg_regress/sql", "spec": "tests/isolation/specs"}[kind]

@@ -12,8 +12,8 @@ if [[ ! -f $SHARED_DATA/reference/metrics.py ]]; then
   exit 1
 fi
 
-cargo test --locked -q -p algorithms --test segments_reference --test neighbours_reference --test als_reference \
-  --test content_reference -- --ignored
+cargo test --locked -q -p segments -p recommenders --test segments_reference --test neighbours_reference \
+  --test als_reference --test content_reference -- --ignored
 
 psql() { command psql -X -q -v ON_ERROR_STOP=1 "$@"; }
 

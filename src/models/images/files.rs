@@ -5,9 +5,9 @@
 use std::io;
 use std::time::Duration;
 
-use algorithms::Control;
-use algorithms::image::Layout;
-use algorithms::image::files::{Claim, Folder, Mapped, Name, Pending};
+use base::Control;
+use base::image::Layout;
+use base::image::files::{Claim, Folder, Mapped, Name, Pending};
 use pgrx::{PgXactCallbackEvent, Uuid, pg_sys, register_xact_callback};
 
 use super::cache;
@@ -117,7 +117,7 @@ fn write(
     passed?;
     crate::pg::fault::point("image written");
     let Some(mapped) = pending.map()? else {
-        return Err(algorithms::Error::Corrupted("not the stored length")).or_report().map_err(Failed::Error);
+        return Err(base::Error::Corrupted("not the stored length")).or_report().map_err(Failed::Error);
     };
     verify(&mapped)?;
     crate::pg::fault::point("image checked");

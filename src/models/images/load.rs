@@ -1,10 +1,9 @@
 //! Getting an image that this backend does not have: from a mapped file, which the first backend that needs it
 //! writes, or into private memory.
 
-use algorithms::Control;
-use algorithms::image::files::{Mapped, Name};
-use algorithms::image::{AlignedBytes, Image};
-use algorithms::model::Model;
+use base::Control;
+use base::image::files::{Mapped, Name};
+use base::image::{AlignedBytes, Image};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Uuid, pg_sys};
 
@@ -12,6 +11,7 @@ use super::Bytes;
 use super::files::{Obtained, Sink, obtain};
 use super::slots::Kept;
 use crate::models::identity::{Named, Served};
+use crate::models::kind;
 use crate::models::registry;
 use crate::models::registry::scan::Seen;
 use crate::pg::error::{Code, OrReport, Result, fail};
@@ -64,7 +64,7 @@ impl<'a> Wanted<'a> {
         let Some((name, _)) =
             named.filter(|(name, length)| (name.uuid, *length) == (*self.image_id.as_bytes(), self.bytes))
         else {
-            return Err(algorithms::Error::Corrupted("not the header of this version")).or_report();
+            return Err(base::Error::Corrupted("not the header of this version")).or_report();
         };
         obtain(&name, self.bytes, check, |sink| self.read(sink)).map(Some)
     }
@@ -129,10 +129,10 @@ fn missing(named: &Named, version: i32) -> ErrorReport {
 }
 
 /// Checks every byte of an image.
-pub(super) fn whole(bytes: &[u8], control: &Control) -> algorithms::Result<()> {
+pub(super) fn whole(bytes: &[u8], control: &Control) -> base::Result<()> {
     let image = Image::open(bytes)?;
     image.verify(control)?;
-    Model::new(&image)?.check(control)
+    kind::of_image(&image)?.check(&image, control)
 }
 
 /// Checks every byte, away from the main thread, which answers interrupts meanwhile.
@@ -143,7 +143,7 @@ pub(super) fn verify(bytes: &[u8]) -> Result<()> {
 /// The same for a file that is there already: false where it is damaged.
 pub(super) fn is_sound(mapped: &Mapped) -> Result<bool> {
     work::run_or_here(|control| match whole(mapped, control) {
-        Err(algorithms::Error::Cancelled) => Err(algorithms::Error::Cancelled),
+        Err(base::Error::Cancelled) => Err(base::Error::Cancelled),
         checked => Ok(checked.is_ok()),
     })
 }

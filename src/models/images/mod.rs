@@ -12,11 +12,7 @@ mod timer;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use algorithms::image::{AlignedBytes, Image};
-use algorithms::model::Model as Contents;
-use algorithms::recommender::Recommender;
-use algorithms::segments::Segments;
-use pgrx::pg_sys::panic::ErrorReport;
+use base::image::{AlignedBytes, Image};
 use pgrx::{Uuid, pg_sys};
 
 use super::identity::{self, Named, Served};
@@ -24,7 +20,7 @@ use super::registry;
 use super::registry::scan::Seen;
 use crate::pg::access;
 use crate::pg::call::{Call, datum};
-use crate::pg::error::{Code, OrReport, Result, fail};
+use crate::pg::error::{OrReport, Result};
 pub(crate) use cache::Held;
 use files::Obtained;
 pub(crate) use files::{Ready, forget_at_commit, write_beside};
@@ -86,26 +82,9 @@ impl Loaded {
         due
     }
 
-    /// The recommender in it; opening looks at lengths only and takes about a microsecond. 42809 for another kind.
-    pub(crate) fn recommender(&self) -> Result<Recommender<'_>> {
-        match self.contents()? {
-            Contents::Recommender(model) => Ok(model),
-            Contents::Segments(_) => Err(wrong_kind("this model forms segments and recommends nothing")
-                .set_hint("Ask it with persona.assign() or persona.segment_distances().")),
-        }
-    }
-
-    /// The segments in it, as above.
-    pub(crate) fn segments(&self) -> Result<Segments<'_>> {
-        match self.contents()? {
-            Contents::Segments(model) => Ok(model),
-            Contents::Recommender(_) => Err(wrong_kind("this model recommends and has no segments")
-                .set_hint("Segments are formed by persona.train_kmeans() and persona.train_rfm().")),
-        }
-    }
-
-    fn contents(&self) -> Result<Contents<'_>> {
-        Contents::new(&Image::open(&self.bytes).or_report()?).or_report()
+    /// Its bytes as an image; opening looks at lengths only and takes about a microsecond.
+    pub(crate) fn image(&self) -> Result<Image<'_>> {
+        Image::open(&self.bytes).or_report()
     }
 
     /// The model that it is a version of.
@@ -125,10 +104,6 @@ impl Loaded {
             Bytes::Mapped(_) => 0,
         }
     }
-}
-
-fn wrong_kind(message: &str) -> ErrorReport {
-    fail(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
 }
 
 /// The live image of a model that the current user may be served by, by name.

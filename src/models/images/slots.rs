@@ -4,7 +4,7 @@
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
-use algorithms::image::files::Mapped;
+use base::image::files::Mapped;
 
 /// Room for one mapping. Slots are made when needed, used again, and never freed: the handler may look at any.
 struct Slot {

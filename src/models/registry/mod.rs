@@ -10,7 +10,7 @@ pub(crate) mod scan;
 pub(crate) mod stored;
 pub(crate) mod write;
 
-use algorithms::image::ALIGNMENT;
+use base::image::ALIGNMENT;
 use pgrx::{IntoDatum, JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
 //! Writing the registry: images in pieces.
 
-use algorithms::image::Layout;
+use base::image::Layout;
 use pgrx::PgMemoryContexts;
 use pgrx::PgOid;
 use pgrx::Spi;

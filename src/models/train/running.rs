@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use algorithms::Control;
-use algorithms::image::Layout;
+use base::Control;
+use base::image::Layout;
 use pgrx::Uuid;
 
 use crate::models::images::{self, Ready};
@@ -42,7 +42,7 @@ impl<'a> Training<'a> {
         &mut self,
         phase: &'static str,
         iterations: usize,
-        body: impl FnOnce() -> algorithms::Result<T> + Send,
+        body: impl FnOnce() -> base::Result<T> + Send,
     ) -> Result<T> {
         let from = Instant::now();
         self.progress.begin(phase, iterations);

@@ -1,7 +1,7 @@
-//! Where a search looks: settings of a trainer as JSON, and as domains of `algorithms::tune`.
+//! Where a search looks: settings of a trainer as JSON, and as domains of `tuning`.
 
-use algorithms::tune::{self, Domain};
 use serde_json::{Map, Value, json};
+use tuning::Domain;
 
 use crate::models::kind::Trainer;
 use crate::models::spec::object;
@@ -74,12 +74,12 @@ impl Space {
     }
 
     /// A point of the space as settings.
-    pub(super) fn settings(&self, point: &[tune::Value]) -> Map<String, Value> {
+    pub(super) fn settings(&self, point: &[tuning::Value]) -> Map<String, Value> {
         let each = self.settings.iter().zip(point).map(|((name, domain, choices), value)| {
             let value = match *value {
-                tune::Value::Integer(number) => number.into(),
-                tune::Value::Real(number) => rounded(number, domain).into(),
-                tune::Value::Choice(at) => choices.get(at).cloned().unwrap_or(Value::Null),
+                tuning::Value::Integer(number) => number.into(),
+                tuning::Value::Real(number) => rounded(number, domain).into(),
+                tuning::Value::Choice(at) => choices.get(at).cloned().unwrap_or(Value::Null),
             };
             (name.clone(), value)
         });
@@ -94,13 +94,15 @@ impl Space {
     }
 
     /// Settings as a point of the space; `None` where they are none.
-    pub(super) fn point(&self, settings: &Map<String, Value>) -> Option<Vec<tune::Value>> {
+    pub(super) fn point(&self, settings: &Map<String, Value>) -> Option<Vec<tuning::Value>> {
         let each = self.settings.iter().map(|(name, domain, choices)| {
             let value = settings.get(name)?;
             let value = match domain {
-                Domain::Integer { .. } => tune::Value::Integer(value.as_i64()?),
-                Domain::Real { .. } => tune::Value::Real(value.as_f64()?),
-                Domain::Choice(_) => tune::Value::Choice(choices.iter().position(|choice| choice == value)?),
+                Domain::Integer { .. } => tuning::Value::Integer(value.as_i64()?),
+                Domain::Real { .. } => tuning::Value::Real(value.as_f64()?),
+                Domain::Choice(_) => {
+                    tuning::Value::Choice(choices.iter().position(|choice| choice == value)?)
+                }
             };
             domain.contains(value).then_some(value)
         });

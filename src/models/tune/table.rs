@@ -1,9 +1,9 @@
 //! `<model>_trials`: a row for each trial, and in the comment of the table what was searched for.
 
-use algorithms::tune::{self, Method, Outcome};
 use pgrx::datum::DatumWithOid;
 use pgrx::{JsonB, Spi, pg_sys};
 use serde_json::{Map, Value};
+use tuning::{Method, Outcome};
 
 use super::space::Space;
 use crate::models::identity::{self, Named, Place};
@@ -233,9 +233,9 @@ impl Table {
     }
 
     /// The trials as points of a space; 55000 where somebody changed them. What is live may lie outside.
-    pub(super) fn points(&self, rows: &[Row], space: &Space) -> Result<Vec<tune::Trial>> {
+    pub(super) fn points(&self, rows: &[Row], space: &Space) -> Result<Vec<tuning::Trial>> {
         let each = rows.iter().filter_map(|row| match space.point(&row.settings) {
-            Some(values) => Some(Ok(tune::Trial { values, outcome: row.outcome() })),
+            Some(values) => Some(Ok(tuning::Trial { values, outcome: row.outcome() })),
             None if row.live => None,
             None => Some(Err(self.another())),
         });

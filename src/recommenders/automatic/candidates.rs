@@ -1,7 +1,7 @@
 //! What an automatic choice tries: first each algorithm as it is by default, then neighbours of the best.
 
-use algorithms::elsa;
-use algorithms::interactions::Interactions;
+use recommenders::elsa;
+use recommenders::interactions::Interactions;
 use serde_json::{Map, Value, json};
 
 use crate::models::spec::object;

@@ -1,9 +1,9 @@
 //! Rows on their way from the executor to an `InteractionsBuilder`: in its own thread where one may be used, so
 //! that the next rows are read while the last ones are looked up.
 
-use algorithms::ids::{IdKind, IdsRef};
-use algorithms::interactions::InteractionsBuilder;
+use base::ids::{IdKind, IdsRef};
 use pgrx::pg_sys;
+use recommenders::interactions::InteractionsBuilder;
 
 use crate::pg::error::{OrReport, Result};
 use crate::pg::ids::{Class, enum_label, read_integer, with_text};
@@ -129,7 +129,7 @@ impl Batch {
     }
 
     /// Moves the rows into the builder.
-    pub(crate) fn drain(&mut self, builder: &mut InteractionsBuilder<'_>) -> algorithms::Result<()> {
+    pub(crate) fn drain(&mut self, builder: &mut InteractionsBuilder<'_>) -> base::Result<()> {
         builder.push(self.users.view(), self.items.view(), &self.values, &self.times)?;
         self.users.clear();
         self.items.clear();

@@ -1,7 +1,7 @@
 //! What a relation tells of items or users: numbers, words and lists of words beside an id.
 
-use algorithms::Control;
-use algorithms::content::{Features, Kind, RowsBuilder};
+use base::Control;
+use features::{Features, Kind, RowsBuilder};
 use pgrx::pg_sys;
 
 use crate::pg::arrays;

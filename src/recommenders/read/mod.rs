@@ -1,8 +1,8 @@
 //! Reading the interactions of users and items, and what is known of either.
 
-use algorithms::Control;
-use algorithms::interactions::InteractionsBuilder;
+use base::Control;
 use pgrx::pg_sys;
+use recommenders::interactions::InteractionsBuilder;
 
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::Within;

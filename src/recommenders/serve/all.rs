@@ -1,7 +1,7 @@
 //! `persona.recommend_all`: the recommendations of every user as a table beside the model, which changes only where
 //! they differ.
 
-use algorithms::Control;
+use base::Control;
 use pgrx::{Spi, pg_sys};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! `persona.explain`: which of the user's items the score of an item rests on.
 
-use algorithms::Control;
+use base::Control;
 
 use super::Answer;
 use super::served::by_name;

@@ -1,9 +1,9 @@
 //! What a user has at this moment: the rows of the model's source, read with the rights of whoever asks and under the
 //! snapshot of the statement, and taken as a training takes them.
 
-use algorithms::Control;
-use algorithms::ids::IdRef;
-use algorithms::interactions::{InteractionsBuilder, Repeats};
+use base::Control;
+use base::ids::IdRef;
+use recommenders::interactions::{InteractionsBuilder, Repeats};
 use serde_json::Value;
 
 use super::served::Served;

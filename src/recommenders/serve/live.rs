@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use algorithms::recommender::Standing;
 use pgrx::pg_sys;
+use recommenders::recommender::Standing;
 use serde_json::Value;
 
 use super::served::Served;

@@ -4,13 +4,13 @@ pub(crate) mod all;
 pub(crate) mod explain;
 mod fresh;
 mod live;
-mod served;
+pub(crate) mod served;
 mod wishes;
 
 use std::collections::HashSet;
 
-use algorithms::recommender::{Filter, Recommendation};
 use pgrx::pg_sys;
+use recommenders::answers::{Filter, Recommendation};
 
 use crate::pg::call::{Call, datum, null_argument};
 use crate::pg::error::{Code, Result, fail};
@@ -80,7 +80,7 @@ impl Asked {
 /// Asks on the main thread, under a control that interrupts cancel.
 fn here(
     filter: Filter<'_>,
-    ask: impl Fn(Filter<'_>) -> algorithms::Result<Vec<Recommendation>>,
+    ask: impl Fn(Filter<'_>) -> base::Result<Vec<Recommendation>>,
 ) -> Result<Vec<Recommendation>> {
     work::here(|control| ask(Filter { control: Some(control), ..filter }))
 }

@@ -1,12 +1,15 @@
 //! A recommender that is being asked: ids of arguments become rows, rows of answers become ids.
 
-use algorithms::ids::{IdRef, IdsRef};
-use algorithms::recommender::{Recommendation, Recommender};
+use base::ids::{IdRef, IdsRef};
+use base::image::kinds;
 use pgrx::{Uuid, pg_sys};
+use recommenders::answers::Recommendation;
+use recommenders::recommender::Recommender;
 
 use crate::models::images::{self, Loaded};
+use crate::models::kind::wrong_image;
 use crate::pg::call::{Call, Rows, datum};
-use crate::pg::error::Result;
+use crate::pg::error::{OrReport, Result};
 use crate::pg::ids::{Class, Id};
 use crate::pg::{arrays, memory};
 
@@ -32,12 +35,22 @@ pub(super) fn by_relation<T>(call: &Call, body: impl FnOnce(&Served<'_>) -> Resu
     ask(&*images::serve_relation(relation)?, body)
 }
 
+/// The recommender in a loaded image. 42809 for another kind.
+pub(crate) fn recommender(loaded: &Loaded) -> Result<Recommender<'_>> {
+    let image = loaded.image()?;
+    if image.optional_section::<u8>(kinds::FACTS).or_report()?.is_none() {
+        return Err(wrong_image(&image, "recommends nothing")
+            .set_hint("Ask it with persona.assign() or persona.segment_distances()."));
+    }
+    Recommender::new(&image).or_report()
+}
+
 /// Bytes that an answer may take for each item of the model: the item, what bounds its score, the score, and whether it
 /// was seen; a list of all items holds them twice.
 const OF_AN_ITEM: usize = 96;
 
 fn ask<T>(loaded: &Loaded, body: impl FnOnce(&Served<'_>) -> Result<T>) -> Result<T> {
-    let model = loaded.recommender()?;
+    let model = recommender(loaded)?;
     memory::reserve(model.items.len().saturating_mul(OF_AN_ITEM), "an answer of the model")?;
     let user = Class::from_code(model.facts.user_class)?;
     let item = Class::from_code(model.facts.item_class)?;

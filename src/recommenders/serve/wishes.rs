@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use algorithms::recommender::{Arrangement, Look, Recommendation, Standing};
+use recommenders::answers::Recommendation;
+use recommenders::recommender::{Arrangement, Look, Standing};
 
 use super::live::{Admission, Categories};
 use super::served::Served;

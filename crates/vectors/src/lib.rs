@@ -1,0 +1,3 @@
+//! Vectors and their nearest neighbours.
+
+pub mod search;
