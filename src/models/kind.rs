@@ -241,6 +241,11 @@ impl Trainer {
         spec
     }
 
+    /// Settings that say where the rows come from.
+    pub(crate) fn reads(&self) -> Vec<&'static str> {
+        std::iter::once("relation").chain(self.columns.iter().map(|(name, _)| *name)).collect()
+    }
+
     /// What a retraining may change, by name.
     pub(crate) fn changes(&self, given: Map<String, Value>) -> Result<Map<String, Value>> {
         let known: Vec<&str> = self.settings.iter().chain(self.options).copied().collect();

@@ -102,7 +102,7 @@ pub(crate) fn alter_model(call: &Call) -> Answer {
     if let Some(found) = identity::lookup(relation)? {
         (trainer.fits)(&named.name, &spec, &Source::open(found.relation)?)?;
     }
-    models::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)))?;
+    models::update_model(model.model_id, &full_name(&named), JsonB(Value::Object(spec)), &trainer.reads())?;
     Ok(None)
 }
 

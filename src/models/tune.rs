@@ -267,7 +267,8 @@ pub(crate) fn finish(call: &Call) -> Answer {
     let live = registry::newest_is_live(model.model_id)?;
     if deploy == "auto" && !live {
         // Nothing better was found: the next training begins with what serves.
-        models::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)))?;
+        let reads = kind::trainer(&model.spec)?.reads();
+        models::update_model(model.model_id, &name, JsonB(Value::Object(model.spec)), &reads)?;
     }
     if let Some(made) = registry::version(model.model_id, None, Seen::Latest)? {
         let what = if live {

@@ -11,12 +11,11 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::ask::Ask;
-use super::features;
 use super::figures::{CUTOFFS, Scored};
 use super::holdout::Prepared;
-use super::kind::{self, WORD};
 use super::request::{self, Request, column_arguments, last_arguments};
 use super::train::{self, Choose, Chosen, Scene, expect};
+use super::{WORD, features, kind};
 use crate::models::identity::Whom;
 use crate::models::locks;
 use crate::models::prune::Keep;

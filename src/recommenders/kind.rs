@@ -14,8 +14,8 @@ use super::item_knn::{self, ItemKnn};
 use super::popularity::{self, Popularity};
 use super::request::{self, Request, Trains};
 use super::sgd::{self, Sgd};
-use super::train::measure_splits;
-use super::{automatic, by_segment, features, functions, train, update};
+use super::train::{self, measure_splits};
+use super::{WORD, automatic, by_segment, features, functions, update};
 use crate::models::identity::{Named, Whom};
 use crate::models::kind::{Answer, Evaluation, Kind, Score, Trainer, Tuned};
 use crate::models::owned::trained_from;
@@ -27,9 +27,6 @@ use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::options::Options;
 use crate::pg::sql::execute;
-
-/// The word of the registry.
-pub(crate) const WORD: &str = "recommender";
 
 /// Measures: model, relation, spec, what is asked.
 type Measure = fn(Whom, pg_sys::Oid, Map<String, Value>, &Ask) -> Result<Vec<Metric>>;

@@ -21,3 +21,6 @@ pub(crate) mod serve;
 pub(crate) mod sgd;
 pub(crate) mod train;
 pub(crate) mod update;
+
+/// The word of the registry for all of them.
+pub(crate) const WORD: &str = "recommender";

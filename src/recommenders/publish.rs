@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
+use super::WORD;
 use super::functions::{self, Published, TypedFunction, functions_beside, published};
 use crate::models::identity::{self, Named, Place, as_owner};
 use crate::models::locks;
@@ -121,7 +122,7 @@ impl Publication {
         }
         // Two at once would write the same rows of the catalog.
         locks::deploying(named.relation)?;
-        if model.kind != "recommender" {
+        if model.kind != WORD {
             return Err(fail(
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("model {} recommends nothing", shown(&name)),

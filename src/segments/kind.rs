@@ -4,16 +4,13 @@ use base::Control;
 use base::image::{Image, kinds};
 use segments::Segments;
 
+use super::beside::{Form, KMEANS, RFM};
 use super::{kmeans, live, rfm};
 use crate::models::identity::Named;
 use crate::models::images::Loaded;
 use crate::models::kind::{Column, Evaluation, Kind, Trainer};
 use crate::models::registry::{self, Metric, Model, Version};
 use crate::pg::error::{Code, Result, fail};
-
-/// The words of the registry.
-pub(crate) const KMEANS: &str = "kmeans";
-pub(crate) const RFM: &str = "rfm";
 
 static BY_KMEANS: Trainer = Trainer {
     name: "train_kmeans",
@@ -40,25 +37,20 @@ static BY_PURCHASES: Trainer = Trainer {
     fits: rfm::fits,
 };
 
-/// A kind of models of segments: its word and its trainer.
+/// A kind of models of segments.
 pub(crate) struct OfSegments {
-    word: &'static str,
+    form: &'static Form,
     trainer: &'static Trainer,
 }
 
-/// Whether models of a kind have segments.
-pub(super) fn has_segments(word: &str) -> bool {
-    [&CLUSTERS, &CUSTOMERS].iter().any(|kind| kind.word == word)
-}
-
 /// Clusters of rows of numbers.
-pub(crate) static CLUSTERS: OfSegments = OfSegments { word: KMEANS, trainer: &BY_KMEANS };
+pub(crate) static CLUSTERS: OfSegments = OfSegments { form: &KMEANS, trainer: &BY_KMEANS };
 /// Customers by recency, frequency and monetary value.
-pub(crate) static CUSTOMERS: OfSegments = OfSegments { word: RFM, trainer: &BY_PURCHASES };
+pub(crate) static CUSTOMERS: OfSegments = OfSegments { form: &RFM, trainer: &BY_PURCHASES };
 
 impl Kind for OfSegments {
     fn word(&self) -> &'static str {
-        self.word
+        self.form.word
     }
 
     fn does(&self) -> &'static str {

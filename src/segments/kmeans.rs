@@ -11,7 +11,7 @@ use features::columns::{self, Column, Scaling};
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
-use super::beside::SegmentTables;
+use super::beside::{KMEANS, SegmentTables};
 use super::live::{live_image, next_id};
 use super::members::Members;
 use super::refresh::{not_unique, publish};
@@ -143,7 +143,7 @@ pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Re
     let id = parsed.text("id_column")?.unwrap_or_default();
     let column = source.column(&id)?;
     source.features(&id, parsed.texts("feature_columns")?.as_deref())?;
-    crate::models::train::same_types(name, spec, &SegmentTables::new(column, false)?)
+    crate::models::train::same_types(name, spec, &SegmentTables::new(column, &KMEANS)?)
 }
 
 /// The groups that were found.
@@ -224,7 +224,7 @@ fn train(call: &Call, request: &Request) -> Answer {
     let mut features = Vec::new();
     let (target, (source, _), identity) = begin(&request.model, &request.kept, || {
         let source = Source::open(request.relation)?;
-        let tables = SegmentTables::new(source.column(&request.id)?, false)?;
+        let tables = SegmentTables::new(source.column(&request.id)?, &KMEANS)?;
         features = source.features(&request.id, request.features.as_deref())?;
         if features.len() > kmeans::MAX_COLUMNS {
             return Err(base::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })

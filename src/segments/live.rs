@@ -5,8 +5,7 @@ use pgrx::pg_sys;
 use segments::Segments;
 use serde_json::{Map, Value};
 
-use super::beside::SegmentTables;
-use super::kind::{RFM, has_segments};
+use super::beside::{KMEANS, RFM, SegmentTables, has_segments};
 use super::members::{Members, Purchases};
 use super::refresh::{Fresh, Tables, highest_id, labels, refresh, relabel};
 use crate::models::identity::{self, Named, as_owner};
@@ -23,7 +22,7 @@ use crate::source::Source;
 /// Brings the tables of a model in line with a stored version that goes live: reads the source anew, as the owner of the
 /// model. The caller holds the deploy lock.
 pub(crate) fn go_live(named: &Named, model: &Model, version: &Version, loaded: &Loaded) -> Result<()> {
-    let segments = super::serve::segments(loaded)?;
+    let segments = crate::segments::serve::segments(loaded)?;
     let _owner = as_owner(named)?;
     let source = Source::open(owned::trained_from(named, model)?)?;
     let members = members(named, model, version, &segments, &source)?;
@@ -44,9 +43,9 @@ fn members(
     let spec = &model.spec;
     let id_name = text(spec, "id_column");
     let id = source.column(&id_name)?;
-    let is_rfm = model.kind == RFM;
-    same_types(&named.name, spec, &SegmentTables::new(id, is_rfm)?)?;
-    if !is_rfm {
+    let form = if model.kind == RFM.word { &RFM } else { &KMEANS };
+    same_types(&named.name, spec, &SegmentTables::new(id, form)?)?;
+    if model.kind != RFM.word {
         let names: Vec<String> =
             (0..segments.features.len()).map(|at| segments.features.get(at).to_string()).collect();
         return Ok(Members::rows(source, id, &source.features(&id_name, Some(&names))?));
@@ -79,7 +78,7 @@ pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
     }
     let live = registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?;
     let loaded = images::prepare(&named, model.model_id, live.image_id, live.version)?;
-    let segments = super::serve::segments(&loaded)?;
+    let segments = crate::segments::serve::segments(&loaded)?;
     let Some(at) = segments.ids.iter().position(|&id| i64::from(id) == i64::from(segment_id)) else {
         let mut ids = segments.ids.to_vec();
         ids.sort_unstable();

@@ -7,7 +7,7 @@ use segments::rfm::{Cuts, Labels, check_bins, cut_points};
 use segments::{RfmParts, encode_rfm};
 use serde_json::{Map, Value, json};
 
-use super::beside::SegmentTables;
+use super::beside::{RFM, SegmentTables};
 use super::live::{live_image, next_id};
 use super::members::{self, MEASURES, Members, Purchases};
 use super::refresh::publish;
@@ -168,7 +168,7 @@ pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Re
     let text = |key| parsed.text(key).map(Option::unwrap_or_default);
     let (id, time, amount) = (text("id_column")?, text("time_column")?, text("amount_column")?);
     Purchases::open(source, [&id, &time, &amount], parsed.text("order_column")?.as_deref())?;
-    crate::models::train::same_types(name, spec, &SegmentTables::new(source.column(&id)?, true)?)
+    crate::models::train::same_types(name, spec, &SegmentTables::new(source.column(&id)?, &RFM)?)
 }
 
 fn train(call: &Call, request: &Request) -> Answer {
@@ -181,7 +181,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         let source = Source::open(request.relation)?;
         let columns = [request.id.as_str(), &request.time, &request.amount];
         let found = Purchases::open(&source, columns, request.order.as_deref())?;
-        let tables = SegmentTables::new(found.id(), true)?;
+        let tables = SegmentTables::new(found.id(), &RFM)?;
         purchases = Some(found);
         Ok((source, tables))
     })?;
@@ -279,7 +279,7 @@ fn continued(target: &Target, labels: &Labels) -> Result<(Vec<u32>, u32)> {
     let next = next_id(target)?;
     let mut known = Vec::new();
     if let Some(loaded) = live_image(target)? {
-        let old = super::serve::segments(&loaded)?;
+        let old = crate::segments::serve::segments(&loaded)?;
         known.extend(old.ids.iter().enumerate().map(|(at, &id)| (id, old.labels.get(at).to_string())));
     }
     let ids = labels.continued_ids(&known, next);

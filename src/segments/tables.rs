@@ -13,7 +13,7 @@ use crate::pg::{access, ids};
 use crate::source::{Column, Source};
 
 /// A column: name, type with constraints, comment.
-type Definition = (&'static str, &'static str, &'static str);
+pub(super) type Definition = (&'static str, &'static str, &'static str);
 
 const MEMBERS: [Definition; 6] = [
     ("segment_id", "int", "segment that the row belongs to; NULL where it could not be assigned"),
@@ -61,14 +61,13 @@ const HISTORY: [Definition; 4] = [
 ];
 
 /// Names that the column of the ids cannot have, since the tables have columns of these names.
-fn taken(rfm: bool) -> impl Iterator<Item = &'static str> {
-    let extra: &[Definition] = if rfm { &RFM } else { &[] };
-    MEMBERS.iter().chain(extra).chain(&HISTORY).map(|(name, _, _)| *name)
+fn taken(besides: &'static [Definition]) -> impl Iterator<Item = &'static str> {
+    MEMBERS.iter().chain(besides).chain(&HISTORY).map(|(name, _, _)| *name)
 }
 
 /// 42701 for a column of ids that is named like a column of the tables.
-pub(super) fn check_id(id: &Column, rfm: bool) -> Result<()> {
-    if taken(rfm).any(|name| name == id.name) {
+pub(super) fn check_id(id: &Column, besides: &'static [Definition]) -> Result<()> {
+    if taken(besides).any(|name| name == id.name) {
         return Err(fail(
             Code::ERRCODE_DUPLICATE_COLUMN,
             format!("the column of the ids cannot be named \"{}\"", id.name),
@@ -88,12 +87,13 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(output: Output, id: &Column, rfm: bool) -> Shape {
+    /// The shape of one of the tables; `None` for tables of other models.
+    fn of(output: Output, id: &Column, besides: &[Definition]) -> Option<Shape> {
         let id = quote(&id.name);
-        match output {
+        Some(match output {
             Output::Members => Shape {
                 has_id: true,
-                columns: MEMBERS.iter().chain(if rfm { &RFM[..] } else { &[] }).copied().collect(),
+                columns: MEMBERS.iter().chain(besides).copied().collect(),
                 key: Some(id),
                 comment: "every id of the source and its segment",
             },
@@ -109,13 +109,14 @@ impl Shape {
                 key: Some("segment_id, feature".into()),
                 comment: "what distinguishes each segment, feature by feature",
             },
-            Output::History | Output::Recs | Output::Trials => Shape {
+            Output::History => Shape {
                 has_id: true,
                 columns: HISTORY.to_vec(),
                 key: Some(format!("{id}, entered_at")),
                 comment: "which id belonged to which segment from when to when",
             },
-        }
+            Output::Recs | Output::Trials => return None,
+        })
     }
 
     fn create(&self, name: &str, id: &Column) -> Result<()> {
@@ -169,12 +170,12 @@ pub(super) fn prepare(
     place: &Place,
     view: Option<pg_sys::Oid>,
     id: &Column,
-    rfm: bool,
+    besides: &'static [Definition],
 ) -> Result<Vec<(Output, pg_sys::Oid)>> {
     let mut made = Vec::new();
     for output in Output::OF_SEGMENTS {
         let name = place.beside(&format!("_{}", output.word()));
-        let shape = Shape::of(output, id, rfm);
+        let Some(shape) = Shape::of(output, id, besides) else { continue };
         match (view, identity::lookup(&name)?) {
             (Some(view), Some(found)) => shape.check(view, &found, id)?,
             _ => {

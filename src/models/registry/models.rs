@@ -67,12 +67,11 @@ pub(crate) fn set_label(model_id: Uuid, segment_id: i32, label: Option<&str>) ->
     })
 }
 
-/// Notes a model's present name and spec.
-pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB) -> Result<()> {
+/// Notes a model's present name and spec. `reads` are the settings that say where its rows come from.
+pub(crate) fn update_model(model_id: Uuid, name: &str, spec: JsonB, reads: &[&str]) -> Result<()> {
     let attached = !super::attached(model_id, Seen::Latest)?.is_empty();
     as_registry_owner(|| {
-        let columns = "relation user_column item_column value_column time_column";
-        let differs = columns.split(' ').map(|key| {
+        let differs = reads.iter().map(|key| {
             format!(
                 "spec OPERATOR(pg_catalog.->>) '{key}' IS DISTINCT FROM $2 OPERATOR(pg_catalog.->>) '{key}'"
             )

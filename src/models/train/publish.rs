@@ -11,7 +11,7 @@ use crate::models::prune::{self, Keep};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::write::{self, NewVersion};
 use crate::models::registry::{self, Metric, Version, models};
-use crate::models::{deploy, identity, locks};
+use crate::models::{deploy, identity, kind, locks};
 use crate::pg::call::{Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
@@ -150,7 +150,8 @@ impl Finished {
             deploy_reason,
         };
         if let Some((name, spec)) = target.renewed {
-            models::update_model(model_id, &name, JsonB(Value::Object(spec)))?;
+            let reads = kind::trainer(&spec)?.reads();
+            models::update_model(model_id, &name, JsonB(Value::Object(spec)), &reads)?;
         }
         if deployed {
             on_live(&mut training, version)?;

@@ -20,6 +20,7 @@ use crate::pg::ids::stored_type;
 use crate::pg::names::{literal, qualified_name, quote, shown};
 use crate::pg::sql::{argument, bulk, execute};
 use crate::pg::{settings, work};
+use crate::recommenders::WORD;
 use crate::source::Source;
 
 type Answer = Result<Option<pg_sys::Datum>>;
@@ -86,7 +87,7 @@ pub(crate) fn recommend_all(call: &Call) -> Answer {
         ));
     }
     let (named, model) = deploy::locked(&name)?;
-    if model.kind != "recommender" {
+    if model.kind != WORD {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("model {} recommends nothing", shown(&name)),
