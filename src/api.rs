@@ -8,8 +8,7 @@ use crate::models::{
     attach, body, deploy, evaluate, identity, images, lifecycle, progress, prune, queue, registry, tune,
     update,
 };
-use crate::pg::call::{Call, datum, enter};
-use crate::pg::error::Result;
+use crate::pg::call::{Answer, Call, datum, enter};
 use crate::pg::procedures;
 use crate::recommenders::{als, automatic, ease, item_knn, popularity, publish, serve, sgd};
 use crate::segments::{self, kmeans, rfm};
@@ -252,7 +251,7 @@ sql_functions! {
 }
 
 /// `persona_internal.library_functions()`: this list as rows (symbol, arguments, result).
-fn library_functions(call: &Call) -> Result<Option<pg_sys::Datum>> {
+fn library_functions(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     for each in SIGNATURES {
         rows.push(&[datum(each.symbol), datum(each.arguments), datum(each.result)])?;

@@ -7,14 +7,12 @@ use super::registry::scan::Seen;
 use super::registry::{self, queue};
 use super::{kind, locks};
 use crate::pg::access::{self, Identity};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::{literal, qualified_name, quote, shown};
 use crate::pg::options::Options;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::sql::execute;
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What fires, with the rows that it passes; the word ends the trigger's name.
 const STATEMENTS: [(&str, &str, &str); 4] = [

@@ -4,8 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::{FromDatum, Uuid, pg_sys};
 
-use crate::pg::call::{Call, datum};
-use crate::pg::error::Result;
+use crate::pg::call::{Answer, Call, datum};
 
 /// The name of the rule that is the body of a view.
 const BODY: &CStr = c"_RETURN";
@@ -56,7 +55,7 @@ fn id_in_catalog(relation: pg_sys::Oid) -> Option<Uuid> {
 }
 
 /// `persona_internal.model_of(relation)`: the id that the body of a view carries.
-pub(crate) fn model_of(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn model_of(call: &Call) -> Answer {
     Ok(id_in_catalog(call.required(0, "relation")?).and_then(datum))
 }
 

@@ -1,19 +1,19 @@
 //! Which version of a model is live: the deployment log and its two writers, deploy and rollback.
 
-use pgrx::{Uuid, pg_sys};
+use pgrx::Uuid;
 
 use super::identity::{self, Named, not_deployed};
 use super::registry::scan::Seen;
 use super::registry::{self, Deployment, Model, Version, queue, write};
 use super::{images, kind, locks};
 use crate::pg::access;
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::shown;
 
 /// `persona.deploy(model, version)`: makes a stored version live.
-pub(crate) fn deploy(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn deploy(call: &Call) -> Answer {
     locks::writable(c"persona.deploy()");
     let name = call.required_text(0, "model")?;
     let number: i32 = call.required(1, "version")?;
@@ -70,7 +70,7 @@ pub(crate) fn publish(model_id: Uuid, version: i32, image_id: Uuid, action: &str
 }
 
 /// `persona.rollback(model)`: returns to the version that was live before; the version that is live now.
-pub(crate) fn rollback(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn rollback(call: &Call) -> Answer {
     locks::writable(c"persona.rollback()");
     let name = call.required_text(0, "model")?;
     let (named, model) = locked(&name)?;

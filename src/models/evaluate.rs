@@ -1,19 +1,17 @@
 //! `persona.evaluate`: how good a version is, in the figures of its kind.
 
-use pgrx::pg_sys;
-
 use super::identity::{self, Named};
 use super::kind::{self, Evaluation};
 use super::registry::scan::Seen;
 use super::registry::{self, Metric};
 use crate::pg::access;
-use crate::pg::call::{Call, datum};
-use crate::pg::error::{Code, Result, fail};
+use crate::pg::call::{Answer, Call, datum};
+use crate::pg::error::{Code, fail};
 use crate::pg::names::shown;
 
 /// `persona.evaluate(model, version, k, options)`: the stored figures at `k`; where there are none or options were given,
 /// those of a refit on a split of the rows of now, which its owner alone may ask for.
-pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn evaluate(call: &Call) -> Answer {
     let name = call.required_text(0, "model")?;
     let k = call.required::<i32>(2, "k")?;
     if k < 1 {
@@ -44,7 +42,7 @@ pub(crate) fn evaluate(call: &Call) -> Result<Option<pg_sys::Datum>> {
     push(call, &named, version, &metrics)
 }
 
-fn push(call: &Call, named: &Named, version: i32, metrics: &[Metric]) -> Result<Option<pg_sys::Datum>> {
+fn push(call: &Call, named: &Named, version: i32, metrics: &[Metric]) -> Answer {
     let mut rows = call.rows()?;
     for each in metrics {
         rows.push(&[

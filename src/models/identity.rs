@@ -14,7 +14,7 @@ use super::identity;
 use super::registry::scan::Seen;
 use super::registry::{self, Model};
 use crate::pg::access::{self, Identity};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::{literal, qualified, qualified_name, schema_name, shown};
 
@@ -252,7 +252,7 @@ fn not_stored(named: &Named) -> ErrorReport {
 }
 
 /// `persona_internal.relation_in(cstring)`: the oid of a relation by name, 0 where there is none.
-pub(crate) fn relation_in(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn relation_in(call: &Call) -> Answer {
     let text: &CStr = call.required(0, "relation")?;
     let text = text.to_string_lossy();
     if text == "-" {
@@ -272,7 +272,7 @@ pub(crate) fn relation_in(call: &Call) -> Result<Option<pg_sys::Datum>> {
 }
 
 /// `persona_internal.relation_out(relation)`: the qualified name, `-` where the relation is gone.
-pub(crate) fn relation_out(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn relation_out(call: &Call) -> Answer {
     let relation: pg_sys::Oid = call.required(0, "relation")?;
     let name = qualified_name(relation).unwrap_or_else(|| "-".to_string());
     let text = CString::new(name).unwrap_or_default();
@@ -302,16 +302,16 @@ pub(crate) fn not_deployed(named: &Named) -> pgrx::pg_sys::panic::ErrorReport {
 
 /// Whom a training is for: whatever a name stands for, or one model, whose name may mean another one a moment later.
 #[derive(Debug, Clone)]
-pub(crate) struct Whom {
+pub(crate) struct ModelRef {
     pub(super) name: String,
     /// Its view and its id.
     pub(super) found: Option<(pg_sys::Oid, Uuid)>,
 }
 
-impl Whom {
+impl ModelRef {
     /// A model that the caller has found, and whose training lock it holds.
-    pub(crate) fn model(named: &Named, model_id: Uuid) -> Whom {
-        Whom { name: named.name.clone(), found: Some((named.relation, model_id)) }
+    pub(crate) fn model(named: &Named, model_id: Uuid) -> ModelRef {
+        ModelRef { name: named.name.clone(), found: Some((named.relation, model_id)) }
     }
 
     /// Acts as the owner of a model that was found.
@@ -321,13 +321,13 @@ impl Whom {
     }
 }
 
-impl From<String> for Whom {
-    fn from(name: String) -> Whom {
-        Whom { name, found: None }
+impl From<String> for ModelRef {
+    fn from(name: String) -> ModelRef {
+        ModelRef { name, found: None }
     }
 }
 
-impl std::ops::Deref for Whom {
+impl std::ops::Deref for ModelRef {
     type Target = str;
 
     /// The name as the caller wrote it.

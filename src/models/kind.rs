@@ -8,17 +8,14 @@ use base::image::Image;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
-use super::identity::{Named, Whom};
+use super::identity::{ModelRef, Named};
 use super::images::Loaded;
 use super::registry::{Metric, Model, Version};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::names::shown;
 use crate::pg::options::Options;
 use crate::source::Source;
-
-/// What a function of SQL answers.
-pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
 
 /// A kind of model.
 pub(crate) trait Kind: Sync {
@@ -116,7 +113,7 @@ pub(crate) trait Tuned: Sync {
     /// Fits on all but held-out rows and measures on these, for each seed on another part; `each` says whether to go on.
     fn score(
         &self,
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         seeds: &[i64],
@@ -191,7 +188,7 @@ fn newer(what: &str, name: &str) -> pg_sys::panic::ErrorReport {
 }
 
 /// Trains: the call that answers, model, relation, spec, and the spec that the next retraining begins with.
-type Run = fn(&Call, Whom, pg_sys::Oid, Map<String, Value>, Map<String, Value>) -> Answer;
+type Run = fn(&Call, ModelRef, pg_sys::Oid, Map<String, Value>, Map<String, Value>) -> Answer;
 
 /// A trainer.
 pub(crate) struct Trainer {

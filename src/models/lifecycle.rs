@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use super::identity::{self, Named, Whom};
+use super::identity::{self, ModelRef, Named};
 use super::kind::{self, Column};
 use super::owned::{owned, owned_to_train, source_of};
 use super::registry::scan::Seen;
@@ -13,7 +13,7 @@ use super::registry::{self, Model, models};
 use super::spec::Spec;
 use super::{attach, deploy, locks};
 use crate::pg::access;
-use crate::pg::call::{Call, Rows, datum, null_argument};
+use crate::pg::call::{Answer, Call, Rows, datum, null_argument};
 use crate::pg::error::{Code, Result, fail, nearest, words};
 use crate::pg::fault::point;
 use crate::pg::names::{qualified_name, quote};
@@ -24,8 +24,6 @@ use crate::source::Source;
 
 /// How often a GRANT is tried beside others.
 const GRANTS: u32 = 20;
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// `persona.retrain(model, options)`: the same training again on the rows of now.
 pub(crate) fn retrain(call: &Call) -> Answer {
@@ -47,7 +45,7 @@ pub(crate) fn train_again(
     kept: Map<String, Value>,
 ) -> Answer {
     let relation = source_of(&named, &model.kind, &spec)?;
-    (kind::trainer(&spec)?.run)(call, Whom::model(&named, model.model_id), relation, spec, kept)
+    (kind::trainer(&spec)?.run)(call, ModelRef::model(&named, model.model_id), relation, spec, kept)
 }
 
 /// `persona.alter_model(model, relation, column_map)`: where the next training reads from; `column_map` may also hold what

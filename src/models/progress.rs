@@ -9,8 +9,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use serde_json::{Value, json};
 
-use crate::pg::call::{Call, datum};
-use crate::pg::error::Result;
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::work::AtExit;
 
 const FOLDER: &str = "base/pgsql_tmp";
@@ -135,7 +134,7 @@ fn may_see(role: pg_sys::Oid) -> bool {
 
 /// `persona_internal.training_progress()`: the records of this database that the current user may see. The view over it
 /// leaves out those whose backends are gone.
-pub(crate) fn training_progress(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn training_progress(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     // The folder is absent on a fresh cluster.
     for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {

@@ -9,7 +9,7 @@ use super::spec::Spec;
 use super::train::ancestor;
 use super::{deploy, identity, kind, locks};
 use crate::pg::access;
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::qualified_name;
 use crate::pg::options::Options;
@@ -145,7 +145,7 @@ fn with_ancestors(model_id: Uuid, mut versions: Vec<i32>, pace: Pace) -> Result<
 }
 
 /// `persona.prune(model, keep_log)`: removes now what trainings would remove.
-pub(crate) fn prune(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn prune(call: &Call) -> Answer {
     locks::writable(c"persona.prune()");
     let log = call.get::<i32>(1).map(i64::from);
     if let Some(log) = log.filter(|log| !(1..=MOST_LOG).contains(log)) {

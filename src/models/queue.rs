@@ -9,7 +9,7 @@ use pgrx::{Uuid, pg_sys};
 
 use super::registry::scan::Seen;
 use super::registry::{self, queue};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::{Class, Id, read_integer};
@@ -111,7 +111,7 @@ impl Firing {
 }
 
 /// `persona._queue_changes()`.
-pub(crate) fn queue_changes(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn queue_changes(call: &Call) -> Answer {
     let firing = Firing::of(call)?;
     if !firing.is_empty() {
         record(&firing);

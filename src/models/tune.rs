@@ -6,26 +6,24 @@ mod table;
 
 use std::time::Instant;
 
-use pgrx::{JsonB, pg_sys};
+use pgrx::JsonB;
 use serde_json::{Map, Value};
 use tuning::{Method, Outcome, below_median, next};
 
-use super::identity::{self, Named, Whom, as_owner};
+use super::identity::{self, ModelRef, Named, as_owner};
 use super::owned::{owned, source_of};
 use super::registry::scan::Seen;
 use super::registry::{self, Model, Version, models};
 use super::train::DEPLOYS;
 use super::train::guard::figure;
 use super::{kind, lifecycle, locks};
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::{qualified_name, shown};
 use crate::pg::options::{Options, choose};
 use crate::pg::{access, notice};
 use space::Space;
 use table::{METHODS, Measured, Search, Table, space_of};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Trials of a search at most.
 const MOST_TRIALS: i32 = 1000;
@@ -194,7 +192,7 @@ pub(crate) fn measure(call: &Call) -> Answer {
     let others: Vec<Vec<f64>> = others.iter().map(|row| row.reached()).collect();
     let (mut metric, mut folds, mut baselines) = (String::new(), Vec::new(), Vec::new());
     let seeds = (0..search.folds).map(|fold| search.seed.wrapping_add(fold)).collect::<Vec<_>>();
-    let whom = Whom::model(&named, model.model_id);
+    let whom = ModelRef::model(&named, model.model_id);
     kind::of(&model.kind)?.tuned(&named)?.score(whom, relation, &spec, &seeds, &mut |score| {
         let sign = if score.is_error { -1.0 } else { 1.0 };
         metric = score.metric;

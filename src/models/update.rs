@@ -1,9 +1,8 @@
 //! `persona.update_model`: a version from the live one and the rows that changed, by kinds that can follow them.
 
-use super::kind::{self, Answer};
-use super::locks;
 use super::owned::owned_to_train;
-use crate::pg::call::Call;
+use super::{kind, locks};
+use crate::pg::call::{Answer, Call};
 
 /// `persona.update_model(model, options)`.
 pub(crate) fn update_model(call: &Call) -> Answer {

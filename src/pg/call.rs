@@ -9,6 +9,9 @@ use super::error::{Code, Result, fail};
 use super::json;
 use super::memory::{self, Held};
 
+/// What a function of SQL answers.
+pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
+
 /// Copies of a text argument that a call may make at the same time, for a name, a query and a message.
 const COPIES: usize = 8;
 

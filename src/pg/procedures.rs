@@ -2,13 +2,13 @@
 
 use pgrx::{is_a, pg_sys};
 
-use super::call::Call;
-use super::error::{Code, Result, fail};
+use super::call::{Answer, Call};
+use super::error::{Code, fail};
 
 /// `CALL persona._outside_block(procedure)`: 25001 where the transaction cannot end within the call, which Postgres tells a
 /// procedure alone. PL/pgSQL passes on what it was told itself, so what calls this learns of its own place: within BEGIN and
 /// COMMIT, a function, DO in a block, a block with EXCEPTION, a procedure with SET or SECURITY DEFINER.
-pub(crate) fn outside_block(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn outside_block(call: &Call) -> Answer {
     // SAFETY: fmgr passes a valid fcinfo; its context is NULL or a node, and one of that tag is a CallContext.
     let atomic = unsafe {
         let context = (*call.fcinfo()).context;

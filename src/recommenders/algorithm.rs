@@ -130,13 +130,13 @@ pub(crate) trait Algorithm: Send + Sync {
         false
     }
     /// Learns what changed. Where a fit is quick, it is one on all entries of now.
-    fn update(&self, data: &Data<'_>, _warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
+    fn update(&self, data: &Data<'_>, _warm: WarmStart<'_>, control: &Control) -> base::Result<Fitted> {
         self.fit(data, control)
     }
 }
 
 /// What an update begins with.
-pub(crate) struct Warm<'a> {
+pub(crate) struct WarmStart<'a> {
     /// The factors of before, zeros where they are new.
     pub(crate) factors: Option<Factors>,
     /// What their optimizer had summed up, where it is known.

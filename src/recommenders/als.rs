@@ -9,15 +9,15 @@ use recommenders::als::{MAX_FACTORS, MAX_ITERATIONS, Params, Solver, explicit, f
 use recommenders::defaults;
 use serde_json::{Map, Value, json};
 
-use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
+use super::algorithm::{Algorithm, Data, Fitted, Learned, WarmStart};
 use super::fit::settled;
 use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
 use super::train::train_first;
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::options::{Options, choose};
 use crate::pg::settings;
@@ -156,9 +156,9 @@ impl Algorithm for Als {
         true
     }
 
-    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
+    fn update(&self, data: &Data<'_>, warm: WarmStart<'_>, control: &Control) -> base::Result<Fitted> {
         let from = Instant::now();
-        let Warm { factors: Some(factors), users, items, regularization, alpha, .. } = warm else {
+        let WarmStart { factors: Some(factors), users, items, regularization, alpha, .. } = warm else {
             return self.fit(data, control);
         };
         let changed = (users, items);
@@ -204,7 +204,7 @@ impl Algorithm for Als {
 }
 
 /// `persona.train_als(model, relation, user_column, item_column, …)`.
-pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn train_als(call: &Call) -> Answer {
     locks::writable(c"persona.train_als()");
     let mut spec = Map::new();
     spec.insert("trainer".into(), "train_als".into());
@@ -220,7 +220,7 @@ pub(crate) fn train_als(call: &Call) -> Result<Option<pg_sys::Datum>> {
 
 impl Trains for Als {
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

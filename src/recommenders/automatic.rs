@@ -10,26 +10,24 @@ use recommenders::interactions::Interactions;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::ask::Ask;
+use super::evaluate_options::EvaluateOptions;
 use super::figures::{CUTOFFS, Scored};
 use super::holdout::Prepared;
 use super::request::{self, Request, column_arguments, last_arguments};
-use super::train::{self, Choose, Chosen, Scene, expect};
+use super::train::{self, Selected, Selection, SelectionContext, expect};
 use super::{WORD, features, kind};
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::registry::Metric;
 use crate::models::registry::write::LogLine;
 use crate::models::spec::Spec;
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail, words};
 use crate::pg::interval;
 use crate::pg::options::Options;
 use crate::source::Source;
 use candidates::{Candidate, Scale};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 8] = [
@@ -60,7 +58,7 @@ pub(crate) fn train_recommender(call: &Call) -> Answer {
 /// Trains from a spec: what the call was given, or what `retrain` made of the kept one.
 pub(crate) fn run(
     call: &Call,
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -77,10 +75,10 @@ pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Re
 
 /// Measures what a version was trained by at a cutoff, without writing one.
 pub(crate) fn measure(
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
-    ask: &Ask,
+    ask: &EvaluateOptions,
 ) -> Result<Vec<Metric>> {
     let Some(spec) = settled(&spec, &spec) else { return Ok(Vec::new()) };
     (kind::of(&spec)?.measure)(model, relation, spec, ask)
@@ -126,7 +124,7 @@ const MOST_SPLITS: usize = 3;
 
 /// A choice among the trainers.
 struct Search {
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     budget: Duration,
     /// The names of the algorithms that may be tried.
@@ -143,7 +141,7 @@ struct Search {
 
 impl Search {
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,
@@ -206,7 +204,7 @@ struct Tried {
     seconds: f64,
 }
 
-impl Choose for Search {
+impl Selection for Search {
     fn name(&self) -> &'static str {
         WORD
     }
@@ -228,7 +226,7 @@ impl Choose for Search {
         Ok(())
     }
 
-    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
+    fn choose(self: Box<Self>, scene: &mut SelectionContext<'_, '_>) -> Result<Selected> {
         let scale = Scale::of(scene.interactions, self.threads);
         let began = scene.training.started;
         let mut round = Round {
@@ -273,7 +271,7 @@ impl Choose for Search {
 struct Round<'a, 'b, 'c> {
     search: &'a Search,
     scale: Scale,
-    scene: &'a mut Scene<'b, 'c>,
+    scene: &'a mut SelectionContext<'b, 'c>,
     began: Instant,
     tried: Vec<Tried>,
     /// What is to be trained.
@@ -369,7 +367,7 @@ impl Round<'_, '_, '_> {
     }
 
     /// The first candidate that fits, where nothing could be held out.
-    fn untried(self, first: Vec<Candidate>) -> Result<Chosen> {
+    fn untried(self, first: Vec<Candidate>) -> Result<Selected> {
         // The last of the first ones is the most general.
         let Some(candidate) = first.into_iter().next_back() else {
             return Err(base::Error::NoData).or_report();
@@ -377,7 +375,7 @@ impl Round<'_, '_, '_> {
         let algorithm = self.search.algorithm(&candidate)?;
         expect(self.scene.training.control, self.scene.interactions, &*algorithm, false, 0).or_report()?;
         let spec = self.search.spec(&candidate);
-        Ok(Chosen {
+        Ok(Selected {
             algorithm,
             scored: None,
             reason: Some(format!("{} untried: no user has two items", candidate.title())),
@@ -385,7 +383,7 @@ impl Round<'_, '_, '_> {
         })
     }
 
-    fn answer(mut self) -> Result<Chosen> {
+    fn answer(mut self) -> Result<Selected> {
         let Some(best) = self.leader else {
             return Err(fail(
                 Code::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -397,7 +395,7 @@ impl Round<'_, '_, '_> {
         let Tried { candidate, scored, .. } = self.tried.swap_remove(best);
         let algorithm = self.search.algorithm(&candidate)?;
         let spec = self.search.spec(&candidate);
-        Ok(Chosen {
+        Ok(Selected {
             algorithm,
             scored: Some(scored),
             reason: Some(reason),

@@ -38,7 +38,7 @@ const KNOWN: &str = "segments_known";
 
 /// Which segments get a model of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Own {
+pub(crate) enum SegmentModels {
     /// Those whose held-out rows it ranks better than the model of all by more than a standard error; where nothing is held
     /// out, all.
     Auto,
@@ -48,15 +48,16 @@ pub(crate) enum Own {
 }
 
 /// The words of `segment_models`.
-const OWN: [(&str, Own); 3] = [("auto", Own::Auto), ("always", Own::Always), ("never", Own::Never)];
+const OWN: [(&str, SegmentModels); 3] =
+    [("auto", SegmentModels::Auto), ("always", SegmentModels::Always), ("never", SegmentModels::Never)];
 
 /// What a spec asks for.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct SegmentRelation {
     relation: pg_sys::Oid,
     id_column: String,
     segment_column: String,
-    pub(crate) own: Own,
+    pub(crate) own: SegmentModels,
 }
 
 /// Whether a spec asks for segments.
@@ -71,7 +72,10 @@ pub(crate) fn learned(hyperparameters: &Map<String, Value>) -> bool {
 }
 
 /// What a spec asks for. In `kept`, which the next retraining begins with, the relation or the model gets its qualified name.
-pub(crate) fn asked(options: &Map<String, Value>, kept: &mut Map<String, Value>) -> Result<Option<Asked>> {
+pub(crate) fn asked(
+    options: &Map<String, Value>,
+    kept: &mut Map<String, Value>,
+) -> Result<Option<SegmentRelation>> {
     let words = Options::new(options.clone(), &options.keys().map(String::as_str).collect::<Vec<_>>())?;
     let own = words.text("segment_models")?.map(|word| choose("segment_models", &word, &OWN)).transpose()?;
     let Some(given) = options.get(KEY).filter(|given| !given.is_null()) else {
@@ -80,7 +84,7 @@ pub(crate) fn asked(options: &Map<String, Value>, kept: &mut Map<String, Value>)
             None => Ok(None),
         };
     };
-    let own = own.unwrap_or(Own::Auto);
+    let own = own.unwrap_or(SegmentModels::Auto);
     if let Value::String(model) = given {
         let (named, found) = identity::model(model, Seen::Latest)?;
         let members = registry::outputs(found.model_id, Seen::Latest)?;
@@ -100,7 +104,7 @@ pub(crate) fn asked(options: &Map<String, Value>, kept: &mut Map<String, Value>)
             *kept = name.into();
         }
         let (id_column, segment_column) = (id_column.to_string(), "segment_id".to_string());
-        return Ok(Some(Asked { relation, id_column, segment_column, own }));
+        return Ok(Some(SegmentRelation { relation, id_column, segment_column, own }));
     }
     let Value::Object(object) = given else { return Err(wrong(unusable(given)).set_hint(USAGE)) };
     let object = Options::new(object.clone(), &["id_column", "relation", "segment_column"])?;
@@ -114,7 +118,7 @@ pub(crate) fn asked(options: &Map<String, Value>, kept: &mut Map<String, Value>)
         .ok_or_else(|| crate::recommenders::features::gone(KEY, &relation))?
         .relation;
     keep_name(kept, KEY, given, relation);
-    Ok(Some(Asked { relation, id_column, segment_column, own }))
+    Ok(Some(SegmentRelation { relation, id_column, segment_column, own }))
 }
 
 const USAGE: &str = "Write {\"segments\": \"model of segments\"} or {\"segments\": {\"relation\": \"...\", \"id_column\": \"...\", \"segment_column\": \"...\"}}.";
@@ -127,7 +131,7 @@ fn wrong(text: String) -> pgrx::pg_sys::panic::ErrorReport {
     fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, text)
 }
 
-impl Asked {
+impl SegmentRelation {
     /// Opens the relation as the current user and checks its columns.
     pub(crate) fn open(&self, columns: &InteractionColumns) -> Result<Groups> {
         let of = (&columns.user, columns.user_class);
@@ -304,8 +308,16 @@ pub(crate) struct WithSegments {
 }
 
 impl WithSegments {
-    pub(crate) fn new(inner: Arc<dyn Algorithm>, segments: &Arc<Segments>, own: Own) -> WithSegments {
-        WithSegments { inner, segments: segments.clone(), own: vec![own != Own::Never; segments.len()] }
+    pub(crate) fn new(
+        inner: Arc<dyn Algorithm>,
+        segments: &Arc<Segments>,
+        own: SegmentModels,
+    ) -> WithSegments {
+        WithSegments {
+            inner,
+            segments: segments.clone(),
+            own: vec![own != SegmentModels::Never; segments.len()],
+        }
     }
 
     /// The same for those segments alone that a measured fit has shown to gain.

@@ -11,14 +11,13 @@ use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
 use super::fit::{fitted, settled, threads};
-use super::item_knn::Answer;
 use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
 use super::train::{Fits, train_first};
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::options::{Options, choose};
 
@@ -76,7 +75,7 @@ pub(crate) fn train_ease(call: &Call) -> Answer {
 
 impl Trains for Ease {
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

@@ -24,7 +24,7 @@ pub(crate) fn asks(spec: &Map<String, Value>) -> bool {
 
 /// A relation by an option.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct FeatureRelation {
     relation: pg_sys::Oid,
     id_column: String,
     columns: Vec<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Asked {
 pub(crate) fn asked(
     options: &Map<String, Value>,
     kept: &mut Map<String, Value>,
-) -> Result<[Option<Asked>; 2]> {
+) -> Result<[Option<FeatureRelation>; 2]> {
     let mut all = [None, None];
     for (key, asked) in KEYS.into_iter().zip(&mut all) {
         let Some(given) = options.get(key).filter(|given| !given.is_null()) else { continue };
@@ -53,7 +53,7 @@ pub(super) fn keep_name(kept: &mut Map<String, Value>, key: &str, given: &Value,
     }
 }
 
-fn parse(key: &str, given: &Value) -> Result<Asked> {
+fn parse(key: &str, given: &Value) -> Result<FeatureRelation> {
     let wrong = |text: String| fail(Code::ERRCODE_INVALID_PARAMETER_VALUE, text);
     let usage = format!(
         "Write {{\"{key}\": {{\"relation\": \"...\", \"id_column\": \"...\", \"columns\": [\"...\"]}}}}."
@@ -70,7 +70,7 @@ fn parse(key: &str, given: &Value) -> Result<Asked> {
         return Err(missing("columns"));
     }
     let relation = identity::lookup(&relation)?.ok_or_else(|| gone(key, &relation))?.relation;
-    Ok(Asked { relation, id_column, columns })
+    Ok(FeatureRelation { relation, id_column, columns })
 }
 
 pub(super) fn gone(key: &str, relation: &str) -> pgrx::pg_sys::panic::ErrorReport {
@@ -93,11 +93,14 @@ pub(crate) fn still_there(model: &str, spec: &Map<String, Value>) -> Result<()> 
 }
 
 /// Opens what was asked for, as the current user, and checks the columns.
-pub(crate) fn open(asked: &[Option<Asked>; 2], columns: &InteractionColumns) -> Result<[Option<Content>; 2]> {
+pub(crate) fn open(
+    asked: &[Option<FeatureRelation>; 2],
+    columns: &InteractionColumns,
+) -> Result<[Option<Content>; 2]> {
     let sides = [(&columns.user, columns.user_class), (&columns.item, columns.item_class)];
     let mut opened = [None, None];
     for (((key, asked), side), opened) in KEYS.iter().zip(asked).zip(sides).zip(&mut opened) {
-        if let Some(Asked { relation, id_column, columns }) = asked {
+        if let Some(FeatureRelation { relation, id_column, columns }) = asked {
             *opened = Some(Content::open(*relation, id_column, columns, side).map_err(named_by(key))?);
         }
     }

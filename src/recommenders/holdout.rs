@@ -7,8 +7,8 @@ use recommenders::interactions::{Holdout, Interactions, Split, split, train_time
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Learned};
-use super::ask::{Ask, Group};
-use super::by_segment::{Own, Segments, WithSegments};
+use super::by_segment::{SegmentModels, Segments, WithSegments};
+use super::evaluate_options::{EvaluateOptions, Group};
 use super::figures::{Scored, figures};
 use crate::models::registry::Metric;
 use crate::models::train::guard::GUARD_CUTOFF;
@@ -134,7 +134,7 @@ impl<'c> Prepared<'c> {
         &self,
         training: &mut Training<'_>,
         algorithm: &dyn Algorithm,
-        ask: &Ask,
+        ask: &EvaluateOptions,
         groups: &[Group],
         seed: i64,
     ) -> Result<Vec<Metric>> {
@@ -202,7 +202,7 @@ impl<'c> Prepared<'c> {
         training: &mut Training<'_>,
         algorithm: WithSegments,
         segments: &Segments,
-        own: Own,
+        own: SegmentModels,
         cutoffs: &[usize],
     ) -> Result<(WithSegments, Scored, String)> {
         let (control, split) = (self.control, &self.split);
@@ -224,7 +224,7 @@ impl<'c> Prepared<'c> {
             let mut slices = Vec::new();
             for (segment, chosen) in chosen.iter_mut().enumerate() {
                 let users = segments.positions(segment, &split.users);
-                if own == Own::Auto && !popular {
+                if own == SegmentModels::Auto && !popular {
                     let gain = records.gain(&with_own, &users, guard);
                     *chosen &= gain.is_some_and(|(mean, error)| mean > error);
                 }

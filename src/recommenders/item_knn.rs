@@ -12,15 +12,13 @@ use super::algorithm::{Algorithm, Data, Fitted};
 use super::fit::{fitted, threads};
 use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
 use super::train::train_first;
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, object};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{OrReport, Result};
 use crate::pg::options::{Options, choose};
-
-pub(crate) type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
 pub(crate) const KNN_OPTIONS: [&str; 8] =
@@ -42,7 +40,7 @@ pub(crate) fn train_item_knn(call: &Call) -> Answer {
 
 impl Trains for ItemKnn {
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

@@ -8,31 +8,31 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::als::{self, Als};
-use super::ask::{ASK, Ask};
 use super::ease::{self, Ease};
+use super::evaluate_options::{ASK, EvaluateOptions};
 use super::item_knn::{self, ItemKnn};
 use super::popularity::{self, Popularity};
 use super::request::{self, Request, Trains};
 use super::sgd::{self, Sgd};
 use super::train::{self, measure_splits};
 use super::{WORD, automatic, by_segment, features, functions, update};
-use crate::models::identity::{Named, Whom};
-use crate::models::kind::{Answer, Evaluation, Kind, Score, Trainer, Tuned};
+use crate::models::identity::{ModelRef, Named};
+use crate::models::kind::{Evaluation, Kind, Score, Trainer, Tuned};
 use crate::models::owned::trained_from;
 use crate::models::prune::Keep;
 use crate::models::registry::{self, Metric, Model};
 use crate::models::spec::Spec;
 use crate::pg::access;
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::options::Options;
 use crate::pg::sql::execute;
 
 /// Measures: model, relation, spec, what is asked.
-type Measure = fn(Whom, pg_sys::Oid, Map<String, Value>, &Ask) -> Result<Vec<Metric>>;
+type Measure = fn(ModelRef, pg_sys::Oid, Map<String, Value>, &EvaluateOptions) -> Result<Vec<Metric>>;
 
 /// The algorithm of a model, relation, spec.
-type Make = fn(Whom, pg_sys::Oid, &Map<String, Value>) -> Result<Box<dyn Algorithm>>;
+type Make = fn(ModelRef, pg_sys::Oid, &Map<String, Value>) -> Result<Box<dyn Algorithm>>;
 
 /// A trainer of recommenders.
 pub(crate) struct OfRecommender {
@@ -139,7 +139,7 @@ impl Kind for Recommenders {
 
     fn evaluate(&self, asked: Evaluation<'_>) -> Result<Vec<Metric>> {
         let Evaluation { named, model, version, k, options } = asked;
-        let ask = Ask::of(k as usize, &Options::new(options, &ASK)?)?;
+        let ask = EvaluateOptions::of(k as usize, &Options::new(options, &ASK)?)?;
         let mut stored = Vec::new();
         if !ask.is_special() {
             stored = registry::metrics(model.model_id, version.version, k)?;
@@ -151,7 +151,7 @@ impl Kind for Recommenders {
             let relation = trained_from(named, &model)?;
             let own = of(&model.spec)?;
             let spec = own.trainer.spec_of_version(model.spec, &version.hyperparameters);
-            stored = (own.measure)(Whom::model(named, model.model_id), relation, spec, &ask)?;
+            stored = (own.measure)(ModelRef::model(named, model.model_id), relation, spec, &ask)?;
         }
         Ok(stored)
     }
@@ -198,7 +198,7 @@ impl Tuned for Recommenders {
 
     fn score(
         &self,
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         seeds: &[i64],

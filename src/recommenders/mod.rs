@@ -2,10 +2,10 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod als;
-pub(crate) mod ask;
 pub(crate) mod automatic;
 pub(crate) mod by_segment;
 pub(crate) mod ease;
+pub(crate) mod evaluate_options;
 pub(crate) mod features;
 pub(crate) mod figures;
 pub(crate) mod fit;

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
 use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
 use super::train::train_first;
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::options::Options;
 
@@ -26,7 +26,7 @@ pub(crate) const OPTIONS: [&str; 4] = ["keep_log", "keep_versions", "segment_mod
 pub(crate) const RETRAIN: [&str; 4] = ["deploy", "half_life", "holdout", "seed"];
 
 /// `persona.train_popularity(model, relation, user_column, item_column, …)`.
-pub(crate) fn train_popularity(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn train_popularity(call: &Call) -> Answer {
     locks::writable(c"persona.train_popularity()");
     let mut spec = column_arguments(call)?;
     spec.insert("trainer".into(), "train_popularity".into());
@@ -46,7 +46,7 @@ pub(crate) const POPULARITY: &str = "popularity";
 
 impl Trains for Popularity {
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

@@ -12,13 +12,11 @@ use crate::models::locks;
 use crate::models::registry::scan::Seen;
 use crate::models::registry::stored::id_type;
 use crate::pg::access;
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::{literal, qualified, quote, shown};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::sql::execute;
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// `persona.publish(model, schema, security_definer)`. The functions belong to the owner of the model, so that what drops the
 /// model can drop them.

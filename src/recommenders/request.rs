@@ -8,7 +8,7 @@ use super::algorithm::Algorithm;
 use super::holdout::{HOLDOUTS, HoldoutChoice};
 use super::read::InteractionColumns;
 use super::{by_segment, features};
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::kind::Column;
 use crate::models::prune::Keep;
 use crate::models::spec::Spec;
@@ -72,7 +72,7 @@ pub(crate) fn fit(name: &str, spec: &Map<String, Value>, source: &Source, reques
 /// What every trainer of a recommender is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    pub(crate) model: Whom,
+    pub(crate) model: ModelRef,
     pub(crate) relation: pg_sys::Oid,
     pub(crate) user_column: String,
     pub(crate) item_column: String,
@@ -83,9 +83,9 @@ pub(crate) struct Request {
     pub(crate) seed: i64,
     pub(crate) keep: Keep,
     /// Relations that tell of users and of items.
-    pub(crate) features: [Option<features::Asked>; 2],
+    pub(crate) features: [Option<features::FeatureRelation>; 2],
     /// Which segment a user has.
-    pub(crate) segments: Option<by_segment::Asked>,
+    pub(crate) segments: Option<by_segment::SegmentRelation>,
     /// What the next `retrain` begins with; `relation` is added by name.
     pub(crate) kept: Map<String, Value>,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Request {
 impl Request {
     /// What a spec says of a trainer's request.
     pub(crate) fn of(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Spec<'_>,
         keep: Keep,
@@ -141,7 +141,7 @@ impl Request {
 pub(crate) trait Trains: Algorithm + Sized + 'static {
     /// What a spec asks for; `kept` is what the next `retrain` begins with.
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,

@@ -9,20 +9,18 @@ use recommenders::defaults;
 use recommenders::sgd::{self, Loss, MAX_FACTORS, MAX_ITERATIONS, Optimizer, Params, Sampling, Validation};
 use serde_json::{Map, Value, json};
 
-use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
+use super::algorithm::{Algorithm, Data, Fitted, Learned, WarmStart};
 use super::fit::settled;
 use super::request::{LAST_WORDS, Request, Trains, column_arguments, last_arguments};
 use super::train::{BEST_EPOCH, train_first};
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::spec::{Spec, finite, object};
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::options::Options;
 use crate::pg::settings;
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 14] = [
@@ -95,7 +93,7 @@ fn train(
 
 impl Trains for Sgd {
     fn parse(
-        model: Whom,
+        model: ModelRef,
         relation: pg_sys::Oid,
         spec: &Map<String, Value>,
         kept: Map<String, Value>,
@@ -197,8 +195,8 @@ impl Algorithm for Sgd {
         true
     }
 
-    fn update(&self, data: &Data<'_>, warm: Warm<'_>, control: &Control) -> base::Result<Fitted> {
-        let Warm { factors, squares, users, regularization, alpha, best_epoch, .. } = warm;
+    fn update(&self, data: &Data<'_>, warm: WarmStart<'_>, control: &Control) -> base::Result<Fitted> {
+        let WarmStart { factors, squares, users, regularization, alpha, best_epoch, .. } = warm;
         let (Some(factors), Some(squares)) = (factors, squares) else {
             return Err(base::Error::Corrupted("nothing to go on from"));
         };
@@ -206,7 +204,7 @@ impl Algorithm for Sgd {
             Params { iterations: best_epoch.unwrap_or(self.params.iterations), ..self.params.clone() };
         let (from, mut losses) = (Instant::now(), Vec::new());
         let mut on_epoch = |epoch: &sgd::Epoch| losses.push((epoch.loss, from.elapsed().as_secs_f64()));
-        let warm = sgd::Warm { factors, squares };
+        let warm = sgd::WarmStart { factors, squares };
         let (user_items, item_users) = (data.user_items, data.item_users);
         let fitted = sgd::refine(user_items, item_users, warm, users, &params, control, &mut on_epoch)?;
         learned(fitted, losses, (regularization, alpha), control)

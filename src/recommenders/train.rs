@@ -12,8 +12,8 @@ use recommenders::recommender::{Encoded, Parts};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
-use super::ask::{Ask, Asked, groups_of};
-use super::by_segment::{self, Own, Segments, WithSegments};
+use super::by_segment::{self, SegmentModels, Segments, WithSegments};
+use super::evaluate_options::{EvaluateOptions, SplitChoice, groups_of};
 use super::figures::{CUTOFFS, Scored};
 use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Prepared, Times, holdout};
 use super::popularity::POPULARITY;
@@ -21,13 +21,13 @@ use super::read::content::Read;
 use super::read::{Counts, InteractionColumns};
 use super::request::{Request, Trains};
 use super::{WORD, features, functions};
-use crate::models::identity::{Named, Place, Whom};
+use crate::models::identity::{ModelRef, Named, Place};
 use crate::models::registry::write::{self, LogLine};
 use crate::models::registry::{Metric, Output};
 use crate::models::train::guard::{GUARD_CUTOFF, SPLIT};
-use crate::models::train::target::{Beside, IdType};
+use crate::models::train::target::{IdType, Outputs};
 use crate::models::train::{Deploy, Finished, Stored, Training, begin};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::type_name;
@@ -45,7 +45,7 @@ pub(crate) const BEST_EPOCH: &str = "best_epoch";
 /// The fact of a version that says up to which time it has seen rows, as the time column stores it.
 pub(crate) const NEWEST: &str = "newest_time";
 
-impl Beside for InteractionColumns {
+impl Outputs for InteractionColumns {
     fn kind(&self) -> &'static str {
         WORD
     }
@@ -82,23 +82,23 @@ impl Beside for InteractionColumns {
 /// Trains from a spec: what the trainer was given, or what `retrain` made of the kept one.
 pub(crate) fn run<A: Trains>(
     call: &Call,
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
-) -> Result<Option<pg_sys::Datum>> {
+) -> Answer {
     let (request, algorithm) = A::parse(model, relation, &spec, kept)?;
-    train(call, &request, Box::new(Given(Box::new(algorithm))))
+    train(call, &request, Box::new(FixedSelection(Box::new(algorithm))))
 }
 
 /// Trains for the first time from what a trainer was given.
-pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn train_first<A: Trains>(call: &Call, spec: Map<String, Value>) -> Answer {
     run::<A>(call, call.required_text(0, "model")?.into(), call.required(1, "relation")?, spec.clone(), spec)
 }
 
 /// The algorithm that a spec asks for.
 pub(crate) fn algorithm<A: Trains>(
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: &Map<String, Value>,
 ) -> Result<Box<dyn Algorithm>> {
@@ -107,17 +107,17 @@ pub(crate) fn algorithm<A: Trains>(
 
 /// Measures a spec without writing a version.
 pub(crate) fn measure<A: Trains>(
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
-    ask: &Ask,
+    ask: &EvaluateOptions,
 ) -> Result<Vec<Metric>> {
     let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
     measured(&request, Arc::new(algorithm), ask)
 }
 
 /// What settles which algorithm a version is fitted by.
-pub(crate) trait Choose {
+pub(crate) trait Selection {
     /// What a running training is called.
     fn name(&self) -> &'static str;
     fn wants_times(&self) -> bool;
@@ -129,11 +129,11 @@ pub(crate) trait Choose {
     /// 53200 where there will not be memory enough.
     fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()>;
     /// Chooses, and measures the choice where rows are held out.
-    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen>;
+    fn choose(self: Box<Self>, scene: &mut SelectionContext<'_, '_>) -> Result<Selected>;
 }
 
 /// What a choice rests on.
-pub(crate) struct Scene<'a, 'c> {
+pub(crate) struct SelectionContext<'a, 'c> {
     pub(crate) training: &'a mut Training<'c>,
     pub(crate) interactions: &'a Interactions,
     /// The rows with a part held out, once or several times; none where nothing can be held out.
@@ -141,19 +141,19 @@ pub(crate) struct Scene<'a, 'c> {
     /// Units of the times that make a day.
     pub(crate) day: f64,
     /// The segments of the users, and which of them are to have a model.
-    segments: Option<(Arc<Segments>, Own)>,
+    segments: Option<(Arc<Segments>, SegmentModels)>,
 }
 
-impl Scene<'_, '_> {
+impl SelectionContext<'_, '_> {
     /// A choice with the models of segments, measured again where rows are held out.
-    pub(crate) fn by_segment(&mut self, chosen: Chosen) -> Result<Chosen> {
+    pub(crate) fn by_segment(&mut self, chosen: Selected) -> Result<Selected> {
         let Some((segments, own)) = &self.segments else { return Ok(chosen) };
         let algorithm = WithSegments::new(chosen.algorithm.into(), segments, *own);
         let held = self.prepared.iter().map(Prepared::bytes).sum();
         let holdout = !self.prepared.is_empty();
         expect(self.training.control, self.interactions, &algorithm, holdout, held).or_report()?;
         let Some(prepared) = self.prepared.first() else {
-            return Ok(Chosen { algorithm: Box::new(algorithm), ..chosen });
+            return Ok(Selected { algorithm: Box::new(algorithm), ..chosen });
         };
         let (algorithm, scored, reason) =
             prepared.choose_segments(self.training, algorithm, segments, *own, &CUTOFFS)?;
@@ -161,12 +161,12 @@ impl Scene<'_, '_> {
             Some(first) => format!("{first}; {reason}"),
             None => reason,
         };
-        Ok(Chosen { algorithm: Box::new(algorithm), scored: Some(scored), reason: Some(reason), ..chosen })
+        Ok(Selected { algorithm: Box::new(algorithm), scored: Some(scored), reason: Some(reason), ..chosen })
     }
 }
 
 /// What a version is fitted by.
-pub(crate) struct Chosen {
+pub(crate) struct Selected {
     pub(crate) algorithm: Box<dyn Algorithm>,
     pub(crate) scored: Option<Scored>,
     /// Why it was chosen, where others were tried.
@@ -176,9 +176,9 @@ pub(crate) struct Chosen {
 }
 
 /// The one algorithm that was asked for.
-struct Given(Box<dyn Algorithm>);
+struct FixedSelection(Box<dyn Algorithm>);
 
-impl Choose for Given {
+impl Selection for FixedSelection {
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -195,25 +195,21 @@ impl Choose for Given {
         expect(control, interactions, &*self.0, holdout, 0).or_report()
     }
 
-    fn choose(self: Box<Self>, scene: &mut Scene<'_, '_>) -> Result<Chosen> {
+    fn choose(self: Box<Self>, scene: &mut SelectionContext<'_, '_>) -> Result<Selected> {
         let algorithm = self.0;
         if scene.segments.is_some() {
-            return scene.by_segment(Chosen { algorithm, scored: None, reason: None, facts: Map::new() });
+            return scene.by_segment(Selected { algorithm, scored: None, reason: None, facts: Map::new() });
         }
         let scored = match scene.prepared.first() {
             Some(prepared) => Some(prepared.measure(scene.training, &*algorithm, &CUTOFFS)?.or_report()?.0),
             None => None,
         };
-        Ok(Chosen { algorithm, scored, reason: None, facts: Map::new() })
+        Ok(Selected { algorithm, scored, reason: None, facts: Map::new() })
     }
 }
 
 /// Trains a new version and answers `persona.training_result`.
-pub(crate) fn train(
-    call: &Call,
-    request: &Request,
-    choose: Box<dyn Choose>,
-) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn train(call: &Call, request: &Request, choose: Box<dyn Selection>) -> Answer {
     // Dropped last, when everything else is freed.
     let _memory = GiveMemoryBack::from_now();
     let control = Control::new(settings::max_memory());
@@ -252,7 +248,7 @@ pub(crate) fn train(
             )?);
         }
     }
-    let mut scene = Scene {
+    let mut scene = SelectionContext {
         training: &mut training,
         interactions: &interactions,
         prepared,
@@ -408,12 +404,12 @@ fn on_rows<B, T>(
 }
 
 /// What is asked of a request, on a split of the rows of now.
-fn measured(request: &Request, algorithm: Arc<dyn Algorithm>, ask: &Ask) -> Result<Vec<Metric>> {
+fn measured(request: &Request, algorithm: Arc<dyn Algorithm>, ask: &EvaluateOptions) -> Result<Vec<Metric>> {
     let rates = algorithm.rates();
     let open = |columns: &InteractionColumns, choice| {
         let holdout = match ask.split {
-            Some(Asked::User) => Some(Holdout::User),
-            Some(Asked::Holdout(choice)) => holdout(choice, columns.time.is_some())?,
+            Some(SplitChoice::User) => Some(Holdout::User),
+            Some(SplitChoice::Holdout(choice)) => holdout(choice, columns.time.is_some())?,
             None => holdout(choice, columns.time.is_some())?,
         };
         let Some(holdout) = holdout else { return Ok(None) };

@@ -10,15 +10,13 @@ use recommenders::sgd;
 use recommenders::update::{self, Merged, merge, moved, moved_with_squares};
 use serde_json::{Map, Value};
 
-use super::algorithm::{Algorithm, Data, Fitted, Learned, Warm};
+use super::algorithm::{Algorithm, Data, Fitted, Learned, WarmStart};
 use super::automatic::settled;
 use super::read::{Counts, InteractionColumns};
 use super::serve::served::recommender;
 use super::train::{BEST_EPOCH, NEWEST, add_content, store};
 use super::{by_segment, features};
-use crate::models::identity::{self, Named, Whom};
-use crate::models::images;
-use crate::models::kind::{self, Answer};
+use crate::models::identity::{self, ModelRef, Named};
 use crate::models::owned::trained_from;
 use crate::models::prune::{self, Keep};
 use crate::models::registry::queue::{Changed, Pending};
@@ -28,8 +26,9 @@ use crate::models::spec::Spec;
 use crate::models::train::{
     DEPLOYS, Deploy, Finished, MEASURED, Published, Training, UPDATED_FROM, ancestor, begin,
 };
+use crate::models::{images, kind};
 use crate::pg::access::{Identity, set_local};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::{base_type, stored_type, type_name};
@@ -62,7 +61,7 @@ pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
     let asked = features::asked(&Spec::new(&model.spec).object("options"), &mut Map::new())?;
     let mut features = [None, None];
     let (target, (source, columns), identity) =
-        begin(&Whom::model(&named, model.model_id), &model.spec, || {
+        begin(&ModelRef::model(&named, model.model_id), &model.spec, || {
             let source = Source::open(relation)?;
             let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
             let (user, item) =
@@ -176,7 +175,7 @@ fn fit(
 ) -> base::Result<Fitted> {
     let (regularization, alpha) = (before.facts.regularization, before.facts.alpha);
     let (factors, squares) = match moved_with_squares(before, merged, control)? {
-        Some(sgd::Warm { factors, squares }) => (Some(factors), Some(squares)),
+        Some(sgd::WarmStart { factors, squares }) => (Some(factors), Some(squares)),
         None => (moved(before, merged, control)?, None),
     };
     if !merged.changed {
@@ -191,7 +190,7 @@ fn fit(
     let Merged { interactions, users, items, .. } = merged;
     let data =
         Data { user_items: &interactions.user_items, item_users: &interactions.item_users, times: None };
-    let warm = Warm { factors, squares, users, items, regularization, alpha, best_epoch };
+    let warm = WarmStart { factors, squares, users, items, regularization, alpha, best_epoch };
     algorithm.update(&data, warm, control)
 }
 

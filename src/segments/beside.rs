@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use super::tables::{self, Definition, check_id, prepare};
 use crate::models::identity::{Named, Place};
 use crate::models::registry::Output;
-use crate::models::train::{Beside, IdType};
+use crate::models::train::{IdType, Outputs};
 use crate::pg::error::Result;
 use crate::pg::ids::type_name;
 use crate::source::Column;
@@ -44,7 +44,7 @@ impl SegmentTables {
     }
 }
 
-impl Beside for SegmentTables {
+impl Outputs for SegmentTables {
     fn kind(&self) -> &'static str {
         self.form.word
     }

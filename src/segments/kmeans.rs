@@ -16,14 +16,14 @@ use super::live::{live_image, next_id};
 use super::members::Members;
 use super::refresh::{not_unique, publish};
 use super::serve::segments;
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::registry::Metric;
 use crate::models::registry::write::{self, LogLine};
 use crate::models::spec::{Spec, object};
 use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, begin};
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::quote;
@@ -31,8 +31,6 @@ use crate::pg::options::{Options, choose};
 use crate::pg::work::GiveMemoryBack;
 use crate::pg::{notice, settings};
 use crate::source::{Matrix, Source, read_matrix};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// The most segments of a model: people shall know them apart, and each is compared with each of the version before.
 const MAX_SEGMENTS: usize = 1000;
@@ -76,7 +74,7 @@ pub(crate) fn train_kmeans(call: &Call) -> Answer {
 
 /// What a training was asked for.
 struct Request {
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     id: String,
     features: Option<Vec<String>>,
@@ -93,7 +91,7 @@ struct Request {
 /// Trains from a spec: what `train_kmeans` was given, or what `retrain` made of the kept one.
 pub(crate) fn run(
     call: &Call,
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -102,7 +100,7 @@ pub(crate) fn run(
 }
 
 fn parse(
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: &Map<String, Value>,
     kept: Map<String, Value>,

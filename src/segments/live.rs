@@ -1,7 +1,6 @@
 //! A version of a model of segments goes live: its tables follow. And labels, which belong to the model, not to a
 //! version.
 
-use pgrx::pg_sys;
 use segments::Segments;
 use serde_json::{Map, Value};
 
@@ -14,7 +13,7 @@ use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Model, Version, models};
 use crate::models::train::{Target, same_types};
 use crate::models::{deploy, locks, owned};
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::names::shown;
 use crate::source::Source;
@@ -61,7 +60,7 @@ fn text(spec: &Map<String, Value>, key: &str) -> String {
 }
 
 /// `persona.label_segment(model, segment_id, label)`: names a segment for good; NULL gives the generated label back.
-pub(crate) fn label_segment(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn label_segment(call: &Call) -> Answer {
     locks::writable(c"persona.label_segment()");
     let name = call.required_text(0, "model")?;
     let segment_id: i32 = call.get(1).ok_or_else(|| null_argument("segment_id"))?;

@@ -5,12 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ptr;
 
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::IntoDatum;
 use segments::Segments;
 use segments::profile::{Profile, Tally};
 
 use crate::pg::arrays;
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 
 /// The model of a statement that runs, and what it has placed so far.
@@ -105,7 +105,7 @@ pub(super) fn reasons(segments: &Segments<'_>) -> Vec<String> {
 }
 
 /// `persona._place(features)`.
-pub(crate) fn place(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn place(call: &Call) -> Answer {
     let Some(array) = call.datum(0) else { return Ok(None) };
     let active = ACTIVE.get();
     // SAFETY: not null only while an `Active` lives, which borrows the `Placing`; backends have one thread that calls
@@ -115,7 +115,7 @@ pub(crate) fn place(call: &Call) -> Result<Option<pg_sys::Datum>> {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "persona._place() answers only while a version goes live",
         )
-        .set_hint("Ask a model with persona.assign()."));
+        .set_hint("EvaluateOptions a model with persona.assign()."));
     };
     Ok(placing.place(&arrays::floats(array)?).into_datum())
 }

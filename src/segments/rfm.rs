@@ -11,14 +11,14 @@ use super::beside::{RFM, SegmentTables};
 use super::live::{live_image, next_id};
 use super::members::{self, MEASURES, Members, Purchases};
 use super::refresh::publish;
-use crate::models::identity::Whom;
+use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::registry::write;
 use crate::models::spec::{Spec, object};
 use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin};
 use crate::pg::access::Identity;
-use crate::pg::call::{Call, datum, null_argument};
+use crate::pg::call::{Answer, Call, datum, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::literal;
@@ -26,8 +26,6 @@ use crate::pg::options::{Options, choose};
 use crate::pg::work::GiveMemoryBack;
 use crate::pg::{notice, settings};
 use crate::source::{Source, read_matrix};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What `options` may hold.
 pub(crate) const OPTIONS: [&str; 3] = ["keep_log", "keep_versions", "labels"];
@@ -84,7 +82,7 @@ fn unreadable(error: pgrx::spi::Error) -> pgrx::pg_sys::panic::ErrorReport {
 
 /// What a training was asked for.
 struct Request {
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     id: String,
     time: String,
@@ -102,7 +100,7 @@ struct Request {
 /// Trains from a spec: what `train_rfm` was given, or what `retrain` made of the kept one.
 pub(crate) fn run(
     call: &Call,
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: Map<String, Value>,
     kept: Map<String, Value>,
@@ -111,7 +109,7 @@ pub(crate) fn run(
 }
 
 fn parse(
-    model: Whom,
+    model: ModelRef,
     relation: pg_sys::Oid,
     spec: &Map<String, Value>,
     kept: Map<String, Value>,

@@ -11,10 +11,8 @@ use crate::models::kind::wrong_image;
 use crate::models::registry;
 use crate::models::registry::scan::Seen;
 use crate::pg::arrays;
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{Code, OrReport, Result, fail, nearest, words};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// The segments in a loaded image. 42809 for another kind.
 pub(super) fn segments(loaded: &Loaded) -> Result<Segments<'_>> {
@@ -145,7 +143,7 @@ pub(crate) fn segment_distances(call: &Call) -> Answer {
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 "the segments of this model are combinations of scores and have no distances",
             )
-            .set_hint("Ask it with persona.assign()."));
+            .set_hint("EvaluateOptions it with persona.assign()."));
         }
         let mut rows = call.rows()?;
         let Some(row) = features(call, segments)? else { return Ok(None) };

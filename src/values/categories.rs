@@ -6,7 +6,7 @@ use values::{categories, psi};
 
 use super::flat::{self, Flat};
 use super::{float_datum, overflow};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::Result;
 
 /// Values of `persona.categories`: a summary, or nothing before the first row.
@@ -19,8 +19,6 @@ impl Flat for Categories {
         categories::is_valid(words)
     }
 }
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// A state: its words and the datum that they belong to.
 type State<'a> = (&'a mut [u64], pg_sys::Datum);

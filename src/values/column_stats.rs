@@ -6,7 +6,7 @@ use values::stats::Stats;
 use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};
 use super::overflow;
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::{arrays, memory};
 
@@ -27,8 +27,6 @@ impl Flat for ColumnStats {
             && words.chunks_exact(COLUMN).all(|column| Stats::from_fields(column).is_some())
     }
 }
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Adds an array to a state; strict. The first one says how many columns there are.
 pub(crate) fn column_stats_accum(call: &Call) -> Answer {

@@ -7,8 +7,7 @@ use values::rfm::Rfm;
 use values::stats::Stats;
 
 use super::{bad_bytes, bad_text, in_aggregate, message};
-use crate::pg::call::Call;
-use crate::pg::error::Result;
+use crate::pg::call::{Answer, Call};
 
 /// A type whose values are eight-byte fields, declared with ALIGNMENT double.
 pub(crate) trait Fixed: Copy + 'static {
@@ -68,7 +67,7 @@ pub(crate) fn copied<T: Fixed>(value: &T) -> pg_sys::Datum {
 }
 
 /// The input function: `{count: 2, mean: 1.5}` with the fields in order.
-pub(crate) fn input<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn input<T: Fixed>(call: &Call) -> Answer {
     let Some(datum) = call.datum(0) else { return Ok(None) };
     // SAFETY: input functions get a NUL-terminated string.
     let text = unsafe { CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy();
@@ -98,7 +97,7 @@ fn parse<T: Fixed>(text: &str) -> Option<T> {
 }
 
 /// The output function; floats in the shortest form that reads back as the same.
-pub(crate) fn output<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn output<T: Fixed>(call: &Call) -> Answer {
     let Some(value) = value::<T>(call, 0) else { return Ok(None) };
     let fields: Vec<String> = T::FIELDS
         .iter()
@@ -116,7 +115,7 @@ pub(crate) fn output<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
 }
 
 /// The send function: a byte with the version, then each field in eight bytes, the lowest first.
-pub(crate) fn send<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn send<T: Fixed>(call: &Call) -> Answer {
     let Some(value) = value::<T>(call, 0) else { return Ok(None) };
     let mut bytes = vec![VERSION];
     bytes.extend(value.fields().iter().flat_map(|field| field.to_le_bytes()));
@@ -124,7 +123,7 @@ pub(crate) fn send<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
 }
 
 /// The receive function.
-pub(crate) fn receive<T: Fixed>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn receive<T: Fixed>(call: &Call) -> Answer {
     let value = match message(call)?.split_first() {
         Some((&VERSION, rest)) if rest.len() == 8 * T::FIELDS.len() => {
             let fields: Vec<u64> = rest.chunks_exact(8).map(crate::values::flat::word).collect();

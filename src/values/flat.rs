@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use pgrx::{IntoDatum, pg_sys};
 
 use super::{bad_bytes, bad_text, in_aggregate, message};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 
 /// A flat type.
@@ -104,7 +104,7 @@ fn encode(words: &[u64]) -> Vec<u8> {
     bytes
 }
 
-fn decode<T: Flat>(bytes: &[u8]) -> Result<Option<pg_sys::Datum>> {
+fn decode<T: Flat>(bytes: &[u8]) -> Answer {
     let Some((version, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     if u32::from_le_bytes(*version) != VERSION || rest.len() % 8 != 0 {
         return Ok(None);
@@ -117,7 +117,7 @@ fn decode<T: Flat>(bytes: &[u8]) -> Result<Option<pg_sys::Datum>> {
 }
 
 /// The input function: what bytea shows of the binary form.
-pub(crate) fn input<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn input<T: Flat>(call: &Call) -> Answer {
     let Some(datum) = call.datum(0) else { return Ok(None) };
     // SAFETY: input functions get a NUL-terminated string.
     let text = unsafe { CStr::from_ptr(datum.cast_mut_ptr()) }.to_string_lossy();
@@ -138,7 +138,7 @@ pub(crate) fn input<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
 }
 
 /// The output function.
-pub(crate) fn output<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn output<T: Flat>(call: &Call) -> Answer {
     let Some(words) = words(call, 0) else { return Ok(None) };
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = b"\\x".to_vec();
@@ -150,12 +150,12 @@ pub(crate) fn output<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
 }
 
 /// The send function: version and words, the lowest byte first.
-pub(crate) fn send<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn send<T: Flat>(call: &Call) -> Answer {
     let Some(words) = words(call, 0) else { return Ok(None) };
     Ok(encode(words).into_datum())
 }
 
 /// The receive function.
-pub(crate) fn receive<T: Flat>(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn receive<T: Flat>(call: &Call) -> Answer {
     decode::<T>(message(call)?)?.map(Some).ok_or_else(|| bad_bytes(T::NAME))
 }

@@ -4,10 +4,8 @@ use pgrx::{IntoDatum, pg_sys};
 use values::page_hinkley::{PageHinkley, Parameters, STATE};
 
 use super::{finite, float, in_aggregate};
-use crate::pg::call::{Call, null_argument};
+use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Adds a value under default parameters; strict.
 pub(crate) fn page_hinkley_accum_defaults(call: &Call) -> Answer {

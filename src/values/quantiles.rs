@@ -7,8 +7,8 @@ use values::{ks, psi};
 
 use super::flat::{self, Flat};
 use super::{float, float_datum, overflow};
-use crate::pg::call::Call;
-use crate::pg::error::{Code, Result, fail};
+use crate::pg::call::{Answer, Call};
+use crate::pg::error::{Code, fail};
 
 /// Values of `persona.quantiles`: a summary, or nothing before the first value.
 pub(crate) struct Quantiles;
@@ -20,8 +20,6 @@ impl Flat for Quantiles {
         quantiles::is_valid(words)
     }
 }
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Adds a value to a state; strict.
 pub(crate) fn quantiles_accum(call: &Call) -> Answer {

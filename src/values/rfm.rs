@@ -6,10 +6,8 @@ use pgrx::{IntoDatum, pg_sys};
 use values::rfm::Rfm;
 
 use super::{finite, fixed, float, float_datum, overflow};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 const DAY: i64 = 86_400_000_000;
 

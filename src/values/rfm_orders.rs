@@ -8,7 +8,7 @@ use super::fixed::{self, Fixed};
 use super::flat::{self, Flat};
 use super::rfm::{midnight, time};
 use super::{finite, float, overflow};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
 
 /// Values of `persona_internal.rfm_orders`: nothing before the first purchase, else the fields of a `persona.rfm` and a
@@ -35,8 +35,6 @@ impl Flat for Orders {
             })
     }
 }
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Adds a row of an order to a state; strict.
 pub(crate) fn orders_accum(call: &Call) -> Answer {

@@ -7,10 +7,8 @@ use values::stats::Stats;
 
 use super::window::Window;
 use super::{float_datum, not_finite, overflow};
-use crate::pg::call::Call;
+use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, Result, fail};
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// What is kept of a partition.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

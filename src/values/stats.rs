@@ -1,14 +1,11 @@
 //! `stats_agg(float8)` and what is asked of its result.
 
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::IntoDatum;
 use values::scale::Scale;
 use values::stats::Stats;
 
 use super::{fixed, float, float_datum, overflow};
-use crate::pg::call::Call;
-use crate::pg::error::Result;
-
-type Answer = Result<Option<pg_sys::Datum>>;
+use crate::pg::call::{Answer, Call};
 
 /// Adds a value to a state; strict.
 pub(crate) fn stats_accum(call: &Call) -> Answer {

@@ -9,7 +9,7 @@ mod segments;
 mod serve;
 mod sums;
 
-pub use arrange::{Arrangement, Look, SHORTLIST, Standing};
+pub use arrange::{Arrangement, Eligibility, Look, SHORTLIST};
 pub use encode::{Encoded, Learned, OfSegments, Parts, encode, encode_segment, encode_with};
 pub use ratings::RatingFacts;
 

@@ -30,7 +30,7 @@ pub(crate) use blocks::shuffle;
 pub use early::{fit_early, need_early};
 pub use model::{Biases, Fitted, Model, Squares};
 pub use params::{Loss, MAX_BATCH, MAX_FACTORS, MAX_ITERATIONS, MAX_NEGATIVES, Optimizer, Params, Sampling};
-pub use refine::{Warm, refine};
+pub use refine::{WarmStart, refine};
 pub use validation::Validation;
 
 use crate::als::normal;

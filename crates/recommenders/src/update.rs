@@ -13,7 +13,7 @@ use base::pace::Pace;
 use crate::factors::Factors;
 use crate::interactions::{Interactions, transpose};
 use crate::recommender::Recommender;
-use crate::sgd::{Squares, Warm};
+use crate::sgd::{Squares, WarmStart};
 
 /// In place of a row that was not there before.
 pub const NOWHERE: u32 = u32::MAX;
@@ -173,12 +173,12 @@ pub fn moved(model: &Recommender<'_>, merged: &Merged, control: &Control) -> Res
 
 /// The same for a training by stochastic gradients, with what its optimizer has summed up. Who has lost entries gets zeros,
 /// too: steps from where those had led would never quite leave it. Nothing for a model that does not hold it. Errors as
-/// [`moved`]; [`Warm::bytes`] stay taken.
+/// [`moved`]; [`WarmStart::bytes`] stay taken.
 pub fn moved_with_squares(
     model: &Recommender<'_>,
     merged: &Merged,
     control: &Control,
-) -> Result<Option<Warm>> {
+) -> Result<Option<WarmStart>> {
     let Some([users, items]) = model.squares() else { return Ok(None) };
     let Some(mut factors) = moved(model, merged, control)? else { return Ok(None) };
     let mut budget = Budget::new(control, TRAINING);
@@ -196,7 +196,7 @@ pub fn moved_with_squares(
             factors.users[user * factors.factors..][..factors.factors].fill(0.0);
         }
     }
-    let warm = Warm { factors, squares: Squares { users, items } };
+    let warm = WarmStart { factors, squares: Squares { users, items } };
     budget.keep(warm.bytes());
     Ok(Some(warm))
 }

@@ -12,10 +12,10 @@ use recommenders::als::{Params, fit, start};
 use recommenders::answers::{Filter, Recommendation};
 use recommenders::interactions::{Interactions, InteractionsBuilder};
 use recommenders::item_knn;
-use recommenders::recommender::{Arrangement, Learned, Parts, Recommender, SHORTLIST, Standing, encode};
+use recommenders::recommender::{Arrangement, Eligibility, Learned, Parts, Recommender, SHORTLIST, encode};
 
 const ITEMS: u32 = 500;
-type Look<'a> = dyn FnMut(&[u32]) -> Result<Vec<Standing>, Infallible> + 'a;
+type Look<'a> = dyn FnMut(&[u32]) -> Result<Vec<Eligibility>, Infallible> + 'a;
 
 /// Users who have some of five hundred items.
 fn some() -> Interactions {
@@ -68,9 +68,9 @@ fn on_both(mut body: impl FnMut(&Recommender<'_>)) {
 const PLAIN: Arrangement = Arrangement { offset: 0, k: 10, diversity: 0.0, most_per_category: usize::MAX };
 
 /// Every third item is out of stock; its category is the hundred that its number is in, and none for a few.
-fn standing(item: u32) -> Standing {
+fn standing(item: u32) -> Eligibility {
     let categories = if item.is_multiple_of(41) { Vec::new() } else { vec![item % 7] };
-    Standing { admitted: !item.is_multiple_of(3), categories }
+    Eligibility { admitted: !item.is_multiple_of(3), categories }
 }
 
 fn arranged(
@@ -191,9 +191,12 @@ fn items_are_asked_about_once_and_no_more_than_needed() {
         // Only the last item of the ranking may come: all are asked about.
         let ranking = model.recommend(Some(9), 1000, Filter::default());
         let last = ranking.last().unwrap().item;
-        let mut look = |items: &[u32]| -> Result<Vec<Standing>, Infallible> {
+        let mut look = |items: &[u32]| -> Result<Vec<Eligibility>, Infallible> {
             asked.extend_from_slice(items);
-            Ok(items.iter().map(|&item| Standing { admitted: item == last, ..Standing::default() }).collect())
+            Ok(items
+                .iter()
+                .map(|&item| Eligibility { admitted: item == last, ..Eligibility::default() })
+                .collect())
         };
         let found = model.arrange(
             PLAIN,
@@ -205,9 +208,9 @@ fn items_are_asked_about_once_and_no_more_than_needed() {
         assert_eq!(asked, ranking.iter().map(|each| each.item).collect::<Vec<_>>());
         // All may come: the first hundred are asked about, in one go.
         let mut asked = Vec::new();
-        let mut look = |items: &[u32]| -> Result<Vec<Standing>, Infallible> {
+        let mut look = |items: &[u32]| -> Result<Vec<Eligibility>, Infallible> {
             asked.push(items.len());
-            Ok(vec![Standing { admitted: true, ..Standing::default() }; items.len()])
+            Ok(vec![Eligibility { admitted: true, ..Eligibility::default() }; items.len()])
         };
         model
             .arrange(PLAIN, |n| model.recommend(Some(9), n, Filter::default()), Some(&mut look), &mut || ())

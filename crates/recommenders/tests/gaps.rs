@@ -20,8 +20,8 @@ use recommenders::elsa;
 use recommenders::evaluate::evaluate;
 use recommenders::interactions::{Holdout, InteractionsBuilder, split, transpose};
 use recommenders::partition::{PartitionBuilder, cut};
-use recommenders::recommender::{Arrangement, Encoded, Learned, Parts, Recommender, Standing};
-use recommenders::sgd::{self, Loss, Squares, Warm};
+use recommenders::recommender::{Arrangement, Eligibility, Encoded, Learned, Parts, Recommender};
+use recommenders::sgd::{self, Loss, Squares, WarmStart};
 use recommenders::update::{merge, moved};
 
 /// What no stretch may exceed on this input: half of what is promised, for less than half of the 10 million rows.
@@ -249,7 +249,7 @@ fn phases_of_a_recommender() {
     let (all, changed) = (&merged.interactions, (&merged.users[..], &merged.items[..]));
     let of_ratings = warm.clone();
     let squares = Squares { users: vec![1.0; all.users.len()], items: vec![1.0; all.items.len()] };
-    let summed = Warm { factors: warm.clone(), squares };
+    let summed = WarmStart { factors: warm.clone(), squares };
     let of_pairs = sgd::Params {
         factors: params.factors,
         biases: false,
@@ -275,8 +275,9 @@ fn arrange_with_looks(model: &Recommender<'_>, control: &Control) {
     let ranked = model.recommend(Some(1), 200_000, Filter::default());
     for diversity in [0.0, 0.5] {
         let arrangement = Arrangement { offset: 10, k: 3000, diversity, most_per_category: 3 };
-        let stand = |&item: &u32| Standing { admitted: item.is_multiple_of(2), categories: vec![item % 700] };
-        let mut look = |items: &[u32]| -> Result<Vec<Standing>, ()> {
+        let stand =
+            |&item: &u32| Eligibility { admitted: item.is_multiple_of(2), categories: vec![item % 700] };
+        let mut look = |items: &[u32]| -> Result<Vec<Eligibility>, ()> {
             // Not the list's own time.
             let standings = items.iter().map(stand).collect();
             control.gaps.forget();

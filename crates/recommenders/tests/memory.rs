@@ -25,7 +25,7 @@ use recommenders::interactions::{Holdout, Interactions, InteractionsBuilder, spl
 use recommenders::item_knn::{self, Similarity};
 use recommenders::partition::{PartitionBuilder, cut};
 use recommenders::popularity::decayed;
-use recommenders::recommender::{Arrangement, Encoded, Learned, Parts, Recommender, Standing, encode};
+use recommenders::recommender::{Arrangement, Eligibility, Encoded, Learned, Parts, Recommender, encode};
 use recommenders::update::{merge, moved, moved_with_squares};
 use recommenders::{ease, elsa, sgd};
 use segments::kmeans::{self, Points};
@@ -831,8 +831,8 @@ fn arranging_holds_little_beside_the_ranking() {
                 deepest = deepest.max(list.len());
                 list
             };
-            let mut look = |items: &[u32]| -> std::result::Result<Vec<Standing>, ()> {
-                let stand = |&item: &u32| Standing { admitted: true, categories: vec![item % 40] };
+            let mut look = |items: &[u32]| -> std::result::Result<Vec<Eligibility>, ()> {
+                let stand = |&item: &u32| Eligibility { admitted: true, categories: vec![item % 40] };
                 Ok(items.iter().map(stand).collect())
             };
             // Of forty categories one item each: the ranking is read to its end.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use base::{Control, Csr};
 use recommenders::metrics::rank_metrics;
-use recommenders::sgd::{self, Loss, Model, Optimizer, Params, Sampling, Validation, Warm};
+use recommenders::sgd::{self, Loss, Model, Optimizer, Params, Sampling, Validation, WarmStart};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -308,7 +308,7 @@ fn an_update_ranks_as_a_training() {
             let trained = groups(&fit(all, &data.transposed, &params, None).model);
             let was = groups(&before.model);
             let squares = before.squares.clone();
-            let warm = Warm { factors: before.model.folded(&control).unwrap(), squares };
+            let warm = WarmStart { factors: before.model.folded(&control).unwrap(), squares };
             let after =
                 sgd::refine(all, &data.transposed, warm, &changed, &params, &control, &mut |_| ()).unwrap();
             let updated = groups(&after.model);

@@ -356,7 +356,7 @@ fn stochastic_gradients_go_on_where_they_ended() {
             assert_eq!(control.used(), warm.bytes());
             (warm, control)
         };
-        let go_on = |threads, users: &[u32], (warm, control): (sgd::Warm, Control)| {
+        let go_on = |threads, users: &[u32], (warm, control): (sgd::WarmStart, Control)| {
             let params = sgd::Params { threads, ..params.clone() };
             let (rows, columns) = (&all.user_items, &all.item_users);
             let fitted = sgd::refine(rows, columns, warm, users, &params, &control, &mut |_| ()).unwrap();
@@ -404,7 +404,7 @@ fn stochastic_gradients_go_on_where_they_ended() {
             control.take(state.bytes(), "", "").unwrap();
             let fitted = go_on(1, &[merged.users[turn]], (state, control));
             let (factors, squares) = fitted.folded(&Control::unlimited()).unwrap();
-            state = sgd::Warm { factors, squares };
+            state = sgd::WarmStart { factors, squares };
         }
         for (item, _) in merged.items_before.iter().enumerate().filter(|(_, before)| **before != NOWHERE) {
             let (now, then) = (state.squares.items[item], begun.squares.items[item]);

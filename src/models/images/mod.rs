@@ -19,7 +19,7 @@ use super::identity::{self, Named, Served};
 use super::registry;
 use super::registry::scan::Seen;
 use crate::pg::access;
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{OrReport, Result};
 pub(crate) use cache::Held;
 use files::Obtained;
@@ -163,7 +163,7 @@ pub(crate) fn prepare(named: &Named, model_id: Uuid, image_id: Uuid, version: i3
 }
 
 /// `persona.prewarm(model)`: loads the live version, checks all of it, and answers its bytes.
-pub(crate) fn prewarm(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn prewarm(call: &Call) -> Answer {
     let name = call.required_text(0, "model")?;
     let model = identity::served_by_name(&name)?;
     let (image_id, version) = live(&model)?;

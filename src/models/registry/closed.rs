@@ -4,12 +4,12 @@
 use pgrx::pg_sys;
 
 use crate::pg::access;
-use crate::pg::call::Call;
-use crate::pg::error::{Code, Result, fail};
+use crate::pg::call::{Answer, Call};
+use crate::pg::error::{Code, fail};
 use crate::pg::names::qualified_name;
 
 /// `persona_internal.only_library()`: the trigger before each statement that writes to a table of the registry.
-pub(crate) fn only_library(call: &Call) -> Result<Option<pg_sys::Datum>> {
+pub(crate) fn only_library(call: &Call) -> Answer {
     let Some(relation) = fired_on(call) else {
         return Err(fail(
             Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,

@@ -8,19 +8,19 @@ pub(crate) mod target;
 
 use serde_json::{Map, Value};
 
-use super::identity::Whom;
+use super::identity::ModelRef;
 use crate::pg::access::Identity;
 use crate::pg::error::Result;
 use crate::source::Source;
 pub(crate) use guard::{DEPLOYS, DeployChoice, MEASURED, UPDATED_FROM, ancestor};
 pub(crate) use publish::{Deploy, Finished, Published};
 pub(crate) use running::{Stored, Training};
-pub(crate) use target::{Beside, IdType, Target, same_types};
+pub(crate) use target::{IdType, Outputs, Target, same_types};
 
 /// Begins a training: finds or makes the model and opens its source. An existing model is trained as its owner, whoever
 /// has the right to start it, for as long as the identity lives. `kept` is what the next `retrain` begins with.
-pub(crate) fn begin<C: Beside>(
-    model: &Whom,
+pub(crate) fn begin<C: Outputs>(
+    model: &ModelRef,
     kept: &Map<String, Value>,
     open: impl FnOnce() -> Result<(Source, C)>,
 ) -> Result<(Target, (Source, C), Option<Identity>)> {

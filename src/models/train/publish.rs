@@ -1,6 +1,6 @@
 //! The end of a training: the version is written, and goes live if the guard says so.
 
-use pgrx::{JsonB, pg_sys};
+use pgrx::JsonB;
 use serde_json::{Map, Value};
 
 use super::guard::{DeployChoice, RMSE, SPLIT, UPDATED_FROM, ancestor, better, decide};
@@ -12,7 +12,7 @@ use crate::models::registry::scan::Seen;
 use crate::models::registry::write::{self, NewVersion};
 use crate::models::registry::{self, Metric, Version, models};
 use crate::models::{deploy, identity, kind, locks};
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::shown;
@@ -245,7 +245,7 @@ impl Published {
     }
 
     /// The row that the training answers.
-    pub(crate) fn record(self, call: &Call) -> Result<Option<pg_sys::Datum>> {
+    pub(crate) fn record(self, call: &Call) -> Answer {
         call.record(&[
             datum(self.model),
             datum(self.version),

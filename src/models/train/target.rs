@@ -4,7 +4,7 @@
 use pgrx::{JsonB, Uuid, pg_sys};
 use serde_json::{Map, Value};
 
-use crate::models::identity::{self, Found, Named, Place, Whom, as_owner};
+use crate::models::identity::{self, Found, ModelRef, Named, Place, as_owner};
 use crate::models::registry::queue::{self, Pending};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Model, Output, models, write};
@@ -19,14 +19,14 @@ use crate::pg::snapshot::Snapshot;
 pub(crate) struct IdType {
     /// Its key in a spec: `user_type`.
     pub(crate) key: &'static str,
-    /// Whose ids they are, in words: `users`.
+    /// Resolved ids they are, in words: `users`.
     pub(crate) role: &'static str,
     /// The type as SQL names it.
     pub(crate) name: String,
 }
 
 /// What a kind of model has beside its view.
-pub(crate) trait Beside {
+pub(crate) trait Outputs {
     /// The kind as the registry names it.
     fn kind(&self) -> &'static str;
     /// The types of its ids.
@@ -64,7 +64,7 @@ impl Target {
 }
 
 /// Whose model it is.
-pub(crate) enum Whose {
+pub(crate) enum Resolved {
     /// A model that exists.
     Known(Named, Model),
     /// The view of a model whose registry row a restore left out.
@@ -73,18 +73,18 @@ pub(crate) enum Whose {
     New,
 }
 
-impl Whose {
+impl Resolved {
     /// The identity to train under: that of the view's owner, where somebody else started it.
     pub(crate) fn identity(&self) -> Result<Option<Identity>> {
         match self {
-            Whose::Known(named, ..) | Whose::Leftover(named, ..) => as_owner(named),
-            Whose::New => Ok(None),
+            Resolved::Known(named, ..) | Resolved::Leftover(named, ..) => as_owner(named),
+            Resolved::New => Ok(None),
         }
     }
 }
 
 /// What is to be trained, under its training lock or, where there is nothing yet, that of the name.
-pub(crate) fn find(whom: &Whom) -> Result<Whose> {
+pub(crate) fn find(whom: &ModelRef) -> Result<Resolved> {
     if let Some((relation, model_id)) = whom.found {
         let named = Named { relation, name: whom.name.clone() };
         return known(named, model_id)?.ok_or_else(|| identity::no_model(&whom.name));
@@ -98,7 +98,7 @@ pub(crate) fn find(whom: &Whom) -> Result<Whose> {
         let found = match identity::existing(name, Seen::Latest, true)? {
             Found::Model(named, model) => known(named, model.model_id)?,
             Found::Leftover(named, model_id) => leftover(named, model_id)?,
-            Found::Other(_) | Found::Nothing => return Ok(Whose::New),
+            Found::Other(_) | Found::Nothing => return Ok(Resolved::New),
         };
         // Whoever had the lock before may have dropped it; what the name means now is looked up anew.
         if let Some(found) = found {
@@ -110,26 +110,26 @@ pub(crate) fn find(whom: &Whom) -> Result<Whose> {
 
 /// A model under its training lock; nothing where it is gone by now. It is the one that was found, whatever its name is
 /// by now, and what others are called.
-fn known(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
+fn known(named: Named, model_id: Uuid) -> Result<Option<Resolved>> {
     access::require_owner(named.relation, &named.name)?;
     locks::training(named.relation, &named.name)?;
     registry::not_outrun(model_id)?;
     let model = registry::model(model_id, Seen::Latest)?.filter(|model| model.relation == named.relation);
     let there = model.filter(|model| qualified_name(model.relation).is_some());
-    Ok(there.map(|model| Whose::Known(named, model)))
+    Ok(there.map(|model| Resolved::Known(named, model)))
 }
 
-fn leftover(named: Named, model_id: Uuid) -> Result<Option<Whose>> {
+fn leftover(named: Named, model_id: Uuid) -> Result<Option<Resolved>> {
     access::require_owner(named.relation, &named.name)?;
     locks::training(named.relation, &named.name)?;
     let view = registry::view_of(model_id, Seen::Latest)?;
     let taken = view.is_some_and(|view| view == named.relation || qualified_name(view).is_some());
     let there = qualified_name(named.relation).is_some() && !taken;
-    Ok(there.then_some(Whose::Leftover(named, model_id)))
+    Ok(there.then_some(Resolved::Leftover(named, model_id)))
 }
 
 /// 42804 unless a model was made for ids of these types.
-pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, beside: &dyn Beside) -> Result<()> {
+pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, beside: &dyn Outputs) -> Result<()> {
     for IdType { key, role, name: now } in beside.id_types() {
         let Some(was) = spec.get(key).and_then(Value::as_str).filter(|was| *was != now) else { continue };
         let text = |name: &str| name.trim_start_matches("pg_catalog.").to_string();
@@ -148,27 +148,27 @@ pub(crate) fn same_types(name: &str, spec: &Map<String, Value>, beside: &dyn Bes
 /// The model that a training is for. What is made for a new one is made before the first row is read, so that a name or
 /// a privilege that is missing shows at once.
 pub(crate) fn target(
-    whose: Whose,
+    whose: Resolved,
     name: &str,
-    beside: &dyn Beside,
+    beside: &dyn Outputs,
     mut spec: Map<String, Value>,
 ) -> Result<Target> {
     spec.extend(beside.id_types().into_iter().map(|each| (each.key.to_string(), each.name.into())));
     match whose {
-        Whose::Known(named, model) => reuse(named, model, beside, spec),
-        Whose::Leftover(named, model_id) => take_up(named, model_id, beside, spec),
-        Whose::New => create(name, beside, spec),
+        Resolved::Known(named, model) => reuse(named, model, beside, spec),
+        Resolved::Leftover(named, model_id) => take_up(named, model_id, beside, spec),
+        Resolved::New => create(name, beside, spec),
     }
 }
 
 /// A further version of an existing model.
-fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+fn reuse(named: Named, model: Model, beside: &dyn Outputs, spec: Map<String, Value>) -> Result<Target> {
     if model.kind != beside.kind() {
         return Err(fail(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("model \"{}\" is of kind {}, not {}", named.name, model.kind, beside.kind()),
         )
-        .set_hint("Choose another name, or remove the model with persona.drop_model()."));
+        .set_hint("Selection another name, or remove the model with persona.drop_model()."));
     }
     same_types(&named.name, &model.spec, beside)?;
     let name = qualified_name(named.relation).unwrap_or_else(|| named.name.clone());
@@ -177,7 +177,7 @@ fn reuse(named: Named, model: Model, beside: &dyn Beside, spec: Map<String, Valu
 }
 
 /// A new model.
-fn create(name: &str, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+fn create(name: &str, beside: &dyn Outputs, spec: Map<String, Value>) -> Result<Target> {
     models::sweep()?;
     let place = identity::place(name)?;
     let model_id = write::new_id()?;
@@ -190,7 +190,7 @@ fn create(name: &str, beside: &dyn Beside, spec: Map<String, Value>) -> Result<T
 
 /// Takes up a view that a restore left without its registry row, as its owner. Nothing is inherited but the name,
 /// the grants and what stands beside it, which must have the types of the columns.
-fn take_up(named: Named, model_id: Uuid, beside: &dyn Beside, spec: Map<String, Value>) -> Result<Target> {
+fn take_up(named: Named, model_id: Uuid, beside: &dyn Outputs, spec: Map<String, Value>) -> Result<Target> {
     let Some(place) = Place::of(named.relation) else {
         return Err(identity::no_model(&named.name));
     };

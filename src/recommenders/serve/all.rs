@@ -14,7 +14,7 @@ use crate::models::registry::stored::id_type;
 use crate::models::registry::{self, Model, Output, models};
 use crate::models::{deploy, locks};
 use crate::pg::access::Identity;
-use crate::pg::call::{Call, datum};
+use crate::pg::call::{Answer, Call, datum};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::ids::stored_type;
 use crate::pg::names::{literal, qualified_name, quote, shown};
@@ -22,8 +22,6 @@ use crate::pg::sql::{argument, bulk, execute};
 use crate::pg::{settings, work};
 use crate::recommenders::WORD;
 use crate::source::Source;
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// Rows that are answered at a time: a few megabytes, and below a tenth of a second.
 const ROWS: usize = 1 << 17;

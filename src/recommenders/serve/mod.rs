@@ -1,26 +1,23 @@
 //! The serving functions of recommenders: ids in, ids out. No SPI, no planner, no transaction id; `fresh` alone reads rows.
 
 pub(crate) mod all;
+mod eligible;
 pub(crate) mod explain;
 mod fresh;
-mod live;
+mod list_options;
 pub(crate) mod served;
-mod wishes;
 
 use std::collections::HashSet;
 
-use pgrx::pg_sys;
 use recommenders::answers::{Filter, Recommendation};
 
-use crate::pg::call::{Call, datum, null_argument};
+use crate::pg::call::{Answer, Call, datum, null_argument};
 use crate::pg::error::{Code, Result, fail};
 use crate::pg::memory::{self, Held};
 use crate::pg::options::Options;
 use crate::pg::{arrays, work};
+use list_options::ListOptions;
 use served::{Served, by_name, by_relation};
-use wishes::Wishes;
-
-type Answer = Result<Option<pg_sys::Datum>>;
 
 /// `k` of an argument: 22023 for NULL and below 0.
 fn count(call: &Call, index: usize) -> Result<usize> {
@@ -40,16 +37,16 @@ fn no_options(call: &Call, index: usize) -> Result<()> {
 
 /// Where the arguments of the forms of `recommend` stand, whether the user's own items may come, and whether those are
 /// read now.
-struct Asked {
+struct RecommendArguments {
     k: usize,
     exclude: usize,
     candidates: usize,
     keep_seen: bool,
     fresh: bool,
-    wishes: Wishes,
+    wishes: ListOptions,
 }
 
-impl Asked {
+impl RecommendArguments {
     fn find(&self, call: &Call, served: &Served<'_>) -> Result<Vec<Recommendation>> {
         let id = served.user_id(call, 1)?;
         let user = id.as_ref().and_then(|id| served.model.users.find(id.borrow()));
@@ -94,8 +91,8 @@ fn switches(call: &Call, first: usize) -> (bool, bool) {
 pub(crate) fn recommend(call: &Call) -> Answer {
     let (k, (keep_seen, fresh)) = (count(call, 2)?, switches(call, 5));
     by_name(call, |served| {
-        let wishes = Wishes::read(call, 7)?;
-        let asked = Asked { k, exclude: 3, candidates: 4, keep_seen, fresh, wishes };
+        let wishes = ListOptions::read(call, 7)?;
+        let asked = RecommendArguments { k, exclude: 3, candidates: 4, keep_seen, fresh, wishes };
         let found = asked.find(call, served)?;
         served.push_text(&mut call.rows()?, &[], &found, asked.wishes.offset)
     })?;
@@ -106,8 +103,8 @@ pub(crate) fn recommend(call: &Call) -> Answer {
 pub(crate) fn recommend_as(call: &Call) -> Answer {
     let (k, (keep_seen, fresh)) = (count(call, 3)?, switches(call, 6));
     by_name(call, |served| {
-        let wishes = Wishes::read(call, 8)?;
-        let asked = Asked { k, exclude: 4, candidates: 5, keep_seen, fresh, wishes };
+        let wishes = ListOptions::read(call, 8)?;
+        let asked = RecommendArguments { k, exclude: 4, candidates: 5, keep_seen, fresh, wishes };
         let found = asked.find(call, served)?;
         served.push_typed(&mut call.rows()?, &found, asked.wishes.offset)
     })?;
@@ -117,9 +114,15 @@ pub(crate) fn recommend_as(call: &Call) -> Answer {
 /// `persona._recommend(model, user_id, k, exclude, candidates)`: behind `<model>_recommend`. The arrays tell the
 /// type of the items; a NULL of that type would not pass the constraints of a domain.
 pub(crate) fn typed_recommend(call: &Call) -> Answer {
-    let wishes = Wishes::default();
-    let asked =
-        Asked { k: count(call, 2)?, exclude: 3, candidates: 4, keep_seen: false, fresh: false, wishes };
+    let wishes = ListOptions::default();
+    let asked = RecommendArguments {
+        k: count(call, 2)?,
+        exclude: 3,
+        candidates: 4,
+        keep_seen: false,
+        fresh: false,
+        wishes,
+    };
     by_relation(call, |served| served.push_typed(&mut call.rows()?, &asked.find(call, served)?, 0))?;
     Ok(None)
 }
@@ -128,7 +131,7 @@ pub(crate) fn typed_recommend(call: &Call) -> Answer {
 pub(crate) fn recommend_for_users(call: &Call) -> Answer {
     let k = count(call, 2)?;
     by_name(call, |served| {
-        let wishes = Wishes::read(call, 3)?;
+        let wishes = ListOptions::read(call, 3)?;
         let mut live = wishes.open(served)?;
         let mut rows = call.rows()?;
         let (mut answered, mut held) = (HashSet::new(), Held::new("a list of users"));
@@ -154,7 +157,12 @@ pub(crate) fn recommend_for_users(call: &Call) -> Answer {
     Ok(None)
 }
 
-fn for_items(call: &Call, served: &Served<'_>, k: usize, wishes: &Wishes) -> Result<Vec<Recommendation>> {
+fn for_items(
+    call: &Call,
+    served: &Served<'_>,
+    k: usize,
+    wishes: &ListOptions,
+) -> Result<Vec<Recommendation>> {
     let items = served.items(call, 1)?.unwrap_or_default();
     let filter = Filter { segment: wishes.segment(served), ..Filter::default() };
     let ranking = |n| here(filter, |filter| served.model.recommend_for_items(&items, n, filter));
@@ -165,7 +173,7 @@ fn for_items(call: &Call, served: &Served<'_>, k: usize, wishes: &Wishes) -> Res
 pub(crate) fn recommend_for_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
     by_name(call, |served| {
-        let wishes = Wishes::read(call, 3)?;
+        let wishes = ListOptions::read(call, 3)?;
         let found = for_items(call, served, k, &wishes)?;
         served.push_text(&mut call.rows()?, &[], &found, wishes.offset)
     })?;
@@ -176,7 +184,7 @@ pub(crate) fn recommend_for_items(call: &Call) -> Answer {
 pub(crate) fn typed_recommend_for_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
     by_relation(call, |served| {
-        let found = for_items(call, served, k, &Wishes::default())?;
+        let found = for_items(call, served, k, &ListOptions::default())?;
         served.push_typed(&mut call.rows()?, &found, 0)
     })?;
     Ok(None)
@@ -190,7 +198,7 @@ fn similar(call: &Call, served: &Served<'_>, k: usize) -> Result<Vec<Recommendat
 pub(crate) fn similar_items(call: &Call) -> Answer {
     let k = count(call, 2)?;
     by_name(call, |served| {
-        let wishes = Wishes::of_items(call, 3)?;
+        let wishes = ListOptions::of_items(call, 3)?;
         let mut rows = call.rows()?;
         let Some(item) = served.item(call, 1)? else { return Ok(()) };
         let found = wishes.open(served)?.list(k, |most| Ok(served.model.similar_items(item, most)))?;
@@ -231,7 +239,7 @@ pub(crate) fn similar_users(call: &Call) -> Answer {
 pub(crate) fn popular_items(call: &Call) -> Answer {
     let k = count(call, 1)?;
     by_name(call, |served| {
-        let wishes = Wishes::read(call, 2)?;
+        let wishes = ListOptions::read(call, 2)?;
         let filter = Filter { segment: wishes.segment(served), ..Filter::default() };
         let found = wishes.open(served)?.list(k, |most| Ok(served.model.recommend(None, most, filter)))?;
         served.push_text(&mut call.rows()?, &[], &found, wishes.offset)

@@ -29,7 +29,7 @@ pub struct Arrangement {
 
 /// What live data say about an item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Eligibility {
     /// Whether it may come.
     pub admitted: bool,
     /// What it counts as; an item of several takes a place of each, and one of none is never too many.
@@ -37,7 +37,7 @@ pub struct Standing {
 }
 
 /// Tells of items.
-pub type Look<'a, E> = dyn FnMut(&[u32]) -> Result<Vec<Standing>, E> + 'a;
+pub type Look<'a, E> = dyn FnMut(&[u32]) -> Result<Vec<Eligibility>, E> + 'a;
 
 impl Recommender<'_> {
     /// The part of the list that an arrangement asks for. `ranking(n)` are the best `n` items, fewer only if there are
@@ -78,7 +78,7 @@ impl Recommender<'_> {
             read = ranked.len();
             let standings = match &mut look {
                 Some(look) if !new.is_empty() => look(&new.iter().map(|each| each.item).collect::<Vec<_>>())?,
-                _ => vec![Standing { admitted: true, categories: Vec::new() }; new.len()],
+                _ => vec![Eligibility { admitted: true, categories: Vec::new() }; new.len()],
             };
             let admitted = new.iter().zip(standings).filter(|(_, standing)| standing.admitted);
             waiting.extend(admitted.map(|(each, standing)| (*each, standing.categories)));

@@ -20,7 +20,7 @@ use super::{
 
 /// What a training left of rows, in their places of now.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Warm {
+pub struct WarmStart {
     /// As of [`Model::folded`]; zeros for users and items that are new, and for users who lost entries: they begin at
     /// random.
     pub factors: Factors,
@@ -28,7 +28,7 @@ pub struct Warm {
     pub squares: Squares,
 }
 
-impl Warm {
+impl WarmStart {
     /// Memory held.
     pub fn bytes(&self) -> u64 {
         self.factors.bytes() + self.squares.bytes()
@@ -52,14 +52,14 @@ impl Warm {
 pub fn refine(
     user_items: &Csr,
     item_users: &Csr,
-    warm: Warm,
+    warm: WarmStart,
     users: &[u32],
     params: &Params,
     control: &Control,
     on_epoch: &mut dyn FnMut(&Epoch),
 ) -> Result<Fitted> {
     params.check()?;
-    let Warm { factors, squares } = warm;
+    let WarmStart { factors, squares } = warm;
     let width = params.factors + usize::from(params.biases);
     check_shapes(
         user_items,

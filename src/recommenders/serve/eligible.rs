@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use pgrx::pg_sys;
-use recommenders::recommender::Standing;
+use recommenders::recommender::Eligibility;
 use serde_json::Value;
 
 use super::served::Served;
@@ -146,7 +146,12 @@ impl Admission {
         Ok(Admission(Items::open(served, &source, (column, "eligible_column"), None)?))
     }
 
-    pub(super) fn look(&self, served: &Served<'_>, items: &[u32], standings: &mut [Standing]) -> Result<()> {
+    pub(super) fn look(
+        &self,
+        served: &Served<'_>,
+        items: &[u32],
+        standings: &mut [Eligibility],
+    ) -> Result<()> {
         // No more of them than were asked for.
         let mut shown = HashSet::new();
         self.0.rows(served, items, &mut |item, _| {
@@ -210,7 +215,7 @@ impl Categories {
         &mut self,
         served: &Served<'_>,
         items: &[u32],
-        standings: &mut [Standing],
+        standings: &mut [Eligibility],
     ) -> Result<()> {
         // Each pair once: a relation may have any number of rows of one.
         let mut pairs = HashSet::new();

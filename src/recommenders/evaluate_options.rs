@@ -21,29 +21,29 @@ pub(crate) const ASK: [&str; 6] =
 
 /// Which rows are held out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum SplitChoice {
     Holdout(HoldoutChoice),
     User,
 }
 
 /// What is asked.
-pub(crate) struct Ask {
+pub(crate) struct EvaluateOptions {
     pub(crate) k: usize,
-    pub(crate) split: Option<Asked>,
+    pub(crate) split: Option<SplitChoice>,
     bootstrap: Option<usize>,
     activity: bool,
     pub(crate) popularity: bool,
     pub(crate) group: Option<GroupBy>,
 }
 
-impl Ask {
+impl EvaluateOptions {
     /// Reads the options; a relation is looked up as the caller would find it.
-    pub(crate) fn of(k: usize, options: &Options) -> Result<Ask> {
+    pub(crate) fn of(k: usize, options: &Options) -> Result<EvaluateOptions> {
         let split = match options.text("split")?.as_deref() {
             None => None,
-            Some("user") => Some(Asked::User),
-            Some("time") => Some(Asked::Holdout(HoldoutChoice::Time)),
-            Some("hash") => Some(Asked::Holdout(HoldoutChoice::Hash)),
+            Some("user") => Some(SplitChoice::User),
+            Some("time") => Some(SplitChoice::Holdout(HoldoutChoice::Time)),
+            Some("hash") => Some(SplitChoice::Holdout(HoldoutChoice::Hash)),
             Some(other) => {
                 return Err(fail(
                     Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -69,7 +69,7 @@ impl Ask {
             }
         }
         let group = GroupBy::of(options)?;
-        Ok(Ask { k, split, bootstrap, activity, popularity, group })
+        Ok(EvaluateOptions { k, split, bootstrap, activity, popularity, group })
     }
 
     /// Whether anything but the cutoff was asked for.
@@ -84,7 +84,7 @@ impl Ask {
 
     /// 0A000 for what models of ratings do not have.
     pub(crate) fn refuse_for_ratings(&self) -> Result<()> {
-        if self.split == Some(Asked::User) || self.needs_records() {
+        if self.split == Some(SplitChoice::User) || self.needs_records() {
             return Err(fail(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "models of ratings are measured without slices, bootstrap and split \"user\"",

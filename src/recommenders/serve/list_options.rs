@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use recommenders::answers::Recommendation;
-use recommenders::recommender::{Arrangement, Look, Standing};
+use recommenders::recommender::{Arrangement, Eligibility, Look};
 
-use super::live::{Admission, Categories};
+use super::eligible::{Admission, Categories};
 use super::served::Served;
 use crate::pg::call::Call;
 use crate::pg::error::{Code, Result, fail};
@@ -25,7 +25,7 @@ const CATEGORIES: [&str; 3] = ["category_column", "item_column", "relation"];
 
 /// The options of a call; the default is a call without.
 #[derive(Default)]
-pub(super) struct Wishes {
+pub(super) struct ListOptions {
     /// Rows of the list before the first that comes.
     pub(super) offset: usize,
     diversity: f64,
@@ -38,17 +38,17 @@ pub(super) struct Wishes {
     segment: Option<String>,
 }
 
-impl Wishes {
-    pub(super) fn read(call: &Call, index: usize) -> Result<Wishes> {
-        Wishes::of(&Options::new(call.object(index, "options")?, &KEYS)?)
+impl ListOptions {
+    pub(super) fn read(call: &Call, index: usize) -> Result<ListOptions> {
+        ListOptions::of(&Options::new(call.object(index, "options")?, &KEYS)?)
     }
 
     /// The same of `similar_items`.
-    pub(super) fn of_items(call: &Call, index: usize) -> Result<Wishes> {
-        Wishes::of(&Options::new(call.object(index, "options")?, &OF_ITEMS)?)
+    pub(super) fn of_items(call: &Call, index: usize) -> Result<ListOptions> {
+        ListOptions::of(&Options::new(call.object(index, "options")?, &OF_ITEMS)?)
     }
 
-    fn of(options: &Options) -> Result<Wishes> {
+    fn of(options: &Options) -> Result<ListOptions> {
         let count = |key, low| Ok(options.integer(key, low, i32::MAX.into())?.map(|number| number as usize));
         let most_per_category = count("max_per_category", 1)?;
         let categories = options.object("categories", &CATEGORIES)?;
@@ -74,7 +74,7 @@ impl Wishes {
                 format!("option \"diversity\" must be between 0 and 1, got {diversity}"),
             ));
         }
-        Ok(Wishes {
+        Ok(ListOptions {
             offset: count("offset", 0)?.unwrap_or(0),
             diversity,
             most_per_category,
@@ -114,7 +114,7 @@ fn incomplete(key: &str, missing: &str) -> pgrx::pg_sys::panic::ErrorReport {
 
 /// Wishes whose relations are known.
 pub(super) struct Opened<'a> {
-    wishes: &'a Wishes,
+    wishes: &'a ListOptions,
     served: &'a Served<'a>,
     eligible: Option<Admission>,
     categories: Option<Categories>,
@@ -127,7 +127,7 @@ impl Opened<'_> {
         k: usize,
         ranking: impl Fn(usize) -> Result<Vec<Recommendation>>,
     ) -> Result<Vec<Recommendation>> {
-        let Wishes { offset, diversity, most_per_category, .. } = *self.wishes;
+        let ListOptions { offset, diversity, most_per_category, .. } = *self.wishes;
         let live = self.eligible.is_some() || self.categories.is_some();
         if offset == 0 && diversity == 0.0 && !live {
             return ranking(k);
@@ -135,8 +135,8 @@ impl Opened<'_> {
         let arrangement =
             Arrangement { offset, k, diversity, most_per_category: most_per_category.unwrap_or(usize::MAX) };
         let served = self.served;
-        let mut look = |items: &[u32]| -> Result<Vec<Standing>> {
-            let mut standings = vec![Standing { admitted: true, ..Standing::default() }; items.len()];
+        let mut look = |items: &[u32]| -> Result<Vec<Eligibility>> {
+            let mut standings = vec![Eligibility { admitted: true, ..Eligibility::default() }; items.len()];
             if let Some(eligible) = &self.eligible {
                 eligible.look(served, items, &mut standings)?;
             }
