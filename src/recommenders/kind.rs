@@ -11,11 +11,11 @@ use super::als::{self, Als};
 use super::ease::{self, Ease};
 use super::evaluate_options::{ASK, EvaluateOptions};
 use super::item_knn::{self, ItemKnn};
+use super::measure::{self, measure_splits};
 use super::popularity::{self, Popularity};
 use super::request::{self, Request, Trains};
 use super::sgd::{self, Sgd};
-use super::train::{self, measure_splits};
-use super::{WORD, automatic, by_segment, features, functions, update};
+use super::{WORD, automatic, by_segment, features, functions, train, update};
 use crate::models::identity::{ModelRef, Named};
 use crate::models::kind::{Evaluation, Kind, Score, Trainer, Tuned};
 use crate::models::owned::trained_from;
@@ -53,7 +53,7 @@ impl OfRecommender {
         let (run, fits) = (train::run::<A>, request::fits::<A>);
         OfRecommender {
             trainer: Trainer { name, settings, options, columns, facts: &[], run, fits },
-            measure: train::measure::<A>,
+            measure: measure::measure::<A>,
             algorithm: Some(train::algorithm::<A>),
         }
     }

@@ -1,7 +1,5 @@
 //! Trainers of recommenders: reading interactions, the holdout, and a factorization that becomes a version.
 
-use std::sync::Arc;
-
 use base::Control;
 use base::need::Need;
 use pgrx::pg_sys;
@@ -12,19 +10,18 @@ use recommenders::recommender::{Encoded, Parts};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned};
-use super::by_segment::{self, SegmentModels, Segments, WithSegments};
-use super::evaluate_options::{EvaluateOptions, SplitChoice, groups_of};
 use super::figures::{CUTOFFS, Scored};
-use super::holdout::{HOLDOUT_USERS, HoldoutChoice, Prepared, Times, holdout};
+use super::holdout::{HOLDOUT_USERS, Prepared, Times, holdout};
 use super::popularity::POPULARITY;
 use super::read::content::Read;
 use super::read::{Counts, InteractionColumns};
 use super::request::{Request, Trains};
-use super::{WORD, features, functions};
+use super::selection::{FixedSelection, Selection, SelectionContext};
+use super::{WORD, by_segment, features, functions};
 use crate::models::identity::{ModelRef, Named, Place};
+use crate::models::registry::Output;
 use crate::models::registry::write::{self, LogLine};
-use crate::models::registry::{Metric, Output};
-use crate::models::train::guard::{GUARD_CUTOFF, SPLIT};
+use crate::models::train::guard::SPLIT;
 use crate::models::train::target::{IdType, Outputs};
 use crate::models::train::{Deploy, Finished, Stored, Training, begin};
 use crate::pg::call::{Answer, Call};
@@ -103,109 +100,6 @@ pub(crate) fn algorithm<A: Trains>(
     spec: &Map<String, Value>,
 ) -> Result<Box<dyn Algorithm>> {
     Ok(Box::new(A::parse(model, relation, spec, Map::new())?.1))
-}
-
-/// Measures a spec without writing a version.
-pub(crate) fn measure<A: Trains>(
-    model: ModelRef,
-    relation: pg_sys::Oid,
-    spec: Map<String, Value>,
-    ask: &EvaluateOptions,
-) -> Result<Vec<Metric>> {
-    let (request, algorithm) = A::parse(model, relation, &spec, Map::new())?;
-    measured(&request, Arc::new(algorithm), ask)
-}
-
-/// What settles which algorithm a version is fitted by.
-pub(crate) trait Selection {
-    /// What a running training is called.
-    fn name(&self) -> &'static str;
-    fn wants_times(&self) -> bool;
-    fn rates(&self) -> bool;
-    /// How many times rows are held out, each time others, where they are so by hash.
-    fn splits(&self, _users: usize) -> u32 {
-        1
-    }
-    /// 53200 where there will not be memory enough.
-    fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()>;
-    /// Chooses, and measures the choice where rows are held out.
-    fn choose(self: Box<Self>, scene: &mut SelectionContext<'_, '_>) -> Result<Selected>;
-}
-
-/// What a choice rests on.
-pub(crate) struct SelectionContext<'a, 'c> {
-    pub(crate) training: &'a mut Training<'c>,
-    pub(crate) interactions: &'a Interactions,
-    /// The rows with a part held out, once or several times; none where nothing can be held out.
-    pub(crate) prepared: Vec<Prepared<'c>>,
-    /// Units of the times that make a day.
-    pub(crate) day: f64,
-    /// The segments of the users, and which of them are to have a model.
-    segments: Option<(Arc<Segments>, SegmentModels)>,
-}
-
-impl SelectionContext<'_, '_> {
-    /// A choice with the models of segments, measured again where rows are held out.
-    pub(crate) fn by_segment(&mut self, chosen: Selected) -> Result<Selected> {
-        let Some((segments, own)) = &self.segments else { return Ok(chosen) };
-        let algorithm = WithSegments::new(chosen.algorithm.into(), segments, *own);
-        let held = self.prepared.iter().map(Prepared::bytes).sum();
-        let holdout = !self.prepared.is_empty();
-        expect(self.training.control, self.interactions, &algorithm, holdout, held).or_report()?;
-        let Some(prepared) = self.prepared.first() else {
-            return Ok(Selected { algorithm: Box::new(algorithm), ..chosen });
-        };
-        let (algorithm, scored, reason) =
-            prepared.choose_segments(self.training, algorithm, segments, *own, &CUTOFFS)?;
-        let reason = match chosen.reason {
-            Some(first) => format!("{first}; {reason}"),
-            None => reason,
-        };
-        Ok(Selected { algorithm: Box::new(algorithm), scored: Some(scored), reason: Some(reason), ..chosen })
-    }
-}
-
-/// What a version is fitted by.
-pub(crate) struct Selected {
-    pub(crate) algorithm: Box<dyn Algorithm>,
-    pub(crate) scored: Option<Scored>,
-    /// Why it was chosen, where others were tried.
-    pub(crate) reason: Option<String>,
-    /// What the version keeps of the choice.
-    pub(crate) facts: Map<String, Value>,
-}
-
-/// The one algorithm that was asked for.
-struct FixedSelection(Box<dyn Algorithm>);
-
-impl Selection for FixedSelection {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn wants_times(&self) -> bool {
-        self.0.wants_times()
-    }
-
-    fn rates(&self) -> bool {
-        self.0.rates()
-    }
-
-    fn expect(&self, control: &Control, interactions: &Interactions, holdout: bool) -> Result<()> {
-        expect(control, interactions, &*self.0, holdout, 0).or_report()
-    }
-
-    fn choose(self: Box<Self>, scene: &mut SelectionContext<'_, '_>) -> Result<Selected> {
-        let algorithm = self.0;
-        if scene.segments.is_some() {
-            return scene.by_segment(Selected { algorithm, scored: None, reason: None, facts: Map::new() });
-        }
-        let scored = match scene.prepared.first() {
-            Some(prepared) => Some(prepared.measure(scene.training, &*algorithm, &CUTOFFS)?.or_report()?.0),
-            None => None,
-        };
-        Ok(Selected { algorithm, scored, reason: None, facts: Map::new() })
-    }
 }
 
 /// Trains a new version and answers `persona.training_result`.
@@ -382,87 +276,6 @@ pub(crate) fn store(
     Ok(stored)
 }
 
-/// Reads the rows of now to measure a request on them, without writing anything. `open` says what is held out, and may
-/// open more, before the first row is read; `body` measures. Nothing where `open` says nothing.
-fn on_rows<B, T>(
-    request: &Request,
-    algorithm: &dyn Algorithm,
-    open: impl FnOnce(&InteractionColumns, HoldoutChoice) -> Result<Option<B>>,
-    body: impl for<'c> FnOnce(&mut Training<'c>, &Interactions, (bool, f64), B) -> Result<T>,
-) -> Result<Option<T>> {
-    let _memory = GiveMemoryBack::from_now();
-    let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, algorithm.name(), &control);
-    let _identity = request.model.as_owner()?;
-    let (source, columns) = request.open()?;
-    let choice = if request.holdout == HoldoutChoice::None { HoldoutChoice::Auto } else { request.holdout };
-    let Some(opened) = open(&columns, choice)? else { return Ok(None) };
-    let (_, interactions) = read(&mut training, &source, &columns, algorithm.rates())?;
-    expect(&control, &interactions, algorithm, true, 0).or_report()?;
-    let times = (algorithm.wants_times(), columns.day());
-    body(&mut training, &interactions, times, opened).map(Some)
-}
-
-/// What is asked of a request, on a split of the rows of now.
-fn measured(request: &Request, algorithm: Arc<dyn Algorithm>, ask: &EvaluateOptions) -> Result<Vec<Metric>> {
-    let rates = algorithm.rates();
-    let open = |columns: &InteractionColumns, choice| {
-        let holdout = match ask.split {
-            Some(SplitChoice::User) => Some(Holdout::User),
-            Some(SplitChoice::Holdout(choice)) => holdout(choice, columns.time.is_some())?,
-            None => holdout(choice, columns.time.is_some())?,
-        };
-        let Some(holdout) = holdout else { return Ok(None) };
-        if rates {
-            ask.refuse_for_ratings()?;
-        }
-        let groups = ask.group.as_ref().map(|group| group.open(columns)).transpose()?;
-        let segments = request.segments.as_ref().map(|asked| asked.open(columns)).transpose()?;
-        Ok(Some((holdout, groups, segments)))
-    };
-    let found = on_rows(request, &*algorithm, open, |training, interactions, times, opened| {
-        let (holdout, groups, segments) = opened;
-        let Some(prepared) = Prepared::new(training, interactions, holdout, request.seed, times)? else {
-            return Ok(Vec::new());
-        };
-        let groups = match groups {
-            Some(groups) => groups_of(&groups, interactions, prepared.users())?,
-            None => Vec::new(),
-        };
-        if let (Some(asked), Some(of)) = (&request.segments, segments) {
-            let segments = by_segment::read(training, &of, interactions)?;
-            let algorithm = WithSegments::new(algorithm.clone(), &segments, asked.own);
-            let (algorithm, ..) =
-                prepared.choose_segments(training, algorithm, &segments, asked.own, &[GUARD_CUTOFF])?;
-            return prepared.ask(training, &algorithm, ask, &groups, request.seed);
-        }
-        let algorithm = &*algorithm;
-        prepared.ask(training, algorithm, ask, &groups, request.seed)
-    })?;
-    Ok(found.unwrap_or_default())
-}
-
-/// Measures a request by what the guard goes by, for each seed on another split; `each` says whether to go on.
-pub(crate) fn measure_splits(
-    request: &Request,
-    algorithm: &dyn Algorithm,
-    seeds: &[i64],
-    each: &mut dyn FnMut(&Scored) -> bool,
-) -> Result<()> {
-    let open = |columns: &InteractionColumns, choice| holdout(choice, columns.time.is_some());
-    on_rows(request, algorithm, open, |training, interactions, times, holdout| {
-        for &seed in seeds {
-            let Some(prepared) = Prepared::new(training, interactions, holdout, seed, times)? else { break };
-            let scored = prepared.measure(training, algorithm, &[GUARD_CUTOFF])?.or_report()?.0;
-            if !each(&scored) {
-                break;
-            }
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
 /// 53200 where what follows on the interactions will need more memory than is allowed, and what to lower. `held` of it is
 /// taken already and given back when it is not needed any more.
 pub(crate) fn expect(
@@ -489,7 +302,7 @@ pub(crate) fn expect(
 }
 
 /// Reads the interactions and sorts them; 02000 where nothing is left to learn from.
-fn read(
+pub(crate) fn read(
     training: &mut Training<'_>,
     source: &Source,
     columns: &InteractionColumns,
