@@ -22,16 +22,16 @@ use crate::models::identity::{ModelRef, Named, Place};
 use crate::models::registry::Output;
 use crate::models::registry::write::{self, LogLine};
 use crate::models::train::guard::SPLIT;
+use crate::models::train::job::{self, Fit, Job, Opened};
 use crate::models::train::target::{IdType, Outputs};
-use crate::models::train::{Deploy, Finished, Stored, Training, begin};
+use crate::models::train::{Deploy, Finished, Published, Stored, Training};
 use crate::pg::call::{Answer, Call};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::ids::type_name;
 use crate::pg::names::shown;
-use crate::pg::work::GiveMemoryBack;
 use crate::pg::{notice, settings};
-use crate::source::Source;
+use crate::source::{Groups, Source};
 
 /// Whether a fit keeps the memory: what it takes, and its factors.
 pub(crate) type Fits<'a> = &'a dyn Fn(Need, usize) -> base::Result<()>;
@@ -104,51 +104,81 @@ pub(crate) fn algorithm<A: Trains>(
 
 /// Trains a new version and answers `persona.training_result`.
 pub(crate) fn train(call: &Call, request: &Request, choose: Box<dyn Selection>) -> Answer {
-    // Dropped last, when everything else is freed.
-    let _memory = GiveMemoryBack::from_now();
-    let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, choose.name(), &control);
-    let (mut features, mut segments) = ([None, None], None);
-    let (target, (source, columns), identity) = begin(&request.model, &request.kept, || {
+    let name = choose.name();
+    let job = RecommenderJob { request, name, choose: Some(choose), features: [None, None], segments: None };
+    job::train(call, &request.model, &request.kept, job)
+}
+
+/// The training of a request.
+struct RecommenderJob<'a> {
+    request: &'a Request,
+    name: &'static str,
+    /// Taken by the fit.
+    choose: Option<Box<dyn Selection>>,
+    features: [Option<crate::recommenders::read::content::Content>; 2],
+    segments: Option<Groups>,
+}
+
+impl Job for RecommenderJob<'_> {
+    type Opened = InteractionColumns;
+
+    fn algorithm(&self) -> &'static str {
+        self.name
+    }
+
+    fn open(&mut self) -> Result<(Source, InteractionColumns)> {
+        let request = self.request;
         let (source, columns) = request.open()?;
-        features = features::open(&request.features, &columns)?;
-        segments = request.segments.as_ref().map(|asked| asked.open(&columns)).transpose()?;
+        self.features = features::open(&request.features, &columns)?;
+        self.segments = request.segments.as_ref().map(|asked| asked.open(&columns)).transpose()?;
         // Wrong words are told before anything is made.
         holdout(request.holdout, columns.time.is_some())?;
         Ok((source, columns))
-    })?;
+    }
+
+    fn fit(&mut self, training: &mut Training<'_>, from: &Opened<'_, InteractionColumns>) -> Result<Fit> {
+        let Some(choose) = self.choose.take() else { return Err(base::Error::NoData).or_report() };
+        let features = std::mem::take(&mut self.features);
+        learn(self.request, choose, (features, self.segments.take()), training, from).map(Fit::New)
+    }
+
+    fn deploy(&self) -> Result<Deploy> {
+        Ok(Deploy { choice: self.request.deploy, guarded: true, keep: self.request.keep })
+    }
+
+    fn tell(&self, result: &Published) {
+        result.warn();
+    }
+}
+
+/// Reads, chooses, fits and stores.
+fn learn(
+    request: &Request,
+    choose: Box<dyn Selection>,
+    (features, segments): ([Option<crate::recommenders::read::content::Content>; 2], Option<Groups>),
+    training: &mut Training<'_>,
+    from: &Opened<'_, InteractionColumns>,
+) -> Result<Finished> {
+    let (source, columns, control) = (from.source, from.columns, training.control);
     let holdout = holdout(request.holdout, columns.time.is_some())?;
-    let (counts, mut interactions) = read(&mut training, &source, &columns, choose.rates())?;
-    let features = features::read(&mut training, &features)?;
+    let (counts, mut interactions) = read(training, source, columns, choose.rates())?;
+    let features = features::read(training, &features)?;
     let segments = match (&request.segments, &segments) {
-        (Some(asked), Some(groups)) => {
-            Some((by_segment::read(&mut training, groups, &interactions)?, asked.own))
-        }
+        (Some(asked), Some(groups)) => Some((by_segment::read(training, groups, &interactions)?, asked.own)),
         _ => None,
     };
     let times = choose.wants_times();
-    choose.expect(&control, &interactions, holdout.is_some())?;
+    choose.expect(control, &interactions, holdout.is_some())?;
     let mut prepared = Vec::new();
     if let Some(holdout) = holdout {
         let splits = if holdout == Holdout::Hash { choose.splits(interactions.users.len()) } else { 1 };
         for split in 0..i64::from(splits) {
             let seed = request.seed.wrapping_add(split);
-            prepared.extend(Prepared::new(
-                &mut training,
-                &interactions,
-                holdout,
-                seed,
-                (times, columns.day()),
-            )?);
+            prepared.extend(Prepared::new(training, &interactions, holdout, seed, (times, columns.day()))?);
         }
     }
-    let mut scene = SelectionContext {
-        training: &mut training,
-        interactions: &interactions,
-        prepared,
-        day: columns.day(),
-        segments,
-    };
+    let mut scene =
+        SelectionContext { training, interactions: &interactions, prepared, day: columns.day(), segments };
     let chosen = choose.choose(&mut scene)?;
     drop(scene);
     let algorithm = &*chosen.algorithm;
@@ -161,7 +191,7 @@ pub(crate) fn train(call: &Call, request: &Request, choose: Box<dyn Selection>) 
         item_users: &interactions.item_users,
         times: times.map(|values| Times { values, day: columns.day() }),
     };
-    let mut fitted = training.phase("fit", algorithm.iterations(), || algorithm.fit(&data, &control))?;
+    let mut fitted = training.phase("fit", algorithm.iterations(), || algorithm.fit(&data, control))?;
     for (iteration, &(loss, seconds)) in fitted.losses.iter().enumerate() {
         let loss = loss.is_finite().then_some(loss);
         let iteration = Some(iteration as i32 + 1);
@@ -170,8 +200,8 @@ pub(crate) fn train(call: &Call, request: &Request, choose: Box<dyn Selection>) 
 
     let (users, items) = (interactions.users.len() as i64, interactions.items.len() as i64);
     let newest = columns.newest(interactions.times.as_deref());
-    let placed = add_content(&mut training, &mut interactions, &mut fitted, features)?;
-    let image = store(&mut training, &interactions, &columns, &fitted, placed.content())?;
+    let placed = add_content(training, &mut interactions, &mut fitted, features)?;
+    let image = store(training, &interactions, columns, &fitted, placed.content())?;
     drop(interactions);
     let guard = chosen.scored.as_ref().and_then(Scored::guard);
     let mut hyperparameters = algorithm.hyperparameters(&fitted);
@@ -188,7 +218,7 @@ pub(crate) fn train(call: &Call, request: &Request, choose: Box<dyn Selection>) 
     hyperparameters.insert("rows_not_finite".into(), counts.skipped.not_finite.into());
     hyperparameters.insert("rows_not_positive".into(), counts.skipped.not_positive.into());
     let rows_skipped = counts.skipped.total() as i64;
-    let finished = Finished {
+    Ok(Finished {
         image,
         algorithm: algorithm.name(),
         rows_used: counts.rows_read as i64 - rows_skipped,
@@ -204,13 +234,7 @@ pub(crate) fn train(call: &Call, request: &Request, choose: Box<dyn Selection>) 
         metrics: chosen.scored.as_ref().map(Scored::metrics).unwrap_or_default(),
         reason: chosen.reason,
         hyperparameters,
-    };
-    drop(fitted);
-    let deploy = Deploy { choice: request.deploy, guarded: true, keep: request.keep };
-    let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
-    drop(identity);
-    result.warn();
-    result.record(call)
+    })
 }
 
 /// Adds users and items that have features and no interactions.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Data, Fitted, Learned, WarmStart};
 use super::automatic::settled;
+use super::read::content::Content;
 use super::read::{Counts, InteractionColumns};
 use super::serve::served::recommender;
 use super::train::{BEST_EPOCH, NEWEST, add_content, store};
@@ -23,9 +24,8 @@ use crate::models::registry::queue::{Changed, Pending};
 use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Model, Version};
 use crate::models::spec::Spec;
-use crate::models::train::{
-    DEPLOYS, Deploy, Finished, MEASURED, Published, Training, UPDATED_FROM, ancestor, begin,
-};
+use crate::models::train::job::{Fit, Job, Opened, train};
+use crate::models::train::{DEPLOYS, Deploy, Finished, MEASURED, Training, UPDATED_FROM, ancestor};
 use crate::models::{images, kind};
 use crate::pg::access::{Identity, set_local};
 use crate::pg::call::{Answer, Call};
@@ -34,7 +34,6 @@ use crate::pg::fault::point;
 use crate::pg::ids::{base_type, stored_type, type_name};
 use crate::pg::names::{literal, quote, shown};
 use crate::pg::options::{Options, choose};
-use crate::pg::work::GiveMemoryBack;
 use crate::pg::{interval, memory, settings};
 use crate::source::{Source, stream};
 
@@ -46,60 +45,107 @@ const LATEST: f64 = 36_000.0 * 86_400.0;
 
 /// `persona.update_model(model, options)` of a recommender, whose training lock the caller holds.
 pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
-    let _memory = GiveMemoryBack::from_now();
     let options = Options::new(call.object(1, "options")?, &["late"])?;
-    let name = shown(&named.name);
     let live =
         registry::live(model.model_id, Seen::Latest)?.ok_or_else(|| identity::not_deployed(&named))?.version;
     let version = registry::version(model.model_id, Some(live), Seen::Latest)?
         .ok_or_else(|| identity::not_deployed(&named))?;
     let relation = trained_from(&named, &model)?;
     let algorithm = algorithm(&named, relation, &model.spec, &version)?;
-
-    let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&named.name, algorithm.name(), &control);
-    let asked = features::asked(&Spec::new(&model.spec).object("options"), &mut Map::new())?;
-    let mut features = [None, None];
-    let (target, (source, columns), identity) =
-        begin(&ModelRef::model(&named, model.model_id), &model.spec, || {
-            let source = Source::open(relation)?;
-            let text = |key: &str| model.spec.get(key).and_then(Value::as_str);
-            let (user, item) =
-                (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
-            let columns =
-                source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
-            features = features::open(&asked, &columns)?;
-            Ok((source, columns))
-        })?;
-    let late = late(&columns, &options)?;
-    let loaded = images::prepare(&named, model.model_id, version.image_id, version.version)?;
-    let before = recommender(&loaded)?;
-    let missing = if !before.has_values() {
-        Some("the values that it was trained on")
-    } else if algorithm.resumes() && before.squares().is_none() {
-        Some("what its training would go on from")
-    } else {
-        None
+    let whom = ModelRef::model(&named, model.model_id);
+    let job = UpdateJob {
+        named: &named,
+        model: &model,
+        version: &version,
+        relation,
+        options: &options,
+        algorithm,
+        features: [None, None],
     };
-    if let Some(missing) = missing {
-        return Err(fail(
-            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("version {live} of model {name} does not hold {missing}"),
-        )
-        .set_detail("It was trained by an earlier version of pg_persona.")
-        .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&named.name))));
+    train(call, &whom, &model.spec, job)
+}
+
+/// The update of a version.
+struct UpdateJob<'a> {
+    named: &'a Named,
+    model: &'a Model,
+    /// The one that is live.
+    version: &'a Version,
+    relation: pg_sys::Oid,
+    options: &'a Options,
+    algorithm: Box<dyn Algorithm>,
+    features: [Option<Content>; 2],
+}
+
+impl Job for UpdateJob<'_> {
+    type Opened = InteractionColumns;
+
+    fn algorithm(&self) -> &'static str {
+        self.algorithm.name()
     }
 
-    let again = match registry::attached(model.model_id, Seen::Latest)?.is_empty() {
-        true => changed(&mut training, (&named, &version), (&source, &columns), &late)?,
-        false => queued(&control, &named, &columns, &target.pending)?,
+    fn open(&mut self) -> Result<(Source, InteractionColumns)> {
+        let spec = &self.model.spec;
+        let asked = features::asked(&Spec::new(spec).object("options"), &mut Map::new())?;
+        let source = Source::open(self.relation)?;
+        let text = |key: &str| spec.get(key).and_then(Value::as_str);
+        let (user, item) = (text("user_column").unwrap_or_default(), text("item_column").unwrap_or_default());
+        let columns = source.interaction_columns(user, item, text("value_column"), text("time_column"))?;
+        self.features = features::open(&asked, &columns)?;
+        Ok((source, columns))
+    }
+
+    fn fit(&mut self, training: &mut Training<'_>, from: &Opened<'_, InteractionColumns>) -> Result<Fit> {
+        follow(self, training, from)
+    }
+
+    fn deploy(&self) -> Result<Deploy> {
+        let spec = Spec::new(&self.model.spec);
+        let kept = Options::new(spec.object("options"), kind::trainer(&self.model.spec)?.options)?;
+        let word = spec.text("deploy")?.unwrap_or_else(|| "auto".into());
+        Ok(Deploy { choice: choose("deploy", &word, &DEPLOYS)?, guarded: true, keep: Keep::of(&kept)? })
+    }
+}
+
+/// 55000 for a version that does not hold what its update goes on from.
+fn check_resumes(job: &UpdateJob<'_>, before: &Recommender<'_>) -> Result<()> {
+    let missing = if !before.has_values() {
+        "the values that it was trained on"
+    } else if job.algorithm.resumes() && before.squares().is_none() {
+        "what its training would go on from"
+    } else {
+        return Ok(());
     };
-    let (counts, fresh) = read(&mut training, &source, &columns, &again, algorithm.rates())?;
+    let (version, name) = (job.version.version, shown(&job.named.name));
+    Err(fail(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("version {version} of model {name} does not hold {missing}"),
+    )
+    .set_detail("It was trained by an earlier version of pg_persona.")
+    .set_hint(format!("Train it once more: SELECT persona.retrain({});", literal(&job.named.name))))
+}
+
+/// Reads what changed, merges it with the version that is live, and fits.
+fn follow(
+    job: &UpdateJob<'_>,
+    training: &mut Training<'_>,
+    from: &Opened<'_, InteractionColumns>,
+) -> Result<Fit> {
+    let UpdateJob { named, model, version, options, algorithm, features, .. } = job;
+    let (source, target, columns, control) = (from.source, from.target, from.columns, training.control);
+    let late = late(columns, options)?;
+    let loaded = images::prepare(named, model.model_id, version.image_id, version.version)?;
+    let before = recommender(&loaded)?;
+    check_resumes(job, &before)?;
+    let again = match registry::attached(model.model_id, Seen::Latest)?.is_empty() {
+        true => changed(training, (named, version), (source, columns), &late)?,
+        false => queued(control, named, columns, &target.pending)?,
+    };
+    let (counts, fresh) = read(training, source, columns, &again, algorithm.rates())?;
     let threads = settings::max_threads();
-    let mut merged =
-        training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, &control))?;
+    let mut merged = training.phase("merge", 0, || merge(&before, again.view(), &fresh, threads, control))?;
     // What is new of items and users without interactions only their features tell.
-    let features = features::read(&mut training, &features)?;
+    let features = features::read(training, features)?;
     let with_features = features.iter().any(Option::is_some);
     if merged.changed && merged.interactions.user_items.entries() == 0 {
         return Err(base::Error::NoData).or_report();
@@ -109,30 +155,26 @@ pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
     let mut fitted = None;
     if merged.changed || with_features {
         fitted =
-            Some(training.phase("fit", 1, || fit(&*algorithm, (&before, best_epoch), &merged, &control))?);
+            Some(training.phase("fit", 1, || fit(&**algorithm, (&before, best_epoch), &merged, control))?);
     }
     let mut placed = Placed::default();
     if let Some(fitted) = &mut fitted {
-        placed = add_content(&mut training, &mut merged.interactions, fitted, features)?;
+        placed = add_content(training, &mut merged.interactions, fitted, features)?;
     }
     let fitted = match fitted {
-        Some(fitted) if merged.changed || !same(&mut training, &before, &merged, &fitted)? => fitted,
-        _ => {
-            drop(identity);
-            let seconds = training.started.elapsed().as_secs_f64();
-            return Published::unchanged(target, &version, algorithm.name(), seconds)?.record(call);
-        }
+        Some(fitted) if merged.changed || !same(training, &before, &merged, &fitted)? => fitted,
+        _ => return Ok(Fit::Unchanged((*version).clone())),
     };
     let interactions = &merged.interactions;
-    let image = store(&mut training, interactions, &columns, &fitted, placed.content())?;
+    let image = store(training, interactions, columns, &fitted, placed.content())?;
 
     let mut hyperparameters = version.hyperparameters.clone();
-    let mark = newest(&version).max(columns.newest(fresh.times.as_deref()));
+    let mark = newest(version).max(columns.newest(fresh.times.as_deref()));
     if let Some(mark) = mark {
         hyperparameters.insert(NEWEST.into(), mark.into());
     }
-    hyperparameters.insert(UPDATED_FROM.into(), live.into());
-    match ancestor(model.model_id, version.clone(), prune::LOOK_BACK)? {
+    hyperparameters.insert(UPDATED_FROM.into(), version.version.into());
+    match ancestor(model.model_id, (*version).clone(), prune::LOOK_BACK)? {
         Some(found) => hyperparameters.insert(MEASURED.into(), found.version.version.into()),
         None => hyperparameters.remove(MEASURED),
     };
@@ -140,7 +182,7 @@ pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
     hyperparameters.extend(features::facts(&placed));
     hyperparameters.insert("users_updated".into(), merged.users.len().into());
     hyperparameters.insert("rows_read_again".into(), counts.rows_read.into());
-    let finished = Finished {
+    Ok(Fit::New(Finished {
         image,
         algorithm: algorithm.name(),
         rows_used: interactions.user_items.entries() as i64,
@@ -156,14 +198,7 @@ pub(crate) fn update(call: &Call, named: Named, model: Model) -> Answer {
         metrics: Vec::new(),
         reason: None,
         hyperparameters,
-    };
-    let spec = Spec::new(&model.spec);
-    let kept = Options::new(spec.object("options"), kind::trainer(&model.spec)?.options)?;
-    let word = spec.text("deploy")?.unwrap_or_else(|| "auto".into());
-    let deploy = Deploy { choice: choose("deploy", &word, &DEPLOYS)?, guarded: true, keep: Keep::of(&kept)? };
-    let result = finished.publish(training, target, deploy, &mut |_, _| Ok(()))?;
-    drop(identity);
-    result.record(call)
+    }))
 }
 
 /// What a model learns of what changed. Away from the main thread: no Postgres in it.

@@ -5,16 +5,18 @@ use std::time::Instant;
 use ::segments::kmeans::{self, Clusters, Params, Points, SAMPLE, Tried};
 use ::segments::profile::{describe, profile};
 use ::segments::{KMeansParts, continue_ids, encode_kmeans};
+use base::image::AlignedBytes;
 use base::image::Layout;
 use base::{Control, rows};
 use features::columns::{self, Column, Scaling};
+use pgrx::Uuid;
 use pgrx::pg_sys;
 use serde_json::{Map, Value, json};
 
 use super::beside::{KMEANS, SegmentTables};
 use super::live::{live_image, next_id};
 use super::members::Members;
-use super::refresh::{not_unique, publish};
+use super::refresh::{not_unique, show};
 use super::serve::segments;
 use crate::models::identity::ModelRef;
 use crate::models::locks;
@@ -22,14 +24,15 @@ use crate::models::prune::Keep;
 use crate::models::registry::Metric;
 use crate::models::registry::write::{self, LogLine};
 use crate::models::spec::{Spec, object};
-use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training, begin};
+use crate::models::train::job::{Fit, Job, Opened, train};
+use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Training};
 use crate::pg::call::{Answer, Call, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::quote;
 use crate::pg::options::{Options, choose};
-use crate::pg::work::GiveMemoryBack;
 use crate::pg::{notice, settings};
+use crate::source::features::Feature;
 use crate::source::{Matrix, Source, read_matrix};
 
 /// The most segments of a model: people shall know them apart, and each is compared with each of the version before.
@@ -96,7 +99,8 @@ pub(crate) fn run(
     spec: Map<String, Value>,
     kept: Map<String, Value>,
 ) -> Answer {
-    train(call, &parse(model, relation, &spec, kept)?)
+    let request = parse(model, relation, &spec, kept)?;
+    train(call, &request.model, &request.kept, KMeans { request: &request, features: Vec::new(), made: None })
 }
 
 fn parse(
@@ -214,24 +218,61 @@ impl Steps {
     }
 }
 
-fn train(call: &Call, request: &Request) -> Answer {
-    // Dropped last, when everything else is freed.
-    let _memory = GiveMemoryBack::from_now();
-    let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, "kmeans", &control);
-    let mut features = Vec::new();
-    let (target, (source, _), identity) = begin(&request.model, &request.kept, || {
+/// The training of a request.
+struct KMeans<'a> {
+    request: &'a Request,
+    features: Vec<Feature>,
+    /// What the tables show if the version goes live.
+    made: Option<(Members, AlignedBytes)>,
+}
+
+impl Job for KMeans<'_> {
+    type Opened = SegmentTables;
+
+    fn algorithm(&self) -> &'static str {
+        "kmeans"
+    }
+
+    fn open(&mut self) -> Result<(Source, SegmentTables)> {
+        let request = self.request;
         let source = Source::open(request.relation)?;
         let tables = SegmentTables::new(source.column(&request.id)?, &KMEANS)?;
-        features = source.features(&request.id, request.features.as_deref())?;
-        if features.len() > kmeans::MAX_COLUMNS {
+        self.features = source.features(&request.id, request.features.as_deref())?;
+        if self.features.len() > kmeans::MAX_COLUMNS {
             return Err(base::Error::TooMany { what: "features", limit: kmeans::MAX_COLUMNS as u64 })
                 .or_report();
         }
         Ok((source, tables))
-    })?;
+    }
+
+    fn fit(&mut self, training: &mut Training<'_>, from: &Opened<'_, SegmentTables>) -> Result<Fit> {
+        let (finished, members, image) = form(self.request, &self.features, training, from)?;
+        self.made = Some((members, image));
+        Ok(Fit::New(finished))
+    }
+
+    fn deploy(&self) -> Result<Deploy> {
+        Ok(Deploy { choice: self.request.deploy, guarded: false, keep: self.request.keep })
+    }
+
+    fn goes_live(&mut self, training: &mut Training<'_>, model_id: Uuid, version: i32) -> Result<()> {
+        match &self.made {
+            Some((members, image)) => show(training, model_id, version, image, members),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the rows and forms the segments: what is published, the rows, and the image.
+fn form(
+    request: &Request,
+    features: &[Feature],
+    training: &mut Training<'_>,
+    from: &Opened<'_, SegmentTables>,
+) -> Result<(Finished, Members, AlignedBytes)> {
+    let (source, target, control) = (from.source, from.target, training.control);
     let id = source.column(&request.id)?;
-    let members = Members::rows(&source, id, &features);
+    let members = Members::rows(source, id, features);
     let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
 
     let matrix = training.phase_here("read", |progress| {
@@ -239,27 +280,27 @@ fn train(call: &Call, request: &Request) -> Answer {
             return Err(not_unique(&quote(&id.name)));
         }
         let mut report = |rows| progress.read(rows, control.used());
-        let matrix = read_matrix(&members.matrix(), members.features(), &control, &mut report)?;
+        let matrix = read_matrix(&members.matrix(), members.features(), control, &mut report)?;
         progress.rows_read = matrix.rows_read;
         Ok(matrix)
     })?;
     point("read");
     let (used, skipped) = (matrix.rows() as i64, matrix.null + matrix.not_finite);
     if used == 0 {
-        return Err(no_rows(&source, &matrix));
+        return Err(no_rows(source, &matrix));
     }
     let (with_null, not_finite) = (matrix.null, matrix.not_finite);
-    let values = training.phase("sort", 0, || rows::in_order(matrix.values, matrix.columns, &control))?;
+    let values = training.phase("sort", 0, || rows::in_order(matrix.values, matrix.columns, control))?;
     let mut steps = Steps::default();
     let found = training.phase("fit", request.params.max_iterations, || {
         let from = Instant::now();
-        fit(request, &values, names.len(), &control, &mut |k, start, iteration, inertia| {
+        fit(request, &values, names.len(), control, &mut |k, start, iteration, inertia| {
             steps.push((k, start), (iteration, inertia, from.elapsed().as_secs_f64()));
         })
     })?;
     let groups = found.clusters.sizes.len();
     drop(values);
-    steps.log(&mut training, groups);
+    steps.log(training, groups);
     if let Some(wanted) = request.k.filter(|&k| k > groups) {
         notice::notice(
             &format!("{groups} of {wanted} segments were found"),
@@ -267,11 +308,11 @@ fn train(call: &Call, request: &Request) -> Answer {
         );
     }
 
-    let next = next_id(&target)?;
-    let live = live_image(&target)?;
+    let next = next_id(target)?;
+    let live = live_image(target)?;
     let old = live.as_ref().map(|loaded| segments(loaded)).transpose()?;
     let ids = training.phase("match", 0, || match &old {
-        Some(old) => continue_ids(old, &names, &found.columns, &found.raw, next, &control),
+        Some(old) => continue_ids(old, &names, &found.columns, &found.raw, next, control),
         None => Ok((next..).take(groups).collect()),
     })?;
     let next = ids.iter().max().map_or(next, |most| next.max(most + 1));
@@ -288,7 +329,7 @@ fn train(call: &Call, request: &Request) -> Answer {
             silhouette: found.silhouette(),
             id_class: 0,
         };
-        encode_kmeans(&parts, *image_id.as_bytes(), &control)
+        encode_kmeans(&parts, *image_id.as_bytes(), control)
     })?;
     let stored = training.store(image_id, &Layout::of(&image))?;
 
@@ -316,11 +357,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         reason: None,
         hyperparameters,
     };
-    drop(found);
-    let deploy = Deploy { choice: request.deploy, guarded: false, keep: request.keep };
-    let result = publish((finished, &image), training, target, deploy, &members)?;
-    drop(identity);
-    result.record(call)
+    Ok((finished, members, image))
 }
 
 /// Away from the main thread: no Postgres in it.

@@ -2,6 +2,7 @@
 //! the owner of the model, and only rows that differ.
 
 use base::image::Image;
+use pgrx::Uuid;
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::{Spi, pg_sys};
 use segments::Segments;
@@ -13,7 +14,7 @@ use super::tables::RFM;
 use crate::models::outputs::check_at_once;
 use crate::models::registry::scan::Seen;
 use crate::models::registry::{self, Output};
-use crate::models::train::{Deploy, Finished, Published, Target, Training};
+use crate::models::train::Training;
 use crate::pg::access::Identity;
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
@@ -77,23 +78,20 @@ pub(super) struct Fresh<'a> {
     pub(super) version: i32,
 }
 
-/// Writes a finished training, and where it goes live makes the tables show its image.
-pub(super) fn publish(
-    (finished, image): (Finished, &[u8]),
-    training: Training<'_>,
-    target: Target,
-    deploy: Deploy,
+/// Makes the tables show the image of a version that a training makes live.
+pub(crate) fn show(
+    training: &mut Training<'_>,
+    model_id: Uuid,
+    version: i32,
+    image: &[u8],
     members: &Members,
-) -> Result<Published> {
-    let model_id = target.model_id;
-    finished.publish(training, target, deploy, &mut |training, version| {
-        let opened = Image::open(image).or_report()?;
-        let model = Segments::new(&opened).or_report()?;
-        let labels = labels(model_id, &model)?;
-        let tables = Tables::new(model_id)?;
-        let fresh = Fresh { members, model: &model, labels: &labels, version };
-        training.tables(|begin| refresh(&tables, &fresh, begin))
-    })
+) -> Result<()> {
+    let opened = Image::open(image).or_report()?;
+    let model = Segments::new(&opened).or_report()?;
+    let labels = labels(model_id, &model)?;
+    let tables = Tables::new(model_id)?;
+    let fresh = Fresh { members, model: &model, labels: &labels, version };
+    training.tables(|begin| refresh(&tables, &fresh, begin))
 }
 
 /// Makes the tables show a version. The caller acts as the owner of the model.

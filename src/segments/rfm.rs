@@ -1,7 +1,8 @@
 //! `persona.train_rfm`: customers by recency, frequency and monetary value, each scored by quantiles.
 
-use base::Control;
+use base::image::AlignedBytes;
 use base::image::Layout;
+use pgrx::Uuid;
 use pgrx::{Spi, pg_sys};
 use segments::rfm::{Cuts, Labels, check_bins, cut_points};
 use segments::{RfmParts, encode_rfm};
@@ -10,21 +11,21 @@ use serde_json::{Map, Value, json};
 use super::beside::{RFM, SegmentTables};
 use super::live::{live_image, next_id};
 use super::members::{self, MEASURES, Members, Purchases};
-use super::refresh::publish;
+use super::refresh::show;
 use crate::models::identity::ModelRef;
 use crate::models::locks;
 use crate::models::prune::Keep;
 use crate::models::registry::write;
 use crate::models::spec::{Spec, object};
-use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Target, Training, begin};
+use crate::models::train::job::{Fit, Job, Opened, train};
+use crate::models::train::{DEPLOYS, Deploy, DeployChoice, Finished, Published, Target, Training};
 use crate::pg::access::Identity;
 use crate::pg::call::{Answer, Call, datum, null_argument};
 use crate::pg::error::{Code, OrReport, Result, fail};
 use crate::pg::fault::point;
 use crate::pg::names::literal;
+use crate::pg::notice;
 use crate::pg::options::{Options, choose};
-use crate::pg::work::GiveMemoryBack;
-use crate::pg::{notice, settings};
 use crate::source::{Source, read_matrix};
 
 /// What `options` may hold.
@@ -105,7 +106,9 @@ pub(crate) fn run(
     spec: Map<String, Value>,
     kept: Map<String, Value>,
 ) -> Answer {
-    train(call, &parse(model, relation, &spec, kept)?)
+    let request = parse(model, relation, &spec, kept)?;
+    let job = Rfm { request: &request, purchases: None, made: None, collapsed: [0; 3] };
+    train(call, &request.model, &request.kept, job)
 }
 
 fn parse(
@@ -169,32 +172,76 @@ pub(crate) fn fits(name: &str, spec: &Map<String, Value>, source: &Source) -> Re
     crate::models::train::same_types(name, spec, &SegmentTables::new(source.column(&id)?, &RFM)?)
 }
 
-fn train(call: &Call, request: &Request) -> Answer {
-    // Dropped last, when everything else is freed.
-    let _memory = GiveMemoryBack::from_now();
-    let control = Control::new(settings::max_memory());
-    let mut training = Training::start(&request.model, "rfm", &control);
-    let mut purchases = None;
-    let (target, (source, _), identity) = begin(&request.model, &request.kept, || {
+/// The training of a request.
+struct Rfm<'a> {
+    request: &'a Request,
+    purchases: Option<Purchases>,
+    /// What the tables show if the version goes live.
+    made: Option<(Members, AlignedBytes)>,
+    /// Scores of each measure that cannot be reached.
+    collapsed: [usize; 3],
+}
+
+impl Job for Rfm<'_> {
+    type Opened = SegmentTables;
+
+    fn algorithm(&self) -> &'static str {
+        "rfm"
+    }
+
+    fn open(&mut self) -> Result<(Source, SegmentTables)> {
+        let request = self.request;
         let source = Source::open(request.relation)?;
         let columns = [request.id.as_str(), &request.time, &request.amount];
         let found = Purchases::open(&source, columns, request.order.as_deref())?;
         let tables = SegmentTables::new(found.id(), &RFM)?;
-        purchases = Some(found);
+        self.purchases = Some(found);
         Ok((source, tables))
-    })?;
-    let Some(purchases) = purchases else { return Err(null_argument("id_column")) };
+    }
 
+    fn fit(&mut self, training: &mut Training<'_>, from: &Opened<'_, SegmentTables>) -> Result<Fit> {
+        let Some(purchases) = &self.purchases else { return Err(null_argument("id_column")) };
+        let (finished, members, image, collapsed) = score(self.request, purchases, training, from)?;
+        self.made = Some((members, image));
+        self.collapsed = collapsed;
+        Ok(Fit::New(finished))
+    }
+
+    fn deploy(&self) -> Result<Deploy> {
+        Ok(Deploy { choice: self.request.deploy, guarded: false, keep: self.request.keep })
+    }
+
+    fn goes_live(&mut self, training: &mut Training<'_>, model_id: Uuid, version: i32) -> Result<()> {
+        match &self.made {
+            Some((members, image)) => show(training, model_id, version, image, members),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(&self, _result: &Published) {
+        report_collapsed(self.collapsed, self.request.bins);
+    }
+}
+
+/// Reads the purchases and finds the cut points: what is published, the customers, the image, and how many scores of each
+/// measure cannot be reached.
+fn score(
+    request: &Request,
+    purchases: &Purchases,
+    training: &mut Training<'_>,
+    from: &Opened<'_, SegmentTables>,
+) -> Result<(Finished, Members, AlignedBytes, [usize; 3])> {
+    let (source, target, control) = (from.source, from.target, training.control);
     let (facts, members, matrix) = training.phase_here("read", |progress| {
-        let facts = Facts::read(&purchases, request.as_of.as_deref())?;
+        let facts = Facts::read(purchases, request.as_of.as_deref())?;
         let Some(as_of) = facts.as_of.as_deref().filter(|_| facts.used > 0) else {
             return Err(fail(Code::ERRCODE_NO_DATA, "no usable purchases")
                 .set_detail(format!("{} rows were read from {}.", facts.rows, source.name))
                 .set_hint("A purchase needs an id, a time up to \"as_of\" and a finite amount."));
         };
-        let members = Members::customers(&purchases, as_of);
+        let members = Members::customers(purchases, as_of);
         let mut report = |rows| progress.read(rows, control.used());
-        let matrix = read_matrix(&members.matrix(), MEASURES.len(), &control, &mut report)?;
+        let matrix = read_matrix(&members.matrix(), MEASURES.len(), control, &mut report)?;
         progress.rows_read = facts.rows as u64;
         Ok((facts, members, matrix))
     })?;
@@ -208,13 +255,13 @@ fn train(call: &Call, request: &Request) -> Answer {
     let [recency, frequency, monetary] = training.phase("fit", 0, || {
         let of = |measure: usize| {
             let values = matrix.values.iter().skip(measure).step_by(MEASURES.len()).copied();
-            cut_points(values, customers, request.bins, &control)
+            cut_points(values, customers, request.bins, control)
         };
         Ok([of(0)?, of(1)?, of(2)?])
     })?;
     let cuts = Cuts { recency: &recency, frequency: &frequency, monetary: &monetary };
     let collapsed = cuts.collapsed();
-    let (ids, next) = continued(&target, &request.labels)?;
+    let (ids, next) = continued(target, &request.labels)?;
     let image_id = write::new_id()?;
     let image = training.phase("encode", 0, || {
         let parts = RfmParts {
@@ -225,7 +272,7 @@ fn train(call: &Call, request: &Request) -> Answer {
             labels: &request.labels,
             id_class: 0,
         };
-        encode_rfm(&parts, *image_id.as_bytes(), &control)
+        encode_rfm(&parts, *image_id.as_bytes(), control)
     })?;
     let stored = training.store(image_id, &Layout::of(&image))?;
 
@@ -255,11 +302,7 @@ fn train(call: &Call, request: &Request) -> Answer {
         reason: None,
         hyperparameters,
     };
-    let deploy = Deploy { choice: request.deploy, guarded: false, keep: request.keep };
-    let result = publish((finished, &image), training, target, deploy, &members)?;
-    drop(identity);
-    report_collapsed(collapsed, request.bins);
-    result.record(call)
+    Ok((finished, members, image, collapsed))
 }
 
 /// Too many customers share a value where cut points are equal: the scores between them stay empty.
