@@ -273,7 +273,7 @@ impl Class {
                 return narrow.ok_or_else(|| {
                     let message = format!("id {value} is out of range for type {}", wanted.name());
                     fail(Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, message)
-                        .set_hint("EvaluateOptions for the items in the type of their column.")
+                        .set_hint("Ask for the items in the type of their column.")
                 });
             }
             (IdRef::Integer(value), Class::Date) if self == Class::Date => Some((value as i32).into()),

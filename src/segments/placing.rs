@@ -115,7 +115,7 @@ pub(crate) fn place(call: &Call) -> Answer {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "persona._place() answers only while a version goes live",
         )
-        .set_hint("EvaluateOptions a model with persona.assign()."));
+        .set_hint("Ask a model with persona.assign()."));
     };
     Ok(placing.place(&arrays::floats(array)?).into_datum())
 }

@@ -143,7 +143,7 @@ pub(crate) fn segment_distances(call: &Call) -> Answer {
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 "the segments of this model are combinations of scores and have no distances",
             )
-            .set_hint("EvaluateOptions it with persona.assign()."));
+            .set_hint("Ask it with persona.assign()."));
         }
         let mut rows = call.rows()?;
         let Some(row) = features(call, segments)? else { return Ok(None) };

@@ -168,7 +168,7 @@ fn reuse(named: Named, model: Model, beside: &dyn Outputs, spec: Map<String, Val
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("model \"{}\" is of kind {}, not {}", named.name, model.kind, beside.kind()),
         )
-        .set_hint("Selection another name, or remove the model with persona.drop_model()."));
+        .set_hint("Choose another name, or remove the model with persona.drop_model()."));
     }
     same_types(&named.name, &model.spec, beside)?;
     let name = qualified_name(named.relation).unwrap_or_else(|| named.name.clone());

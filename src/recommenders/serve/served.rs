@@ -40,7 +40,7 @@ pub(crate) fn recommender(loaded: &Loaded) -> Result<Recommender<'_>> {
     let image = loaded.image()?;
     if image.optional_section::<u8>(kinds::FACTS).or_report()?.is_none() {
         return Err(wrong_image(&image, "recommends nothing")
-            .set_hint("EvaluateOptions it with persona.assign() or persona.segment_distances()."));
+            .set_hint("Ask it with persona.assign() or persona.segment_distances()."));
     }
     Recommender::new(&image).or_report()
 }
