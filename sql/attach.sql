@@ -64,6 +64,7 @@ SELECT a.model_id
 FROM persona_internal.attachment a
 WHERE EXISTS (SELECT FROM persona_internal.source_table t WHERE t.model_id = a.model_id)
   AND NOT EXISTS (SELECT FROM persona_internal.source_table t WHERE t.model_id = a.model_id AND t.relation = a.relation::oid);
+GRANT SELECT ON persona_internal.source_table, persona_internal.moved TO pg_database_owner;
 COMMENT ON VIEW persona_internal.source_table IS 'tables at and below the sources of models';
 COMMENT ON VIEW persona_internal.moved IS 'attached models whose tables are not those that a training read last';
 

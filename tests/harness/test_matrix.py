@@ -97,7 +97,7 @@ FUNCTIONS = {
 # Each relation that may be read from, and by whom. Composite types are none.
 RELATIONS = {
     **{f"persona.{view}": CALLERS for view in ("models", "versions", "metrics", "training_log", "training_progress", "queue")},
-    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "reclaim", "output", "label", "attachment", "queue")},
+    **{f"persona_internal.{table}": DUMPERS for table in ("model", "version", "deployment", "metric", "training_log", "chunk", "reclaim", "output", "label", "attachment", "queue", "source_table", "moved")},
     "persona_internal.deployment_deployment_id_seq": DUMPERS,
     "persona_internal.problems": DUMPERS,
     "alice.for_you": TYPED,
