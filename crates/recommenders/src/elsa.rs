@@ -238,7 +238,9 @@ fn train(
         }
         on_iteration(iteration, if order.is_empty() { 0.0 } else { loss / order.len() as f64 });
     }
-    Ok(())
+    drop(batch);
+    control.check()?;
+    state.end(control)
 }
 
 /// Users between two looks at the list of jobs.
