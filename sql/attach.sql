@@ -36,7 +36,7 @@ GRANT SELECT ON persona_internal.attachment, persona_internal.queue TO pg_databa
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.attachment', '');
 SELECT pg_catalog.pg_extension_config_dump('persona_internal.queue', '');
 
--- The sources of attached models and what lies below them. A partition that somebody detaches concurrently is below until
+-- The sources of models and what lies below them. A partition that somebody detaches concurrently is below until
 -- that has ended.
 CREATE VIEW persona_internal.source_table AS
 WITH RECURSIVE below AS (

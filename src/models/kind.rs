@@ -154,7 +154,7 @@ pub(crate) fn of(word: &str) -> Result<&'static dyn Kind> {
     installed().iter().copied().find(|kind| kind.word() == word).ok_or_else(|| newer("models of kind", word))
 }
 
-/// The kind of what an image holds; `Unknown` if this library has none.
+/// The kind of what an image holds; `UnknownKind` if this library has none.
 pub(crate) fn of_image(image: &Image<'_>) -> base::Result<&'static dyn Kind> {
     for &kind in installed() {
         if image.optional_section::<u8>(kind.section())?.is_some() {
